@@ -1,0 +1,123 @@
+"""What a dataset gives: frames, their cameras and their point clouds.
+
+Conventions, everywhere in this package: ``a_from_b`` is the 4x4 float64 transform that takes points
+in b to a. Camera frame: x right, y down, z forward. Pixel (0, 0) is the centre of the top-left pixel.
+Row i of every per-point array is the i-th point of the raw LiDAR file. Time is int64 microseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Values of ``Frame.lidar_layout``: columns of the float32 records in the LiDAR file.
+LIDAR_LAYOUTS: dict[str, tuple[str, ...]] = {
+    "nuscenes": ("x", "y", "z", "intensity", "ring"),
+    "kitti": ("x", "y", "z", "intensity"),
+}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera image of a frame.
+
+    Attributes:
+        name: the dataset's name of the camera, e.g. ``CAM_FRONT``.
+        image_path: relative to the data root.
+        width, height: size of the image in pixels.
+        intrinsics: (3, 3) float64, pinhole matrix in pixels.
+        camera_from_lidar: (4, 4) float64; the ego motion between the LiDAR's and the camera's
+            timestamps is already inside.
+        timestamp_us: when the image was taken.
+        distortion: None, or (4..14,) float64 coefficients in OpenCV's order.
+    """
+
+    name: str
+    image_path: str
+    width: int
+    height: int
+    intrinsics: NDArray[np.float64]
+    camera_from_lidar: NDArray[np.float64]
+    timestamp_us: int
+    distortion: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        _check_array(self, "intrinsics", (3, 3))
+        _check_array(self, "camera_from_lidar", (4, 4))
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"camera {self.name}: size {self.width}x{self.height} is not positive")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One LiDAR sweep with the cameras that were fired around it.
+
+    Attributes:
+        frame_id: unique in the run, at most 64 ASCII characters (nuScenes: the LiDAR sample_data token).
+        scene_id: frames of one scene share a global coordinate frame and follow each other in time.
+        index: position of the frame in its scene, from 0.
+        timestamp_us: of the LiDAR sweep.
+        lidar_path: relative to the data root.
+        lidar_layout: a key of `LIDAR_LAYOUTS`.
+        global_from_lidar: (4, 4) float64.
+        cameras: in the dataset's order; a point's ``camera`` is an index into this tuple.
+        label_path: truth, uint8 per point in the dataset's own ids; relative to the data root.
+        panoptic_path: truth with instances; relative to the data root.
+        source_id: identity of the source files (paths, sizes, modification times); a frame whose
+            sources changed is labelled anew.
+    """
+
+    frame_id: str
+    scene_id: str
+    index: int
+    timestamp_us: int
+    lidar_path: str
+    lidar_layout: str
+    global_from_lidar: NDArray[np.float64]
+    cameras: tuple[Camera, ...]
+    label_path: str | None = None
+    panoptic_path: str | None = None
+    source_id: str = ""
+
+    def __post_init__(self) -> None:
+        _check_array(self, "global_from_lidar", (4, 4))
+        if not self.frame_id or len(self.frame_id) > 64 or not self.frame_id.isascii():
+            raise ValueError(f"frame id {self.frame_id!r} must be 1 to 64 ASCII characters")
+        if self.lidar_layout not in LIDAR_LAYOUTS:
+            raise ValueError(
+                f"frame {self.frame_id}: LiDAR layout {self.lidar_layout!r} is not one of {sorted(LIDAR_LAYOUTS)}"
+            )
+        if len(self.cameras) > 254:
+            raise ValueError(f"frame {self.frame_id}: {len(self.cameras)} cameras; 254 is the most")
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points of one sweep in the LiDAR frame, in the raw file's order, none dropped.
+
+    Attributes:
+        xyz: (N, 3) float32, metres. Points that are not finite stay; they project nowhere.
+        intensity: (N,) float32, as stored.
+        ring: (N,) uint8 beam index, or None.
+        time: (N,) float32 seconds relative to the frame's timestamp, or None.
+    """
+
+    xyz: NDArray[np.float32]
+    intensity: NDArray[np.float32]
+    ring: NDArray[np.uint8] | None = None
+    time: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+
+def _check_array(owner: object, name: str, shape: tuple[int, ...]) -> None:
+    """Coerce a field of a frozen record to float64 and check its shape and finiteness."""
+    array = np.ascontiguousarray(getattr(owner, name), dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{type(owner).__name__}.{name} has shape {array.shape}, expected {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{type(owner).__name__}.{name} holds values that are not finite")
+    object.__setattr__(owner, name, array)

@@ -1,0 +1,363 @@
+"""What the stages give for one frame: views, regions, semantics, point labels.
+
+N points, V views, K regions, C classes, D feature width. Every record checks shapes and dtypes when it
+is made, so that a wrong array is found where it was made and not three stages later.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: ``PointLabels.label`` and ``Semantics.label`` of what has no class.
+UNLABELLED = 255
+#: "no region" in uint16 arrays, "no camera" in uint8 arrays.
+NO_REGION = 65535
+NO_CAMERA = 255
+
+
+class Reason(IntEnum):
+    """Why a point has no label."""
+
+    LABELLED = 0
+    NO_CAMERA = 1  #: it projects into no camera's image
+    OCCLUDED = 2  #: hidden in every camera that it projects into
+    EGO = 3  #: on or near the ego vehicle
+    NO_REGION = 4  #: visible, but in no region
+    TOO_CLOSE = 5  #: the votes for the two best classes are too close
+    VOID = 6  #: its regions mean nothing known (sky, void words)
+    CAMERA_MISSING = 7  #: the only cameras that would see it are missing or unreadable
+
+
+class FrameStatus(IntEnum):
+    """How a frame went; a failed frame has no row in a shard."""
+
+    OK = 0
+    PARTIAL = 1  #: a camera was missing or unreadable; labelled from the others
+
+
+class _Record:
+    """Checks the arrays named in ``_SPEC`` ({field: (dtype, shape letters or sizes)}) on creation."""
+
+    _SPEC: dict[str, tuple[Any, tuple[str | int, ...]]]
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        for name, (dtype, shape) in self._SPEC.items():
+            array = getattr(self, name)
+            if array is None:
+                continue
+            where = f"{type(self).__name__}.{name}"
+            if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype):
+                raise TypeError(f"{where} must be {np.dtype(dtype)}, got {getattr(array, 'dtype', type(array))}")
+            if array.ndim != len(shape):
+                raise ValueError(f"{where} must have shape {shape}, got {array.shape}")
+            for letter, size in zip(shape, array.shape, strict=True):
+                want = letter if isinstance(letter, int) else sizes.setdefault(letter, size)
+                if size != want:
+                    raise ValueError(f"{where} has shape {array.shape}, but {shape} with {sizes} is expected")
+
+
+@dataclass(frozen=True)
+class Views(_Record):
+    """One row per (point, camera) pair in which the point projects into the image.
+
+    Rows are sorted by camera, then by point.
+
+    Attributes:
+        point: (V,) int32, row of the raw point cloud.
+        camera: (V,) uint8, index into ``Frame.cameras``.
+        uv: (V, 2) float32, pixels.
+        depth: (V,) float32, metres along the camera's z axis.
+        depth_residual: (V,) float32, metres behind the nearest surface; 0 for what is in front.
+        visible: (V,) bool, False where the occlusion test holds the point to be hidden.
+    """
+
+    point: NDArray[np.int32]
+    camera: NDArray[np.uint8]
+    uv: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    depth_residual: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+
+    _SPEC = {
+        "point": (np.int32, ("V",)),
+        "camera": (np.uint8, ("V",)),
+        "uv": (np.float32, ("V", 2)),
+        "depth": (np.float32, ("V",)),
+        "depth_residual": (np.float32, ("V",)),
+        "visible": (np.bool_, ("V",)),
+    }
+
+    def __len__(self) -> int:
+        return len(self.point)
+
+    def camera_slice(self, camera: int) -> slice:
+        """Rows of one camera."""
+        begin, end = np.searchsorted(self.camera, [camera, camera + 1])
+        return slice(int(begin), int(end))
+
+
+@dataclass(frozen=True)
+class Regions(_Record):
+    """Regions of all cameras of one frame; rows are grouped by camera, in ascending order.
+
+    Attributes:
+        camera: (K,) uint8.
+        box_xyxy: (K, 4) float32, pixels: left, top, right, bottom; right and bottom are exclusive.
+        area: (K,) int32, pixels.
+        score: (K,) float16, the proposer's own estimate of the mask's quality in 0..1.
+        stability: (K,) float16 in 0..1.
+        rle: K compressed run-length codes, as COCO's ``counts`` (column-major), at the image's size.
+        parent: (K,) int32, row of the region that contains this one, -1 for none; or None.
+    """
+
+    camera: NDArray[np.uint8]
+    box_xyxy: NDArray[np.float32]
+    area: NDArray[np.int32]
+    score: NDArray[np.float16]
+    stability: NDArray[np.float16]
+    rle: tuple[bytes, ...]
+    parent: NDArray[np.int32] | None = None
+
+    _SPEC = {
+        "camera": (np.uint8, ("K",)),
+        "box_xyxy": (np.float32, ("K", 4)),
+        "area": (np.int32, ("K",)),
+        "score": (np.float16, ("K",)),
+        "stability": (np.float16, ("K",)),
+        "parent": (np.int32, ("K",)),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.rle) != len(self.camera):
+            raise ValueError(f"Regions: {len(self.rle)} run-length codes for {len(self.camera)} regions")
+        if len(self.camera) >= NO_REGION:
+            raise ValueError(f"{len(self.camera)} regions in one frame; {NO_REGION - 1} is the most")
+        if np.any(np.diff(self.camera.astype(np.int16)) < 0):
+            raise ValueError("Regions must be grouped by camera, in ascending order")
+
+    def __len__(self) -> int:
+        return len(self.camera)
+
+    def camera_slice(self, camera: int) -> slice:
+        """Rows of one camera."""
+        begin, end = np.searchsorted(self.camera, [camera, camera + 1])
+        return slice(int(begin), int(end))
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No regions."""
+        return cls(
+            camera=np.zeros(0, np.uint8),
+            box_xyxy=np.zeros((0, 4), np.float32),
+            area=np.zeros(0, np.int32),
+            score=np.zeros(0, np.float16),
+            stability=np.zeros(0, np.float16),
+            rle=(),
+        )
+
+
+@dataclass(frozen=True)
+class RegionHits(_Record):
+    """Regions that each view's pixel falls in (regions may overlap), as a CSR table.
+
+    Attributes:
+        offsets: (V + 1,) int64; regions of view v are ``region[offsets[v]:offsets[v + 1]]``.
+        region: (H,) int32, rows of `Regions`, smallest area first.
+    """
+
+    offsets: NDArray[np.int64]
+    region: NDArray[np.int32]
+
+    _SPEC = {"offsets": (np.int64, ("V1",)), "region": (np.int32, ("H",))}
+
+
+@dataclass(frozen=True)
+class Semantics(_Record):
+    """What the regions mean.
+
+    Attributes:
+        class_scores: (K, C) float16, probabilities; what is missing to 1 is the share of the void words.
+        label: (K,) uint8, best class or 255 where the void words win.
+        feature: (K, D) float16, L2-normalised image feature in the text encoder's space.
+        caption: K strings, or None.
+        caption_feature: (K, D) float16, L2-normalised, or None.
+    """
+
+    class_scores: NDArray[np.float16]
+    label: NDArray[np.uint8]
+    feature: NDArray[np.float16]
+    caption: tuple[str, ...] | None = None
+    caption_feature: NDArray[np.float16] | None = None
+
+    _SPEC = {
+        "class_scores": (np.float16, ("K", "C")),
+        "label": (np.uint8, ("K",)),
+        "feature": (np.float16, ("K", "D")),
+        "caption_feature": (np.float16, ("K", "D")),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.caption is not None and len(self.caption) != len(self.label):
+            raise ValueError(f"Semantics: {len(self.caption)} captions for {len(self.label)} regions")
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class PointLabels(_Record):
+    """One row per raw point.
+
+    Attributes:
+        label: (N,) uint8, class id or 255 (unlabelled).
+        confidence: (N,) uint8, share of the votes that the winner holds, x 255.
+        margin: (N,) uint8, lead over the second, x 255.
+        instance: (N,) uint16, 0 for none.
+        region: (N,) uint16, the deciding region, 65535 for none.
+        camera: (N,) uint8, the deciding camera, 255 for none.
+        views: (N,) uint8, number of cameras that see the point.
+        reason: (N,) uint8, a `Reason`.
+    """
+
+    label: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    margin: NDArray[np.uint8]
+    instance: NDArray[np.uint16]
+    region: NDArray[np.uint16]
+    camera: NDArray[np.uint8]
+    views: NDArray[np.uint8]
+    reason: NDArray[np.uint8]
+
+    _SPEC = {
+        "label": (np.uint8, ("N",)),
+        "confidence": (np.uint8, ("N",)),
+        "margin": (np.uint8, ("N",)),
+        "instance": (np.uint16, ("N",)),
+        "region": (np.uint16, ("N",)),
+        "camera": (np.uint8, ("N",)),
+        "views": (np.uint8, ("N",)),
+        "reason": (np.uint8, ("N",)),
+    }
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that could not be labelled."""
+
+    frame_id: str
+    source_id: str
+    stage: str
+    error_type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """All that is stored for one labelled frame.
+
+    Attributes:
+        frame_id, scene_id, timestamp_us, source_id: as in the `Frame`.
+        status: a `FrameStatus`.
+        notes: one line for each thing that went wrong and did not fail the frame (a corrupt image).
+        source_hashes: {path: blake2b-128 hex of the bytes that were read}.
+        views, view_region: the views and, per view, the region that its pixel falls in:
+            (V,) uint16, the smallest one; 65535 for none.
+        regions, semantics, labels: the stages' results.
+        points: the cloud itself, stored on request only.
+        seconds: time per stage, for the report; never part of what is compared.
+    """
+
+    frame_id: str
+    scene_id: str
+    timestamp_us: int
+    source_id: str
+    status: FrameStatus
+    notes: tuple[str, ...]
+    source_hashes: dict[str, str]
+    views: Views
+    view_region: NDArray[np.uint16]
+    regions: Regions
+    semantics: Semantics
+    labels: PointLabels
+    xyz: NDArray[np.float32] | None = None
+    intensity: NDArray[np.float32] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n, v, k = len(self.labels), len(self.views), len(self.regions)
+        if self.view_region.shape != (v,) or self.view_region.dtype != np.uint16:
+            raise ValueError(f"frame {self.frame_id}: view_region must be ({v},) uint16")
+        if len(self.semantics) != k:
+            raise ValueError(f"frame {self.frame_id}: {len(self.semantics)} semantics for {k} regions")
+        if v and int(self.views.point.max()) >= n:
+            raise ValueError(f"frame {self.frame_id}: a view names a point beyond the {n} points")
+        named = self.view_region[self.view_region != NO_REGION]
+        if len(named) and int(named.max()) >= k:
+            raise ValueError(f"frame {self.frame_id}: a view names a region beyond the {k} regions")
+        for name in ("xyz", "intensity"):
+            array = getattr(self, name)
+            if array is not None and len(array) != n:
+                raise ValueError(f"frame {self.frame_id}: {name} has {len(array)} rows for {n} points")
+
+    def to_bytes(self) -> bytes:
+        """Pack into one byte string that holds arrays and JSON only (nothing is pickled)."""
+        arrays: dict[str, NDArray[Any]] = {"view_region": self.view_region}
+        for part in ("views", "regions", "semantics", "labels"):
+            record = getattr(self, part)
+            for name in record._SPEC:
+                array = getattr(record, name)
+                if array is not None:
+                    arrays[f"{part}/{name}"] = array
+        for name in ("xyz", "intensity"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
+        arrays["regions/rle_lengths"] = np.array([len(code) for code in self.regions.rle], np.int64)
+        arrays["regions/rle_bytes"] = np.frombuffer(b"".join(self.regions.rle), np.uint8)
+        head = {name: getattr(self, name) for name in _HEAD} | {"caption": self.semantics.caption}
+        arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Undo `to_bytes`."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        head = json.loads(arrays.pop("head").tobytes())
+        ends = np.cumsum(arrays.pop("regions/rle_lengths")).tolist()
+        codes = arrays.pop("regions/rle_bytes").tobytes()
+        rle = tuple(codes[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
+        caption = head.pop("caption")
+
+        def part(kind: type[_Record], prefix: str, **extra: Any) -> Any:
+            given = {f.name: arrays.get(f"{prefix}/{f.name}") for f in fields(kind) if f.name in kind._SPEC}  # type: ignore[arg-type]
+            return kind(**given, **extra)
+
+        return cls(
+            **(head | {"status": FrameStatus(head["status"]), "notes": tuple(head["notes"])}),
+            views=part(Views, "views"),
+            view_region=arrays["view_region"],
+            regions=part(Regions, "regions", rle=rle),
+            semantics=part(Semantics, "semantics", caption=None if caption is None else tuple(caption)),
+            labels=part(PointLabels, "labels"),
+            xyz=arrays.get("xyz"),
+            intensity=arrays.get("intensity"),
+        )
+
+
+_HEAD = ("frame_id", "scene_id", "timestamp_us", "source_id", "status", "notes", "source_hashes", "seconds")
