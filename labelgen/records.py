@@ -10,7 +10,7 @@ import io
 import json
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +42,14 @@ class FrameStatus(IntEnum):
     PARTIAL = 1  #: a camera was missing or unreadable; labelled from the others
 
 
-class _Record:
-    """Checks the arrays named in ``_SPEC`` ({field: (dtype, shape letters or sizes)}) on creation."""
+#: {field: (dtype, shape as letters that must agree or as sizes)}
+_Spec = dict[str, tuple[Any, tuple[str | int, ...]]]
 
-    _SPEC: dict[str, tuple[Any, tuple[str | int, ...]]]
+
+class _Record:
+    """Checks the arrays named in ``_SPEC`` on creation."""
+
+    _SPEC: ClassVar[_Spec]
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}
@@ -55,7 +59,9 @@ class _Record:
                 continue
             where = f"{type(self).__name__}.{name}"
             if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype):
-                raise TypeError(f"{where} must be {np.dtype(dtype)}, got {getattr(array, 'dtype', type(array))}")
+                raise TypeError(
+                    f"{where} must be {np.dtype(dtype)}, got {getattr(array, 'dtype', type(array))}"
+                )
             if array.ndim != len(shape):
                 raise ValueError(f"{where} must have shape {shape}, got {array.shape}")
             for letter, size in zip(shape, array.shape, strict=True):
@@ -86,7 +92,7 @@ class Views(_Record):
     depth_residual: NDArray[np.float32]
     visible: NDArray[np.bool_]
 
-    _SPEC = {
+    _SPEC: ClassVar[_Spec] = {
         "point": (np.int32, ("V",)),
         "camera": (np.uint8, ("V",)),
         "uv": (np.float32, ("V", 2)),
@@ -126,7 +132,7 @@ class Regions(_Record):
     rle: tuple[bytes, ...]
     parent: NDArray[np.int32] | None = None
 
-    _SPEC = {
+    _SPEC: ClassVar[_Spec] = {
         "camera": (np.uint8, ("K",)),
         "box_xyxy": (np.float32, ("K", 4)),
         "area": (np.int32, ("K",)),
@@ -177,7 +183,7 @@ class RegionHits(_Record):
     offsets: NDArray[np.int64]
     region: NDArray[np.int32]
 
-    _SPEC = {"offsets": (np.int64, ("V1",)), "region": (np.int32, ("H",))}
+    _SPEC: ClassVar[_Spec] = {"offsets": (np.int64, ("V1",)), "region": (np.int32, ("H",))}
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ class Semantics(_Record):
     caption: tuple[str, ...] | None = None
     caption_feature: NDArray[np.float16] | None = None
 
-    _SPEC = {
+    _SPEC: ClassVar[_Spec] = {
         "class_scores": (np.float16, ("K", "C")),
         "label": (np.uint8, ("K",)),
         "feature": (np.float16, ("K", "D")),
@@ -238,7 +244,7 @@ class PointLabels(_Record):
     views: NDArray[np.uint8]
     reason: NDArray[np.uint8]
 
-    _SPEC = {
+    _SPEC: ClassVar[_Spec] = {
         "label": (np.uint8, ("N",)),
         "confidence": (np.uint8, ("N",)),
         "margin": (np.uint8, ("N",)),
@@ -345,7 +351,7 @@ class FrameRecord:
         caption = head.pop("caption")
 
         def part(kind: type[_Record], prefix: str, **extra: Any) -> Any:
-            given = {f.name: arrays.get(f"{prefix}/{f.name}") for f in fields(kind) if f.name in kind._SPEC}  # type: ignore[arg-type]
+            given = {f.name: arrays.get(f"{prefix}/{f.name}") for f in fields(kind) if f.name in kind._SPEC}
             return kind(**given, **extra)
 
         return cls(

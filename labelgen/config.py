@@ -1,0 +1,173 @@
+"""One RunConfig for a run, and its fingerprint.
+
+Presets are short YAML files over the defaults written here; any field can be set on the command line.
+The fingerprint covers every field that can change a label. Fields that only decide where and how fast
+things run live in ``RuntimeConfig``, which stays out of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from labelgen.errors import UserError
+
+#: Raised whenever the same inputs and configuration give other labels or another file format.
+FORMAT_VERSION = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ProjectionConfig(_Section):
+    """Which points fall into which image, and which of them the camera can see."""
+
+    min_depth: float = Field(1.0, ge=0, description="metres; nearer points are not projected")
+    border: float = Field(1.0, ge=0, description="pixels at the image's edge that do not count")
+    occlusion: bool = Field(True, description="test whether a nearer surface hides the point")
+    max_residual: float = Field(0.5, gt=0, description="metres behind a surface from which a point is hidden")
+    max_residual_relative: float = Field(0.05, ge=0, description="the same as a share of the depth")
+    ego_box: tuple[float, float, float, float, float, float] | None = Field(
+        (-1.0, -2.0, -2.5, 1.0, 2.6, 0.3),
+        description="x, y, z minima then maxima of the ego vehicle in the LiDAR frame, metres; null for none",
+    )
+
+
+class RegionsConfig(_Section):
+    """How regions are proposed."""
+
+    backend: Literal["sam", "superpixel"] = "sam"
+    model: str = Field("demo", description="sam: demo, vit_b, vit_l or vit_h")
+    checkpoint: str | None = Field(None, description="path of the weights; null for the demo model")
+    max_side: int | None = Field(
+        None, ge=64, description="longer side, in pixels, that images are reduced to before proposing"
+    )
+    points_per_side: int = Field(32, ge=1, le=128)
+    points_per_batch: int = Field(64, ge=1)
+    pred_iou_thresh: float = Field(0.88, ge=0, le=1)
+    stability_score_thresh: float = Field(0.95, ge=0, le=1)
+    box_nms_thresh: float = Field(0.7, ge=0, le=1)
+    min_mask_region_area: int = Field(0, ge=0, description="pixels; smaller holes and islands are removed")
+    superpixel_segments: int = Field(150, ge=1, description="superpixel: about so many per image")
+    superpixel_compactness: float = Field(10.0, gt=0)
+
+
+class SemanticsConfig(_Section):
+    """How regions get a meaning."""
+
+    backend: Literal["open_clip"] = "open_clip"
+    model: str = Field("demo", description="demo, or an open_clip architecture such as ViT-L-14")
+    checkpoint: str | None = Field(None, description="path of the weights, or an open_clip pretrained tag")
+    mode: Literal["crop"] = "crop"
+    crop_scale: float = Field(1.5, ge=1, description="side of the square crop over the region's longer side")
+    background: float = Field(0.5, ge=0, le=1, description="share of the surroundings that stays visible")
+    temperature: float | None = Field(None, gt=0, description="of the softmax; null takes the model's own")
+    batch_size: int = Field(256, ge=1, description="crops per forward pass")
+
+
+class LabelsConfig(_Section):
+    """How votes become labels."""
+
+    min_margin: float = Field(0.02, ge=0, le=1, description="lead over the second class that a label needs")
+
+
+class ShardsConfig(_Section):
+    """What is stored beside the labels."""
+
+    store_points: bool = Field(False, description="store xyz and intensity for trainers")
+
+
+class RuntimeConfig(_Section):
+    """Where and how fast; never changes a label."""
+
+    runner: Literal["ray", "sequential"] = "ray"
+    frames_per_shard: int = Field(64, ge=1, le=64)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(1, ge=1, description="CPU threads per model, equal in both runners")
+    model_workers: int | None = Field(None, ge=1, description="actors with models; null: one per GPU or core")
+    gpus_per_worker: float = Field(1.0, gt=0, le=8)
+
+
+class RunConfig(_Section):
+    """All settings of a run."""
+
+    dataset: str = "nuscenes"
+    taxonomy: str = "nuscenes16"
+    projection: ProjectionConfig = ProjectionConfig()
+    regions: RegionsConfig = RegionsConfig()
+    semantics: SemanticsConfig = SemanticsConfig()
+    labels: LabelsConfig = LabelsConfig()
+    shards: ShardsConfig = ShardsConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    def label_settings(self) -> dict[str, Any]:
+        """The part that can change a label, as plain data (paths of weights are covered by their hashes)."""
+        content = self.model_dump(mode="json", exclude={"runtime"})
+        content["regions"].pop("checkpoint")
+        content["semantics"].pop("checkpoint")
+        content["regions"].pop("points_per_batch")
+        content["semantics"].pop("batch_size")
+        return content
+
+
+def fingerprint(config: RunConfig, taxonomy_digest: str, models: Iterable[Mapping[str, Any]]) -> str:
+    """Hash of all that can change a label in every frame: settings, taxonomy, weights, format version.
+
+    Source files are covered frame by frame, by ``Frame.source_id``.
+
+    Args:
+        config: the run's settings.
+        taxonomy_digest: ``Taxonomy.digest()``.
+        models: one record per model with at least ``name`` and ``weights`` (their hash).
+    """
+    content = {
+        "format": FORMAT_VERSION,
+        "config": config.label_settings(),
+        "taxonomy": taxonomy_digest,
+        "weights": sorted((str(model["name"]), str(model["weights"])) for model in models),
+    }
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def load_config(preset: Path | None, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a preset and lay ``section.field=value`` overrides over it (values are YAML).
+
+    Raises:
+        UserError: naming the file or the override, the field, and what is allowed.
+    """
+    data: dict[str, Any] = {}
+    where = "defaults"
+    if preset is not None:
+        where = str(preset)
+        try:
+            data = yaml.safe_load(preset.read_text()) or {}
+        except OSError as error:
+            raise UserError(f"cannot read the configuration {preset}: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"{preset}: not valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(data, dict):
+            raise UserError(f"{preset}: a mapping of sections is expected")
+    for override in overrides:
+        key, sign, value = override.partition("=")
+        if not sign:
+            raise UserError(f"--set {override!r}: expected section.field=value")
+        target = data
+        *sections, name = key.strip().split(".")
+        for section in sections:
+            target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise UserError(f"--set {override!r}: {section} is not a section")
+        target[name] = yaml.safe_load(value)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {field}: {first['msg']} (got {first.get('input')!r})") from error
