@@ -87,7 +87,7 @@ class Frame:
             raise ValueError(f"frame id {self.frame_id!r} must be 1 to 64 ASCII characters")
         if self.lidar_layout not in LIDAR_LAYOUTS:
             raise ValueError(
-                f"frame {self.frame_id}: LiDAR layout {self.lidar_layout!r} is none of {sorted(LIDAR_LAYOUTS)}"
+                f"frame {self.frame_id}: layout {self.lidar_layout!r} is none of {sorted(LIDAR_LAYOUTS)}"
             )
         if len(self.cameras) > 254:
             raise ValueError(f"frame {self.frame_id}: {len(self.cameras)} cameras; 254 is the most")

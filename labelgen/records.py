@@ -6,9 +6,7 @@ is made, so that a wrong array is found where it was made and not three stages l
 
 from __future__ import annotations
 
-import io
-import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
@@ -318,52 +316,3 @@ class FrameRecord:
             array = getattr(self, name)
             if array is not None and len(array) != n:
                 raise ValueError(f"frame {self.frame_id}: {name} has {len(array)} rows for {n} points")
-
-    def to_bytes(self) -> bytes:
-        """Pack into one byte string that holds arrays and JSON only (nothing is pickled)."""
-        arrays: dict[str, NDArray[Any]] = {"view_region": self.view_region}
-        for part in ("views", "regions", "semantics", "labels"):
-            record = getattr(self, part)
-            for name in record._SPEC:
-                array = getattr(record, name)
-                if array is not None:
-                    arrays[f"{part}/{name}"] = array
-        for name in ("xyz", "intensity"):
-            if getattr(self, name) is not None:
-                arrays[name] = getattr(self, name)
-        arrays["regions/rle_lengths"] = np.array([len(code) for code in self.regions.rle], np.int64)
-        arrays["regions/rle_bytes"] = np.frombuffer(b"".join(self.regions.rle), np.uint8)
-        head = {name: getattr(self, name) for name in _HEAD} | {"caption": self.semantics.caption}
-        arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Undo `to_bytes`."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        head = json.loads(arrays.pop("head").tobytes())
-        ends = np.cumsum(arrays.pop("regions/rle_lengths")).tolist()
-        codes = arrays.pop("regions/rle_bytes").tobytes()
-        rle = tuple(codes[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
-        caption = head.pop("caption")
-
-        def part(kind: type[_Record], prefix: str, **extra: Any) -> Any:
-            given = {f.name: arrays.get(f"{prefix}/{f.name}") for f in fields(kind) if f.name in kind._SPEC}
-            return kind(**given, **extra)
-
-        return cls(
-            **(head | {"status": FrameStatus(head["status"]), "notes": tuple(head["notes"])}),
-            views=part(Views, "views"),
-            view_region=arrays["view_region"],
-            regions=part(Regions, "regions", rle=rle),
-            semantics=part(Semantics, "semantics", caption=None if caption is None else tuple(caption)),
-            labels=part(PointLabels, "labels"),
-            xyz=arrays.get("xyz"),
-            intensity=arrays.get("intensity"),
-        )
-
-
-_HEAD = ("frame_id", "scene_id", "timestamp_us", "source_id", "status", "notes", "source_hashes", "seconds")
