@@ -1,0 +1,148 @@
+"""Makes frame records of any size, consistent in themselves, for tests of what reads or stores them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from labelgen.records import (
+    NO_CAMERA,
+    NO_REGION,
+    UNLABELLED,
+    FrameRecord,
+    FrameStatus,
+    PointLabels,
+    Reason,
+    Regions,
+    Semantics,
+    Views,
+)
+
+
+def make_record(
+    rng: np.random.Generator,
+    *,
+    frame_id: str = "frame-0",
+    scene_id: str = "scene-0",
+    timestamp_us: int = 1_700_000_000_000_000,
+    source_id: str = "source-0",
+    status: FrameStatus = FrameStatus.OK,
+    notes: tuple[str, ...] = (),
+    points: int = 200,
+    regions: int = 12,
+    cameras: int = 2,
+    classes: int = 5,
+    width: int = 8,
+    image_size: tuple[int, int] = (1600, 900),
+    views: int | None = None,
+    captions: bool = False,
+    parents: bool = False,
+    cloud: bool = False,
+) -> FrameRecord:
+    """A random record whose parts agree with each other.
+
+    Args:
+        rng: source of all values: the same state gives the same record.
+        frame_id, scene_id, timestamp_us, source_id, status, notes: as in `FrameRecord`.
+        points, regions, cameras, classes, width: N, K, number of cameras, C, D.
+        image_size: (width, height) of every image, pixels.
+        views: V; about two thirds of the points by default.
+        captions, parents, cloud: add captions with features, ``Regions.parent``, ``xyz`` and ``intensity``.
+    """
+    region_table = _regions(rng, regions, cameras, image_size, parents)
+    view_table = _views(rng, points, cameras, image_size, views)
+    view_region = np.full(len(view_table), NO_REGION, np.uint16)
+    if regions:
+        hit = rng.random(len(view_table)) < 0.8
+        view_region[hit] = rng.integers(0, regions, int(hit.sum()))
+    return FrameRecord(
+        frame_id=frame_id,
+        scene_id=scene_id,
+        timestamp_us=timestamp_us,
+        source_id=source_id,
+        status=status,
+        notes=notes,
+        source_hashes={f"samples/{frame_id}.pcd.bin": rng.bytes(16).hex()},
+        views=view_table,
+        view_region=view_region,
+        regions=region_table,
+        semantics=_semantics(rng, regions, classes, width, captions),
+        labels=_labels(rng, points, regions, cameras, classes),
+        xyz=rng.normal(0, 20, (points, 3)).astype(np.float32) if cloud else None,
+        intensity=rng.random(points, np.float32) if cloud else None,
+        seconds={"project": 0.002, "regions": 1.5},
+    )
+
+
+def _views(
+    rng: np.random.Generator, points: int, cameras: int, image_size: tuple[int, int], views: int | None
+) -> Views:
+    count = (points * 2 // 3 if views is None else views) if points and cameras else 0
+    pairs = (
+        rng.choice(points * cameras, min(count, points * cameras), replace=False)
+        if count
+        else np.zeros(0, int)
+    )
+    pairs.sort()  # by camera, then by point
+    count = len(pairs)
+    visible = rng.random(count) < 0.9
+    return Views(
+        point=(pairs % max(points, 1)).astype(np.int32),
+        camera=(pairs // max(points, 1)).astype(np.uint8),
+        uv=(rng.random((count, 2)) * (np.array(image_size) - 1)).astype(np.float32),
+        depth=rng.uniform(1, 80, count).astype(np.float32),
+        depth_residual=np.where(visible, 0, rng.exponential(5, count)).astype(np.float32),
+        visible=visible,
+    )
+
+
+def _regions(
+    rng: np.random.Generator, regions: int, cameras: int, image_size: tuple[int, int], parents: bool
+) -> Regions:
+    corners = rng.random((regions, 2, 2)) * np.array(image_size)
+    return Regions(
+        camera=np.sort(rng.integers(0, max(cameras, 1), regions)).astype(np.uint8),
+        box_xyxy=np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32),
+        area=rng.integers(1, image_size[0] * image_size[1], regions).astype(np.int32),
+        score=rng.random(regions).astype(np.float16),
+        stability=rng.random(regions).astype(np.float16),
+        rle=tuple(
+            bytes(rng.integers(48, 112, int(rng.integers(0, 40))).astype(np.uint8)) for _ in range(regions)
+        ),
+        parent=rng.integers(-1, max(regions, 1), regions).astype(np.int32) if parents else None,
+    )
+
+
+def _semantics(rng: np.random.Generator, regions: int, classes: int, width: int, captions: bool) -> Semantics:
+    scores = rng.dirichlet(np.ones(classes + 1), regions)[:, :classes].astype(np.float16)  # the rest is void
+    words = ("a car", "Straßenbahn", "横断歩道", "", "two people 🚶🚶")
+    return Semantics(
+        class_scores=scores,
+        label=np.where(rng.random(regions) < 0.9, scores.argmax(1), UNLABELLED).astype(np.uint8),
+        feature=_unit(rng, regions, width),
+        caption=tuple(words[i] for i in rng.integers(0, len(words), regions)) if captions else None,
+        caption_feature=_unit(rng, regions, width) if captions else None,
+    )
+
+
+def _labels(rng: np.random.Generator, points: int, regions: int, cameras: int, classes: int) -> PointLabels:
+    labelled = rng.random(points) < (0.7 if regions and cameras else 0.0)
+    why_not = rng.integers(1, len(Reason), points)
+
+    def where_labelled(high: int, otherwise: int) -> np.ndarray:
+        return np.where(labelled, rng.integers(0, max(high, 1), points), otherwise)
+
+    return PointLabels(
+        label=where_labelled(classes, UNLABELLED).astype(np.uint8),
+        confidence=where_labelled(256, 0).astype(np.uint8),
+        margin=where_labelled(256, 0).astype(np.uint8),
+        instance=where_labelled(50, 0).astype(np.uint16),
+        region=where_labelled(regions, NO_REGION).astype(np.uint16),
+        camera=where_labelled(cameras, NO_CAMERA).astype(np.uint8),
+        views=rng.integers(0, cameras + 1, points).astype(np.uint8),
+        reason=np.where(labelled, Reason.LABELLED, why_not).astype(np.uint8),
+    )
+
+
+def _unit(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+    vectors = rng.normal(size=(rows, width))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
