@@ -1,0 +1,32 @@
+"""The run on disk: shards written once, published by manifests, read by frame or shard by shard."""
+
+from labelgen.shards.damage import DamageError, Problem
+from labelgen.shards.frames import StoredFrame
+from labelgen.shards.index import build_index, read_index
+from labelgen.shards.manifest import FrameEntry, Manifest
+from labelgen.shards.reader import Run, open_run
+from labelgen.shards.resume import Progress, done_frames, resume
+from labelgen.shards.run import Parent, RunInfo, create_run, read_run_info
+from labelgen.shards.verify import verify
+from labelgen.shards.writer import write_shard
+
+__all__ = [
+    "DamageError",
+    "FrameEntry",
+    "Manifest",
+    "Parent",
+    "Problem",
+    "Progress",
+    "Run",
+    "RunInfo",
+    "StoredFrame",
+    "build_index",
+    "create_run",
+    "done_frames",
+    "open_run",
+    "read_index",
+    "read_run_info",
+    "resume",
+    "verify",
+    "write_shard",
+]

@@ -1,0 +1,180 @@
+"""Reads one array of a shard straight from its file: shard index, crc32c, zstd.
+
+The general Zarr readers spend their time per chunk request, not per byte, and take a missing file for
+fill values. An array of a shard is one immutable file, so a few positioned reads do, no handle stays
+open (safe under fork, spawn and threads), and whatever is not as it was written is an error.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+
+from labelgen.shards.damage import DamageError
+from labelgen.shards.schema import ArraySpec
+
+_MISSING = 2**64 - 1
+_LARGEST_CHUNK = 2**30
+_CRC = struct.Struct("<I")
+
+
+class ArrayFile:
+    """One array: knows where its chunks are and reads rows of it.
+
+    Args:
+        file: the array's only data file; absent if the array has no elements.
+        where: how messages name the array.
+        spec: the table's row for it.
+        metadata: content of its ``zarr.json``.
+        dtype, shape, size: type, shape and size of the file in bytes, as the manifest gives them.
+
+    Raises:
+        DamageError: metadata or file are not those of this array.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        where: str,
+        *,
+        spec: ArraySpec,
+        metadata: Mapping[str, Any],
+        dtype: str,
+        shape: Sequence[int],
+        size: int,
+    ) -> None:
+        self.shape = tuple(shape)
+        self._file, self._where, self._size = file, where, size
+        self._dtype = np.dtype(spec.dtype).newbyteorder("<")
+        if dtype != spec.dtype:
+            raise self._damage(f"dtype {dtype}; {spec.dtype} is expected")
+        try:
+            self._chunk, self._zstd, self._checked = _layout(metadata, spec.dtype, self.shape)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise self._damage(f"zarr.json: {type(error).__name__}: {error}") from error
+        self._row_bytes = math.prod(self.shape[1:]) * self._dtype.itemsize
+        if self._chunk * self._row_bytes > _LARGEST_CHUNK:
+            raise self._damage(
+                f"chunks of {self._chunk * self._row_bytes} bytes; {_LARGEST_CHUNK} is the most"
+            )
+        self._index = self._read_index() if math.prod(self.shape) else np.zeros((0, 2), np.uint64)
+
+    def rows(self, begin: int, end: int) -> NDArray[Any]:
+        """Rows ``begin`` to ``end`` of the first axis, as a new array in native byte order."""
+        if not 0 <= begin <= end <= self.shape[0]:
+            raise self._damage(f"rows {begin} to {end} of {self.shape[0]}")
+        out = np.empty((end - begin, *self.shape[1:]), self._dtype)
+        if out.size:
+            first, last = begin // self._chunk, -(-end // self._chunk)
+            whole = first == 0 and last == len(self._index)
+            descriptor = self._open()
+            try:
+                everything = memoryview(os.pread(descriptor, self._size, 0)) if whole else None
+                for number in range(first, last):
+                    values = self._decode(descriptor, everything, number)
+                    start = number * self._chunk
+                    low, high = max(begin, start), min(end, start + self._chunk)
+                    out[low - begin : high - begin] = values[low - start : high - start]
+            finally:
+                os.close(descriptor)
+        return out.astype(self._dtype.newbyteorder("="), copy=False)
+
+    def _decode(self, descriptor: int, everything: memoryview | None, number: int) -> NDArray[Any]:
+        offset, size = (int(value) for value in self._index[number])
+        raw = os.pread(descriptor, size, offset) if everything is None else everything[offset : offset + size]
+        if len(raw) != size:
+            raise self._damage(f"chunk {number} is cut off")
+        data: Any = raw
+        if self._checked:
+            data = self._strip_crc(raw, f"chunk {number}")
+        if self._zstd:
+            try:
+                data = Zstd().decode(data)
+            except (RuntimeError, ValueError, MemoryError) as error:
+                raise self._damage(f"chunk {number}: {error}") from error
+        if len(data) != self._chunk * self._row_bytes:
+            raise self._damage(
+                f"chunk {number} holds {len(data)} bytes; {self._chunk * self._row_bytes} are expected"
+            )
+        return np.frombuffer(data, self._dtype).reshape(self._chunk, *self.shape[1:])
+
+    def _read_index(self) -> NDArray[np.uint64]:
+        count = -(-self.shape[0] // self._chunk)
+        length = 16 * count + _CRC.size
+        if length > self._size:
+            raise self._damage(f"file of {self._size} bytes cannot hold an index of {count} chunks")
+        descriptor = self._open()
+        try:
+            raw = os.pread(descriptor, length, self._size - length)
+        finally:
+            os.close(descriptor)
+        if len(raw) != length:
+            raise self._damage("the index is cut off")
+        index = np.frombuffer(self._strip_crc(raw, "the index"), "<u8").reshape(count, 2).astype(np.uint64)
+        limit = self._size - length
+        # Compared in this order so that no sum overflows.
+        if (index == _MISSING).any() or (index > limit).any() or (index.sum(axis=1) > limit).any():
+            raise self._damage("the index names chunks that are not in the file")
+        return index
+
+    def _open(self) -> int:
+        try:
+            descriptor = os.open(self._file, os.O_RDONLY)
+        except OSError as error:
+            raise self._damage(f"cannot be opened: {error.strerror}") from error
+        if (size := os.fstat(descriptor).st_size) != self._size:
+            os.close(descriptor)
+            raise self._damage(f"is {size} bytes long; {self._size} were written")
+        return descriptor
+
+    def _strip_crc(self, raw: bytes | memoryview, what: str) -> memoryview:
+        view = memoryview(raw)
+        if len(view) < _CRC.size:
+            raise self._damage(f"{what} is cut off")
+        if google_crc32c.value(bytes(view[: -_CRC.size])) != _CRC.unpack(view[-_CRC.size :])[0]:
+            raise self._damage(f"{what} fails its checksum")
+        return view[: -_CRC.size]
+
+    def _damage(self, detail: str) -> DamageError:
+        return DamageError("torn-shard", self._where, detail)
+
+
+def _layout(metadata: Mapping[str, Any], dtype: str, shape: tuple[int, ...]) -> tuple[int, bool, bool]:
+    """Rows per inner chunk, and whether chunks are compressed and checksummed; ValueError if not ours."""
+    if metadata["zarr_format"] != 3 or metadata["node_type"] != "array":
+        raise ValueError("not a Zarr v3 array")
+    if metadata["data_type"] != dtype or tuple(metadata["shape"]) != shape:
+        raise ValueError(f"{metadata['data_type']} {metadata['shape']}; {dtype} {list(shape)} is expected")
+    if metadata["chunk_key_encoding"]["name"] != "default" or metadata["chunk_grid"]["name"] != "regular":
+        raise ValueError("chunk grid or key encoding unknown")
+    (sharding,) = metadata["codecs"]
+    settings = sharding["configuration"]
+    index_codecs = [codec["name"] for codec in settings["index_codecs"]]
+    if sharding["name"] != "sharding_indexed" or index_codecs != ["bytes", "crc32c"]:
+        raise ValueError("not one sharding_indexed codec with a bytes, crc32c index")
+    if settings.get("index_location", "end") != "end":
+        raise ValueError("the index is not at the end")
+    codecs = settings["codecs"]
+    names = [codec["name"] for codec in codecs]
+    if names not in (["bytes"], ["bytes", "zstd"], ["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]):
+        raise ValueError(f"codecs {names} are not bytes, zstd, crc32c")
+    for codec in (codecs[0], settings["index_codecs"][0]):
+        if codec.get("configuration", {}).get("endian", "little") != "little":
+            raise ValueError("not little-endian")
+    rows, *others = settings["chunk_shape"]
+    outer = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    if type(rows) is not int or rows < 1 or others != [max(1, size) for size in shape[1:]]:
+        raise ValueError(f"inner chunks {settings['chunk_shape']} do not span all axes but the first")
+    # Exactly the chunks that the array needs, so that the index has one entry for each.
+    if outer != [max(1, -(-shape[0] // rows)) * rows, *others]:
+        raise ValueError(f"a shard of {outer} is not the whole array")
+    return rows, "zstd" in names, "crc32c" in names

@@ -1,0 +1,212 @@
+"""One stored frame, its fields read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.records import NO_REGION, FrameRecord, FrameStatus, PointLabels, Regions, Semantics, Views
+from labelgen.shards.columns import decode_uv
+from labelgen.shards.damage import DamageError
+from labelgen.shards.manifest import FrameEntry
+from labelgen.shards.shard import Shard
+
+
+class StoredFrame:
+    """One frame of a run. Every array field is read on first use, checked, and kept.
+
+    Fields raise `DamageError` (a `UserError`) for what is not as it was written.
+
+    Args:
+        entry: what the manifest says of the frame.
+        layers: (shard, row) pairs; the first that holds an array gives it. A derived run's come before
+            its parent's.
+    """
+
+    def __init__(self, entry: FrameEntry, layers: Sequence[tuple[Shard, int]]) -> None:
+        self.entry = entry
+        self._layers = tuple(layers)
+
+    def __repr__(self) -> str:
+        return f"StoredFrame({self.frame_id!r}, {self.num_points} points, {self.entry.status})"
+
+    @property
+    def frame_id(self) -> str:
+        """As in the `Frame`."""
+        return self.entry.frame_id
+
+    @property
+    def scene_id(self) -> str:
+        """As in the `Frame`."""
+        return self.entry.scene_id
+
+    @property
+    def timestamp_us(self) -> int:
+        """Time of the LiDAR sweep, microseconds."""
+        return self.entry.timestamp_us
+
+    @property
+    def num_points(self) -> int:
+        """N: points of the raw file."""
+        return self.entry.num_points
+
+    @property
+    def status(self) -> FrameStatus:
+        """Whether all cameras could be used."""
+        return FrameStatus.PARTIAL if self.entry.status == "partial" else FrameStatus.OK
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes of the frame's shard: class names, text encoder and embeddings."""
+        return self._layers[0][0].attributes
+
+    @cached_property
+    def labels(self) -> PointLabels:
+        """Labels of all N points, in the raw file's order."""
+        labels: PointLabels = self._record(
+            PointLabels, "points", {name: self._points(name) for name in PointLabels._SPEC}
+        )
+        self._within("points/region", labels.region[labels.region != NO_REGION], self.num_regions)
+        return labels
+
+    @cached_property
+    def views(self) -> Views:
+        """(point, camera) pairs. ``depth`` is not stored and NaN here; ``uv`` is exact to half a step."""
+        shard, _ = self._holder("views/uv")
+        steps = shard.attributes.get("uv_steps_per_pixel")
+        if type(steps) is not int or steps < 1:
+            raise DamageError("torn-shard", f"{shard.where}/zarr.json", f"uv_steps_per_pixel is {steps!r}")
+        point = self._rows("views/point")
+        self._within("views/point", point, self.num_points)
+        views: Views = self._record(
+            Views,
+            "views",
+            {
+                "point": point.astype(np.int32),
+                "camera": self._rows("views/camera"),
+                "uv": decode_uv(self._rows("views/uv"), steps),
+                "depth": np.full(len(point), np.nan, np.float32),
+                "depth_residual": self._rows("views/depth_residual").astype(np.float32),
+                "visible": self._rows("views/visible"),
+            },
+        )
+        return views
+
+    @cached_property
+    def view_region(self) -> NDArray[np.uint16]:
+        """(V,) uint16: the smallest region at each view's pixel, 65535 for none."""
+        region = self._rows("views/region")
+        self._within("views/region", region[region != NO_REGION], self.num_regions)
+        return region
+
+    @property
+    def num_regions(self) -> int:
+        """K: regions of all cameras."""
+        begin, end = self._span("regions/camera")
+        return end - begin
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Regions of all cameras."""
+        fields = {
+            name: self._rows(f"regions/{name}") for name in Regions._SPEC if self._has(f"regions/{name}")
+        }
+        regions: Regions = self._record(
+            Regions, "regions", fields | {"rle": tuple(self._strings("regions/rle"))}
+        )
+        return regions
+
+    @cached_property
+    def semantics(self) -> Semantics:
+        """What the regions mean."""
+        fields: dict[str, Any] = {
+            name: self._rows(f"regions/{name}") for name in Semantics._SPEC if self._has(f"regions/{name}")
+        }
+        if self._has("regions/caption_bytes"):
+            try:
+                fields["caption"] = tuple(text.decode() for text in self._strings("regions/caption"))
+            except UnicodeDecodeError as error:
+                raise self._damage("regions/caption_bytes", str(error)) from error
+        semantics: Semantics = self._record(Semantics, "regions", fields)
+        return semantics
+
+    @cached_property
+    def xyz(self) -> NDArray[np.float32] | None:
+        """(N, 3) float32 metres in the LiDAR frame, or None if the run did not store points."""
+        return self._points("xyz") if self._has("points/xyz") else None
+
+    @cached_property
+    def intensity(self) -> NDArray[np.float32] | None:
+        """(N,) float32, or None if the run did not store points."""
+        return self._points("intensity") if self._has("points/intensity") else None
+
+    def record(self) -> FrameRecord:
+        """All of it, as the stages gave it (``views.depth`` aside, which is not stored)."""
+        entry = self.entry
+        try:
+            return FrameRecord(
+                frame_id=entry.frame_id,
+                scene_id=entry.scene_id,
+                timestamp_us=entry.timestamp_us,
+                source_id=entry.source_id,
+                status=self.status,
+                notes=entry.notes,
+                source_hashes=dict(entry.source_hashes),
+                views=self.views,
+                view_region=self.view_region,
+                regions=self.regions,
+                semantics=self.semantics,
+                labels=self.labels,
+                xyz=self.xyz,
+                intensity=self.intensity,
+                seconds=dict(entry.seconds),
+            )
+        except (TypeError, ValueError) as error:
+            raise self._damage("frame", str(error)) from error
+
+    def _has(self, name: str) -> bool:
+        return any(shard.has(name) for shard, _ in self._layers)
+
+    def _holder(self, name: str) -> tuple[Shard, int]:
+        for shard, row in self._layers:
+            if shard.has(name):
+                return shard, row
+        raise self._damage(name, "is not stored")
+
+    def _points(self, name: str) -> NDArray[Any]:
+        shard, row = self._holder(f"points/{name}")
+        values = shard.rows(f"points/{name}", row, row + 1)[0]
+        if len(values) < self.num_points:
+            raise self._damage(f"points/{name}", f"holds {len(values)} of {self.num_points} points")
+        return values[: self.num_points]
+
+    def _span(self, name: str) -> tuple[int, int]:
+        shard, row = self._holder(name)
+        return shard.span(name.partition("/")[0], row)
+
+    def _rows(self, name: str) -> NDArray[Any]:
+        shard, _ = self._holder(name)
+        return shard.rows(name, *self._span(name))
+
+    def _strings(self, name: str) -> list[bytes]:
+        shard, row = self._holder(f"{name}_bytes")
+        return shard.strings(name, *shard.span("regions", row))
+
+    def _record(self, kind: Any, group: str, values: Mapping[str, Any]) -> Any:
+        try:
+            return kind(**values)
+        except (TypeError, ValueError) as error:
+            raise self._damage(group, str(error)) from error
+
+    def _within(self, name: str, values: NDArray[Any], limit: int) -> None:
+        if len(values) and int(values.max()) >= limit:
+            raise self._damage(name, f"names {int(values.max())} of {limit}")
+
+    def _damage(self, name: str, detail: str) -> DamageError:
+        return DamageError(
+            "torn-shard", f"{self._layers[0][0].where}/{name}", f"frame {self.frame_id}: {detail}"
+        )

@@ -1,0 +1,113 @@
+"""``index.parquet``: one row per frame, derived from the manifests and rebuildable at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from labelgen.errors import UserError
+from labelgen.records import Failure
+from labelgen.shards import atomic
+from labelgen.shards.resolve import Outcome, load_manifests, planned_sources, resolve
+from labelgen.shards.run import INDEX, read_run_info
+from labelgen.shards.schema import FORMAT_VERSION
+
+SCHEMA = pa.schema(
+    [
+        pa.field("frame_id", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("scene_id", pa.string()),
+        pa.field("timestamp_us", pa.int64()),
+        pa.field("shard_id", pa.string(), nullable=False),
+        pa.field("row", pa.int32()),
+        pa.field("num_points", pa.int32()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("labelled", pa.int32()),
+        pa.field("histogram", pa.map_(pa.uint8(), pa.int32())),
+        pa.field("notes", pa.list_(pa.string())),
+        pa.field("error_stage", pa.string()),
+        pa.field("error_type", pa.string()),
+        pa.field("error_message", pa.string()),
+    ]
+)
+
+
+def build_index(run: Path) -> Path:
+    """Write ``index.parquet`` from the manifests: labelled and failed frames, each once.
+
+    Columns are those of `SCHEMA`; of a failed frame scene, time, row, points and histogram are null. Rows
+    are sorted by scene, time and frame id.
+
+    Raises:
+        UserError: a manifest is damaged (named), or the file cannot be written.
+    """
+    data = index_table(run)
+    sink = pa.BufferOutputStream()
+    pq.write_table(data, sink, compression="zstd")
+    try:
+        atomic.replace(run / INDEX, sink.getvalue().to_pybytes())
+    except OSError as error:
+        raise UserError(f"cannot write {run / INDEX}: {error.strerror}") from error
+    return run / INDEX
+
+
+def index_table(run: Path) -> pa.Table:
+    """The table that ``index.parquet`` should hold.
+
+    Raises:
+        UserError: a manifest is damaged; the message names it.
+    """
+    info = read_run_info(run)
+    manifests, damaged = load_manifests(run, info.fingerprint)
+    if damaged:
+        raise damaged[0]
+    rows = [_row(outcome) for outcome in resolve(manifests, planned_sources(run)).values()]
+    rows.sort(key=lambda row: (row["scene_id"] or "", row["timestamp_us"] or 0, row["frame_id"]))
+    metadata = {"format_version": str(FORMAT_VERSION), "fingerprint": info.fingerprint}
+    return pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
+
+
+def read_index(run: Path) -> pa.Table:
+    """Read ``index.parquet``.
+
+    Raises:
+        UserError: missing, damaged, or of another run; says to rebuild it.
+    """
+    path = run / INDEX
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({reason}); `labelgen index {run}` rebuilds it") from error
+    if not table.schema.equals(SCHEMA):
+        raise UserError(f"{path}: not an index of this version; `labelgen index {run}` rebuilds it")
+    return table
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    result = outcome.result
+    row: dict[str, Any] = {
+        "frame_id": result.frame_id,
+        "source_id": result.source_id,
+        "shard_id": outcome.manifest.shard_id,
+    }
+    if isinstance(result, Failure):
+        return row | {
+            "status": "failed",
+            "error_stage": result.stage,
+            "error_type": result.error_type,
+            "error_message": result.message,
+        }
+    return row | {
+        "scene_id": result.scene_id,
+        "timestamp_us": result.timestamp_us,
+        "row": result.row,
+        "num_points": result.num_points,
+        "status": result.status,
+        "labelled": result.labelled,
+        "histogram": sorted(result.histogram.items()),
+        "notes": list(result.notes),
+    }

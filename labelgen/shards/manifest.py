@@ -1,0 +1,231 @@
+"""The commit record of one shard: its content as data, and how it is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from labelgen.errors import UserError
+from labelgen.records import Failure
+from labelgen.shards.damage import DamageError
+from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES, check_shapes
+
+MANIFESTS = "manifests"
+SHARDS = "shards"
+_LARGEST = 64 << 20
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+_ShardId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+_Count = Annotated[int, Field(ge=0)]
+# Names become paths below the shard's folder: nothing but these characters, no dots.
+_ArrayName = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9_]+$")]
+_MetadataPath = Annotated[str, StringConstraints(pattern=r"^([a-z]+/([a-z0-9_]+/)?)?zarr\.json$")]
+
+
+class _Part(BaseModel):
+    # Unknown fields are passed over: a later writer may add some without raising the format version.
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FrameEntry(_Part):
+    """One labelled frame: where it is in the shard, and what can be known without opening it."""
+
+    frame_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    source_id: str
+    scene_id: str
+    timestamp_us: int
+    row: Annotated[int, Field(ge=0, lt=MAX_FRAMES)]
+    num_points: _Count
+    status: Literal["ok", "partial"]
+    labelled: _Count
+    #: {class id: points}, without the unlabelled.
+    histogram: dict[int, _Count]
+    notes: tuple[str, ...] = ()
+    source_hashes: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+
+
+class ArrayEntry(_Part):
+    """One array: ``size`` is its data file's, ``blake2b`` (128 bits) that of its values in C order."""
+
+    dtype: str
+    shape: tuple[_Count, ...]
+    size: _Count
+    blake2b: _Digest
+
+
+class MetadataEntry(_Part):
+    """One ``zarr.json``: size and hash of the file."""
+
+    size: _Count
+    blake2b: _Digest
+
+
+class Manifest(_Part):
+    """What one published group of at most 64 frames became."""
+
+    format: Literal["labelgen-manifest"]
+    format_version: Literal[1]
+    shard_id: _ShardId
+    fingerprint: str
+    attempt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+    created: str
+    tools: dict[str, str]
+    #: Folder of the shard relative to the run; None if every frame failed.
+    path: str | None
+    frames: tuple[FrameEntry, ...]
+    failed: tuple[Failure, ...]
+    arrays: dict[_ArrayName, ArrayEntry]
+    metadata: dict[_MetadataPath, MetadataEntry]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ids = [frame.frame_id for frame in self.frames] + [failure.frame_id for failure in self.failed]
+        if not 1 <= len(ids) <= MAX_FRAMES or len(set(ids)) != len(ids):
+            raise ValueError(f"frames and failed must name 1 to {MAX_FRAMES} different frames")
+        if [frame.row for frame in self.frames] != list(range(len(self.frames))):
+            raise ValueError("frames: rows must count from 0 in order")
+        if self.path is None:
+            if self.frames or self.arrays:
+                raise ValueError("path: there are frames, but no shard")
+            return self
+        # A name of its own below shards/ and nothing else: no "..", no absolute path.
+        if self.path != shard_path(self.shard_id, self.attempt):
+            raise ValueError(f"path: {self.path!r} is not {shard_path(self.shard_id, self.attempt)!r}")
+        if "zarr.json" not in self.metadata:
+            raise ValueError("metadata: zarr.json is missing")
+        check_shapes({name: (entry.dtype, entry.shape) for name, entry in self.arrays.items()})
+        if self.arrays["frame/id"].shape[0] != len(self.frames):
+            raise ValueError(f"arrays: frame/id has not {len(self.frames)} rows")
+        return self
+
+    def to_json(self) -> bytes:
+        """As stored."""
+        return (json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """All files of the shard: path below its folder, size in bytes."""
+        for path, metadata in self.metadata.items():
+            yield path, metadata.size
+        for name, array in self.arrays.items():
+            if array.size:
+                yield data_file(name, len(array.shape)), array.size
+
+
+def shard_path(shard_id: str, attempt: str) -> str:
+    """Folder of one attempt, relative to the run."""
+    return f"{SHARDS}/{shard_id}-{attempt}.zarr"
+
+
+def data_file(name: str, axes: int) -> str:
+    """The only data file of an array, relative to the shard."""
+    return "/".join([name, "c", *["0"] * axes])
+
+
+def manifest_path(run: Path, shard_id: str) -> Path:
+    """Where the manifest of a shard is published."""
+    return run / MANIFESTS / f"{shard_id}.json"
+
+
+def read_manifest(path: Path, *, fingerprint: str | None = None, name: str | None = None) -> Manifest:
+    """Read and check one manifest.
+
+    Args:
+        path: of the file.
+        fingerprint: if given, the manifest must have it.
+        name: that the file was published under, if it is not there any more.
+
+    Raises:
+        DamageError: not readable as a manifest, or not of this run; names file and field.
+        UserError: written by a later version of labelgen.
+    """
+    where = f"{MANIFESTS}/{path.name}"
+    try:
+        manifest = read_model(path, Manifest)
+    except (OSError, ValueError) as error:
+        raise DamageError("damaged-manifest", where, str(error)) from error
+    if manifest.shard_id != (name or path.name).removesuffix(".json"):
+        raise DamageError("damaged-manifest", where, f"shard_id: {manifest.shard_id} is not the file's name")
+    if fingerprint is not None and manifest.fingerprint != fingerprint:
+        raise DamageError(
+            "foreign-manifest", where, f"fingerprint: {manifest.fingerprint} is not the run's, {fingerprint}"
+        )
+    return manifest
+
+
+def list_manifests(run: Path) -> list[Path]:
+    """Published manifests, sorted by name."""
+    folder = run / MANIFESTS
+    return sorted(path for path in folder.glob("*.json") if re.fullmatch(r"[0-9a-f]{16}\.json", path.name))
+
+
+def check_files(run: Path, manifest: Manifest) -> None:
+    """Check that the shard lies inside the run's folder and that all its files have the right size.
+
+    Raises:
+        DamageError: naming the first file that is missing or of another size.
+    """
+    for problem in file_problems(run, manifest):
+        raise problem
+
+
+def file_problems(run: Path, manifest: Manifest) -> Iterator[DamageError]:
+    """All that `check_files` would complain about."""
+    if manifest.path is None:
+        return
+    folder = run / manifest.path
+    if not folder.is_dir():
+        yield DamageError("missing-shard", manifest.path, f"named by {manifest.shard_id}.json, but not there")
+        return
+    if not folder.resolve().is_relative_to(run.resolve()):
+        yield DamageError("torn-shard", manifest.path, "is a link that leaves the run's folder")
+        return
+    for name, size in manifest.files():
+        where = f"{manifest.path}/{name}"
+        try:
+            found = (folder / name).stat().st_size
+        except OSError as error:
+            yield DamageError("torn-shard", where, f"cannot be read: {error.strerror}")
+            continue
+        if found != size:
+            yield DamageError("torn-shard", where, f"is {found} bytes long; {size} were written")
+
+
+def read_model(path: Path, model: type[_Model]) -> _Model:
+    """Read a JSON file of bounded size into a model whose ``format_version`` is checked first.
+
+    Raises:
+        OSError: not readable.
+        ValueError: not such a file; the message is one line and names the field.
+        UserError: written by a later version of labelgen.
+    """
+    with path.open("rb") as file:
+        raw = file.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        raise ValueError(f"more than {_LARGEST} bytes")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        version = _version(raw)
+        if version is not None and version > FORMAT_VERSION:
+            raise UserError(
+                f"{path}: format_version {version}; this labelgen reads up to {FORMAT_VERSION}: "
+                "install a later one"
+            ) from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{field}: {first['msg']}" if field else str(first["msg"])) from error
+
+
+def _version(raw: bytes) -> int | None:
+    try:
+        version = json.loads(raw)["format_version"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return version if type(version) is int else None

@@ -1,0 +1,158 @@
+"""Reads runs: frames by id with lazy fields, and all frames shard by shard."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+from labelgen.errors import UserError
+from labelgen.records import Failure
+from labelgen.shards.damage import DamageError
+from labelgen.shards.frames import StoredFrame
+from labelgen.shards.manifest import FrameEntry, Manifest
+from labelgen.shards.resolve import load_manifests, planned_sources, resolve
+from labelgen.shards.run import read_run_info
+from labelgen.shards.shard import Shard
+
+_KEPT_SHARDS = 64
+_KEPT_WHOLE = 2
+
+
+class Run:
+    """A run as its manifests describe it at the time of opening; see `open_run`.
+
+    Attributes:
+        path: folder of the run.
+        info: content of ``run.json``.
+        parent: the run that this one is laid over, or None.
+        frames: ids of all labelled frames, by scene, then time.
+        failures: {frame id: failure} of the frames that could not be labelled.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.info = read_run_info(path)
+        self.parent = self._open_parent()
+        manifests, damaged = load_manifests(path, self.info.fingerprint)
+        if damaged:
+            raise damaged[0]
+        outcomes = resolve(manifests, planned_sources(path))
+        self._manifests = {manifest.shard_id: manifest for manifest in manifests}
+        self._entries: dict[str, tuple[str, FrameEntry]] = {}
+        self.failures: dict[str, Failure] = {}
+        for frame_id, outcome in outcomes.items():
+            if isinstance(outcome.result, Failure):
+                self.failures[frame_id] = outcome.result
+            else:
+                self._entries[frame_id] = (outcome.manifest.shard_id, outcome.result)
+        order = sorted(
+            self._entries.values(), key=lambda at: (at[1].scene_id, at[1].timestamp_us, at[1].frame_id)
+        )
+        self.frames: tuple[str, ...] = tuple(entry.frame_id for _, entry in order)
+        self._shards: OrderedDict[tuple[str, bool], Shard] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __contains__(self, frame_id: object) -> bool:
+        return frame_id in self._entries
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {len(self.frames)} frames, {len(self.failures)} failed)"
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """All manifests, sorted by shard id."""
+        return tuple(self._manifests.values())
+
+    def entry(self, frame_id: str) -> FrameEntry:
+        """What the manifest says of a frame, without opening its shard.
+
+        Raises:
+            UserError: the run has no such frame, or it failed; says which.
+        """
+        if frame_id in self._entries:
+            return self._entries[frame_id][1]
+        if frame_id in self.failures:
+            failure = self.failures[frame_id]
+            raise UserError(
+                f"frame {frame_id} failed in {failure.stage}: {failure.error_type}: {failure.message}"
+            )
+        raise UserError(f"{self.path} has no frame {frame_id!r}; `labelgen inspect` lists what there is")
+
+    def frame(self, frame_id: str) -> StoredFrame:
+        """One frame, whose fields are read when they are asked for.
+
+        Raises:
+            UserError: the run has no such frame, or it failed.
+        """
+        return self._frame(frame_id, whole=False)
+
+    def stream(self) -> Iterator[StoredFrame]:
+        """All frames, shard after shard; each field that is used is decoded for a whole shard at once.
+
+        The fastest way through a run. The arrays are parts of the shard's: copy what is kept.
+        """
+        for shard_id, manifest in self._manifests.items():
+            for entry in manifest.frames:
+                if self._entries.get(entry.frame_id, ("",))[0] == shard_id:
+                    yield self._frame(entry.frame_id, whole=True)
+
+    def _frame(self, frame_id: str, *, whole: bool) -> StoredFrame:
+        return StoredFrame(self.entry(frame_id), list(self._layers(frame_id, whole)))
+
+    def _layers(self, frame_id: str, whole: bool) -> Iterator[tuple[Shard, int]]:
+        entry = self.entry(frame_id)
+        yield self._shard(self._entries[frame_id][0], whole), entry.row
+        if self.parent is not None:
+            if frame_id not in self.parent:
+                raise DamageError("run", str(self.parent.path), f"the parent run has no frame {frame_id}")
+            below = self.parent.entry(frame_id)
+            if below.num_points != entry.num_points:
+                raise DamageError(
+                    "run",
+                    str(self.parent.path),
+                    f"frame {frame_id} has {below.num_points} points, and {entry.num_points} in {self.path}",
+                )
+            yield from self.parent._layers(frame_id, whole)
+
+    def _shard(self, shard_id: str, whole: bool) -> Shard:
+        key = (shard_id, whole)
+        if key not in self._shards:
+            self._shards[key] = Shard(self.path, self._manifests[shard_id], whole=whole)
+            same = [other for other in self._shards if other[1] == whole]
+            if len(same) > (_KEPT_WHOLE if whole else _KEPT_SHARDS):
+                del self._shards[same[0]]
+        self._shards.move_to_end(key)
+        return self._shards[key]
+
+    def _open_parent(self) -> Run | None:
+        if self.info.parent is None:
+            return None
+        path = self.path / self.info.parent.path
+        if path.resolve() == self.path.resolve():
+            raise UserError(f"{self.path / 'run.json'}: parent.path: the run is its own parent")
+        parent = Run(path)
+        if parent.info.fingerprint != self.info.parent.fingerprint:
+            raise UserError(
+                f"{self.path / 'run.json'}: parent.fingerprint: {self.info.parent.fingerprint} is not "
+                f"{parent.info.fingerprint} of {path}; the parent was replaced: derive anew"
+            )
+        return parent
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run for reading.
+
+    Only manifests are read; shards are opened when a field is asked for. Frames that are published later
+    need a new call.
+
+    Args:
+        path: folder of the run.
+
+    Raises:
+        UserError: no run there, written by a later version, or something in it is damaged (names file
+            and field).
+    """
+    return Run(Path(path))

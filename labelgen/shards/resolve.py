@@ -1,0 +1,83 @@
+"""Which manifest speaks for a frame, when several name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from labelgen.errors import UserError
+from labelgen.records import Failure
+from labelgen.shards.damage import DamageError
+from labelgen.shards.manifest import FrameEntry, Manifest, list_manifests, read_manifest
+from labelgen.shards.run import PLAN
+
+_RANK = {"ok": 0, "partial": 1}
+_FAILED = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one frame: a row of a shard, or a failure."""
+
+    manifest: Manifest
+    result: FrameEntry | Failure
+
+
+def load_manifests(run: Path, fingerprint: str) -> tuple[list[Manifest], list[DamageError]]:
+    """All readable manifests of the run, sorted by shard id, and what is wrong with the others."""
+    manifests, damaged = [], []
+    for path in list_manifests(run):
+        try:
+            manifests.append(read_manifest(path, fingerprint=fingerprint))
+        except DamageError as error:
+            damaged.append(error)
+    return manifests, damaged
+
+
+def planned_sources(run: Path) -> dict[str, str]:
+    """{frame id: source id} of the run's plan; empty if there is none.
+
+    Raises:
+        UserError: the plan is damaged.
+    """
+    path = run / PLAN
+    if not path.exists():
+        return {}
+    try:
+        table = pq.read_table(path, columns=["frame_id", "source_id"])
+        ids, sources = table["frame_id"].to_pylist(), table["source_id"].to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: not a plan of frames ({reason}); running the same job again rewrites it"
+        ) from error
+    return dict(zip(ids, sources, strict=True))
+
+
+def resolve(manifests: Iterable[Manifest], sources: Mapping[str, str]) -> dict[str, Outcome]:
+    """Choose one outcome for every frame, the same one whatever the order of the manifests.
+
+    Preferred is what was made from the planned source files, then ok over partial over failed, then the
+    lower shard id.
+
+    Args:
+        manifests: of one run.
+        sources: {frame id: planned source id}; frames that it lacks have no preference.
+
+    Returns:
+        {frame id: outcome}.
+    """
+    best: dict[str, tuple[tuple[bool, int, str], Outcome]] = {}
+    for manifest in manifests:
+        results: list[FrameEntry | Failure] = [*manifest.frames, *manifest.failed]
+        for result in results:
+            rank = _RANK[result.status] if isinstance(result, FrameEntry) else _FAILED
+            stale = sources.get(result.frame_id, result.source_id) != result.source_id
+            key = (stale, rank, manifest.shard_id)
+            if result.frame_id not in best or key < best[result.frame_id][0]:
+                best[result.frame_id] = (key, Outcome(manifest, result))
+    return {frame_id: outcome for frame_id, (_, outcome) in best.items()}

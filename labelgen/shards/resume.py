@@ -1,0 +1,72 @@
+"""What of a run is done: the plan minus this is what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelgen.records import Failure
+from labelgen.shards.commit import set_aside
+from labelgen.shards.damage import DamageError, Problem
+from labelgen.shards.manifest import check_files, list_manifests, read_manifest
+from labelgen.shards.run import read_run_info
+
+FrameKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done: (frame id, source id) of all frames with labels.
+        failed: {(frame id, source id): failure} of those that only failed.
+        damaged: manifests that do not count, each with what is wrong with it or its shard.
+    """
+
+    done: frozenset[FrameKey]
+    failed: Mapping[FrameKey, Failure]
+    damaged: tuple[Problem, ...]
+
+
+def done_frames(run: Path) -> Progress:
+    """Look at all manifests of a run; changes nothing.
+
+    A manifest counts if it is readable, has the run's fingerprint, and all files of its shard are there
+    with the right sizes.
+
+    Raises:
+        UserError: no run there, or written by a later version.
+    """
+    return _progress(run, heal=False)
+
+
+def resume(run: Path) -> Progress:
+    """As `done_frames`, and move the manifests that do not count aside, so that readers go on.
+
+    To be called once, before planning. Nothing is deleted: ``verify --clean`` does that.
+    """
+    return _progress(run, heal=True)
+
+
+def _progress(run: Path, *, heal: bool) -> Progress:
+    fingerprint = read_run_info(run).fingerprint
+    done: set[FrameKey] = set()
+    failed: dict[FrameKey, Failure] = {}
+    damaged: list[Problem] = []
+    for path in list_manifests(run):
+        try:
+            manifest = read_manifest(path, fingerprint=fingerprint)
+            check_files(run, manifest)
+        except DamageError as error:
+            damaged.append(error.problem)
+            if heal:
+                set_aside(run, path, fingerprint)
+            continue
+        done.update((frame.frame_id, frame.source_id) for frame in manifest.frames)
+        for failure in manifest.failed:
+            failed[failure.frame_id, failure.source_id] = failure
+    return Progress(
+        frozenset(done), {key: failure for key, failure in failed.items() if key not in done}, tuple(damaged)
+    )

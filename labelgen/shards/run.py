@@ -1,0 +1,174 @@
+"""The run's folder: what is in it, and ``run.json``, which says what made it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from labelgen.errors import UserError
+from labelgen.shards import atomic
+from labelgen.shards.manifest import MANIFESTS, SHARDS, read_model
+from labelgen.shards.schema import FORMAT_VERSION
+
+RUN_JSON = "run.json"
+PLAN = "frames.parquet"
+INDEX = "index.parquet"
+_TOOLS = ("labelgen", "numpy", "zarr", "numcodecs", "pyarrow")
+
+
+class Parent(BaseModel):
+    """The run that a derived run is laid over.
+
+    Attributes:
+        path: of its folder, absolute or relative to the derived run's folder.
+        fingerprint: that it must have.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    path: str
+    fingerprint: str
+
+
+class RunInfo(BaseModel):
+    """Content of ``run.json``.
+
+    Attributes:
+        fingerprint: hash of all that changes a label in every frame; two runs with the same one and the
+            same frames are the same run.
+        config: all settings.
+        covered: the part of the settings that the fingerprint covers.
+        taxonomy: as ``Taxonomy.to_dict`` gives it.
+        models: one mapping per model: name, revision, licence, hash of the weights.
+        tools: versions of the software.
+        parent: of a derived run.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    format: Literal["labelgen-run"] = "labelgen-run"
+    format_version: Literal[1] = FORMAT_VERSION
+    fingerprint: str
+    created: str
+    config: dict[str, Any]
+    covered: dict[str, Any]
+    taxonomy: dict[str, Any]
+    models: list[dict[str, Any]]
+    tools: dict[str, str]
+    parent: Parent | None = None
+
+
+def create_run(
+    path: Path,
+    *,
+    fingerprint: str,
+    config: Mapping[str, Any],
+    taxonomy: Mapping[str, Any],
+    models: Sequence[Mapping[str, Any]],
+    covered: Mapping[str, Any] | None = None,
+    parent: Parent | None = None,
+) -> RunInfo:
+    """Make a run's folder, or go on with the one that is there.
+
+    Args:
+        path: of the folder; made if it is missing.
+        fingerprint: hash of all that changes a label in every frame.
+        config: all settings, as JSON-like data.
+        taxonomy: as ``Taxonomy.to_dict`` gives it.
+        models: one mapping per model: name, revision, licence, hash of the weights.
+        covered: the part of ``config`` that the fingerprint covers, to say what differs; all by default.
+        parent: of a derived run.
+
+    Returns:
+        What ``run.json`` says: of the first process that wrote it, if there were several.
+
+    Raises:
+        UserError: the folder holds a run with another fingerprint (says what differs), or cannot be written.
+    """
+    info = RunInfo(
+        fingerprint=fingerprint,
+        created=now(),
+        config=dict(config),
+        covered=dict(config if covered is None else covered),
+        taxonomy=dict(taxonomy),
+        models=[dict(model) for model in models],
+        tools=tool_versions(),
+        parent=parent,
+    )
+    try:
+        for folder in (path, path / SHARDS, path / MANIFESTS):
+            folder.mkdir(parents=True, exist_ok=True)
+        content = (info.model_dump_json(indent=1) + "\n").encode()
+        if not (path / RUN_JSON).exists() and atomic.create(path / RUN_JSON, content):
+            return info
+    except OSError as error:
+        raise UserError(
+            f"cannot write the run's folder {path}: {error.strerror}; choose another output folder"
+        ) from error
+    found = read_run_info(path)
+    if found.fingerprint != fingerprint:
+        differences = list(_differences(found, info)) or ["what the fingerprint covers"]
+        more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+        raise UserError(
+            f"{path} holds a run with other settings ({'; '.join(differences[:6])}{more}); "
+            "choose another output folder, or the settings of that run"
+        )
+    return found
+
+
+def read_run_info(path: Path) -> RunInfo:
+    """Read ``run.json``.
+
+    Raises:
+        UserError: no run there, or the file is damaged or of a later version; names file and field.
+    """
+    file = path / RUN_JSON
+    try:
+        return read_model(file, RunInfo)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not a run: there is no {RUN_JSON}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{file}: {error}; restore the file, or label into another output folder") from error
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of Python and of what has a part in the files."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in _TOOLS}
+
+
+def _differences(found: RunInfo, wanted: RunInfo) -> Iterator[str]:
+    """What differs, as ``key: there → here``."""
+    for section in ("covered", "taxonomy", "models"):
+        prefix = "" if section == "covered" else f"{section}."
+        there = dict(_flat(getattr(found, section), prefix))
+        here = dict(_flat(getattr(wanted, section), prefix))
+        for key in sorted(there.keys() | here.keys()):
+            if there.get(key) != here.get(key):
+                yield f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here"
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, inner in items:
+            yield from _flat(inner, f"{prefix}{key}.")
+    else:
+        yield prefix.rstrip("."), value
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,214 @@
+"""Reads one published shard: its arrays by name and rows, and checks of what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.shards.arrayfile import ArrayFile
+from labelgen.shards.damage import DamageError
+from labelgen.shards.manifest import Manifest, data_file
+from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
+
+_ROWS_OF = {"views": "V", "regions": "R"}
+
+
+class Shard:
+    """One shard.
+
+    Nothing is opened before the first use, and no file stays open: objects may be pickled, forked and
+    used by several threads.
+
+    Args:
+        run: folder of the run.
+        manifest: the shard's, with a path.
+        whole: decode an array whole on its first use and keep it; for going through all frames.
+    """
+
+    def __init__(self, run: Path, manifest: Manifest, *, whole: bool = False) -> None:
+        if manifest.path is None:
+            raise ValueError(f"manifest {manifest.shard_id} names no shard: all of its frames failed")
+        self.manifest = manifest
+        self.where = manifest.path
+        self._run, self._folder = run, run / manifest.path
+        self._whole = whole
+        self._kept: dict[str, NDArray[Any]] = {}
+        self._files: dict[str, ArrayFile] = {}
+        self._metadata: dict[str, Any] | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the root group: format, class names, text embeddings and so on."""
+        attributes: dict[str, Any] = self._root()["attributes"]
+        return attributes
+
+    def has(self, name: str) -> bool:
+        """Whether an array is stored here."""
+        return name in self.manifest.arrays and name in ARRAYS
+
+    def rows(self, name: str, begin: int, end: int) -> NDArray[Any]:
+        """Rows ``begin`` to ``end`` of an array's first axis.
+
+        Raises:
+            KeyError: the array is not stored.
+            DamageError: it is not as it was written.
+        """
+        if self._whole:
+            if name not in self._kept:
+                file = self._file(name)
+                self._kept[name] = file.rows(0, file.shape[0])
+            return self._kept[name][begin:end]
+        return self._file(name).rows(begin, end)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """A whole array."""
+        return self.rows(name, 0, self.manifest.arrays[name].shape[0])
+
+    def span(self, group: str, row: int) -> tuple[int, int]:
+        """Rows of ``views/*`` or ``regions/*`` that belong to frame ``row``."""
+        offsets = self._offsets(OFFSETS[group], self._length(group))
+        return int(offsets[row]), int(offsets[row + 1])
+
+    def strings(self, name: str, begin: int, end: int) -> list[bytes]:
+        """Entries ``begin`` to ``end`` of ``<name>_bytes`` and ``<name>_offsets``."""
+        limit = self.manifest.arrays[f"{name}_bytes"].shape[0]
+        offsets = self._checked(f"{name}_offsets", self.rows(f"{name}_offsets", begin, end + 1), limit)
+        first = int(offsets[0])
+        data = self.rows(f"{name}_bytes", first, int(offsets[-1])).tobytes()
+        ends = (offsets - first).tolist()
+        return [data[low:high] for low, high in pairwise(ends)]
+
+    def check(self, *, deep: bool = True) -> None:
+        """Read everything and compare it with the manifest.
+
+        Args:
+            deep: False reads only the table of frames.
+
+        Raises:
+            DamageError: the first thing that is not as it was written.
+        """
+        for problem in self.problems(deep=deep):
+            raise problem
+
+    def problems(self, *, deep: bool = True) -> list[DamageError]:
+        """All that `check` would complain about, one for each array or file."""
+        found: list[DamageError] = []
+        checks: list[tuple[Callable[..., None], str]] = []
+        if deep:
+            checks += [(self._check_metadata, path) for path in self.manifest.metadata]
+            checks += [(self._check_array, name) for name in self.manifest.arrays if name in ARRAYS]
+        for check, argument in [*checks, (self._check_frames, "")]:
+            try:
+                check(argument)
+            except DamageError as error:
+                if error.problem not in [other.problem for other in found]:
+                    found.append(error)
+        return found
+
+    def _check_metadata(self, path: str) -> None:
+        _read(self._folder / path, f"{self.where}/{path}", self.manifest.metadata[path].blake2b)
+
+    def _check_array(self, name: str) -> None:
+        entry = self.manifest.arrays[name]
+        values = self._file(name).rows(0, entry.shape[0])
+        if digest(values) != entry.blake2b:
+            raise DamageError("checksum", f"{self.where}/{name}", "values are not those that were written")
+
+    def _check_frames(self, _: str) -> None:
+        """Frames must be those that the manifest names, and offsets must fit the arrays."""
+        count = len(self.manifest.frames)
+        ids = [bytes(row).rstrip(b"\0").decode("ascii", "replace") for row in self.array("frame/id")]
+        points = self.array("frame/num_points")
+        for entry in self.manifest.frames:
+            if ids[entry.row] != entry.frame_id or points[entry.row] != entry.num_points:
+                raise DamageError(
+                    "torn-shard",
+                    f"{self.where}/frame/id",
+                    f"row {entry.row} is {ids[entry.row]!r} with {points[entry.row]} points; the manifest "
+                    f"says {entry.frame_id!r} with {entry.num_points}",
+                )
+        for group, name in OFFSETS.items():
+            if self.has(name):
+                self.span(group, count - 1)
+
+    def _length(self, group: str) -> int:
+        for name, entry in self.manifest.arrays.items():
+            if name in ARRAYS and ARRAYS[name].axes[0] == _ROWS_OF[group]:
+                return entry.shape[0]
+        raise DamageError("torn-shard", self.where, f"there is no array of {group}")
+
+    def _offsets(self, name: str, limit: int) -> NDArray[Any]:
+        if name not in self._kept:
+            offsets = self._checked(name, self.array(name), limit)
+            if offsets[0] != 0 or offsets[-1] != limit:
+                raise DamageError("torn-shard", f"{self.where}/{name}", f"does not run from 0 to {limit}")
+            self._kept[name] = offsets
+        return self._kept[name]
+
+    def _checked(self, name: str, offsets: NDArray[Any], limit: int) -> NDArray[Any]:
+        if offsets[0] < 0 or offsets[-1] > limit or (np.diff(offsets) < 0).any():
+            raise DamageError("torn-shard", f"{self.where}/{name}", f"does not ascend within 0 to {limit}")
+        return offsets
+
+    def _file(self, name: str) -> ArrayFile:
+        if name not in self._files:
+            entry, spec = self.manifest.arrays[name], ARRAYS[name]
+            where = f"{self.where}/{name}"
+            metadata = self._root()["consolidated_metadata"]["metadata"].get(name)
+            if not isinstance(metadata, dict):
+                raise DamageError("torn-shard", where, "is not in the shard's consolidated metadata")
+            self._files[name] = ArrayFile(
+                self._folder / data_file(name, len(entry.shape)),
+                where,
+                spec=spec,
+                metadata=metadata,
+                dtype=entry.dtype,
+                shape=entry.shape,
+                size=entry.size,
+            )
+        return self._files[name]
+
+    def _root(self) -> dict[str, Any]:
+        if self._metadata is None:
+            where = f"{self.where}/zarr.json"
+            if not self._folder.resolve().is_relative_to(self._run.resolve()):
+                raise DamageError("torn-shard", self.where, "is a link that leaves the run's folder")
+            raw = _read(self._folder / "zarr.json", where, self.manifest.metadata["zarr.json"].blake2b)
+            try:
+                root = json.loads(raw)
+                version = root["attributes"]["format_version"]
+                if version != FORMAT_VERSION:
+                    raise ValueError(
+                        f"attributes.format_version is {version!r}; {FORMAT_VERSION} is expected"
+                    )
+                if root["attributes"]["fingerprint"] != self.manifest.fingerprint:
+                    raise ValueError("attributes.fingerprint is not the manifest's")
+                if not isinstance(root["consolidated_metadata"]["metadata"], dict):
+                    raise ValueError("no consolidated metadata")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise DamageError("torn-shard", where, f"{type(error).__name__}: {error}") from error
+            self._metadata = root
+        return self._metadata
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Hash (blake2b, 128 bits) of an array's values: C order, little-endian, padding included."""
+    ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return hashlib.blake2b(ordered.reshape(-1).view(np.uint8).data, digest_size=16).hexdigest()
+
+
+def _read(path: Path, where: str, blake2b: str) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DamageError("torn-shard", where, f"cannot be read: {error.strerror}") from error
+    if hashlib.blake2b(raw, digest_size=16).hexdigest() != blake2b:
+        raise DamageError("checksum", where, "is not as it was written")
+    return raw
