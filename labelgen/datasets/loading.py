@@ -1,0 +1,147 @@
+"""Reads what a frame names: the point cloud, the images, the truth; bad files become a `FrameError`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from labelgen.datasets.paths import read_file
+from labelgen.errors import FrameError
+from labelgen.frame import LIDAR_LAYOUTS, Camera, Frame, PointCloud
+
+#: Largest files that are read, in bytes.
+CLOUD_LIMIT = 1 << 30
+IMAGE_LIMIT = 1 << 28
+#: Largest image that is decoded; Pillow's own limit is a process-wide switch that other packages turn off.
+PIXEL_LIMIT = 100_000_000
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
+#: Pillow modes that have a meaning as 8-bit RGB; 16-bit and float images have none without a scale.
+IMAGE_MODES = frozenset({"RGB", "L", "RGBA", "RGBX", "LA", "P", "PA", "1", "CMYK", "YCbCr"})
+#: Ring of a point whose stored ring is not a number from 0 to 254.
+NO_RING = 255
+
+
+def digest(data: bytes) -> str:
+    """blake2b-128 of a file's bytes, in hex, as stored in ``FrameRecord.source_hashes``."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
+    """Read a frame's point cloud.
+
+    Points that are not finite stay where they are (they project nowhere). A ring that is not a number from
+    0 to 254 becomes `NO_RING`.
+
+    Args:
+        root: the data root.
+        frame: its ``lidar_layout`` says how the float32 records are laid out.
+
+    Returns:
+        The cloud in the LiDAR frame, and the hash of the file's bytes.
+
+    Raises:
+        FrameError: missing, unreadable, empty or truncated file, or no finite point in it.
+    """
+
+    def refuse(problem: str) -> FrameError:
+        return FrameError(problem, frame_id=frame.frame_id, path=frame.lidar_path)
+
+    data = read_file(root, frame.lidar_path, frame.frame_id, CLOUD_LIMIT)
+    fields = LIDAR_LAYOUTS[frame.lidar_layout]
+    if not data:
+        raise refuse("the file is empty; copy it again from the data set")
+    if len(data) % (4 * len(fields)):
+        raise refuse(
+            f"{len(data)} bytes are not whole records of {4 * len(fields)} bytes ({', '.join(fields)} as "
+            f"float32): truncated, or not of layout {frame.lidar_layout!r}; copy it again from the data set"
+        )
+    columns = dict(zip(fields, np.frombuffer(data, "<f4").reshape(-1, len(fields)).T, strict=True))
+    xyz = np.column_stack([columns[axis] for axis in "xyz"]).astype(np.float32, copy=False)
+    if not np.isfinite(xyz).all(axis=1).any():
+        raise refuse(f"none of its {len(xyz)} points is finite; copy it again from the data set")
+    ring = None
+    if "ring" in columns:
+        stored = columns["ring"]
+        valid = (stored >= 0) & (stored < NO_RING)  # False for NaN
+        ring = np.where(valid, stored, NO_RING).astype(np.uint8)
+    intensity = np.ascontiguousarray(columns["intensity"], np.float32)
+    return PointCloud(xyz=xyz, intensity=intensity, ring=ring), digest(data)
+
+
+def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.uint8], str]:
+    """Read one camera's image.
+
+    Greyscale, palette, CMYK and images with transparency are converted. The pixels stay as stored: no
+    rotation by EXIF, as the calibration is about the stored pixels.
+
+    Args:
+        root: the data root.
+        camera: its width and height are what the file must have.
+        frame_id: for the error.
+
+    Returns:
+        (H, W, 3) uint8 RGB, and the hash of the file's bytes.
+
+    Raises:
+        FrameError: missing, unreadable, corrupt or truncated file, another size than the calibration's, or a
+            pixel format without a meaning as 8-bit RGB. The caller may go on without this camera.
+    """
+
+    def refuse(problem: str) -> FrameError:
+        return FrameError(problem, frame_id=frame_id, path=camera.image_path)
+
+    if camera.width * camera.height > PIXEL_LIMIT:
+        raise refuse(f"{camera.width} x {camera.height} is more than {PIXEL_LIMIT} pixels; reduce the images")
+    data = read_file(root, camera.image_path, frame_id, IMAGE_LIMIT)
+    if not data:
+        raise refuse("the file is empty; copy it again from the data set")
+    try:
+        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+            if image.size != (camera.width, camera.height):
+                raise refuse(
+                    f"the image is {image.width} x {image.height}, the calibration is for "
+                    f"{camera.width} x {camera.height}; correct the size, or use the original images"
+                )
+            if image.mode not in IMAGE_MODES:
+                raise refuse(f"pixels of kind {image.mode!r} have no meaning as 8-bit RGB; convert the image")
+            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    except FrameError:
+        raise
+    except UnidentifiedImageError:
+        raise refuse(f"not an image ({', '.join(IMAGE_FORMATS)} are read); copy it again") from None
+    except Exception as error:  # on broken bytes Pillow's decoders raise whatever they come upon
+        reason = " ".join(str(error).split())[:200]
+        raise refuse(f"cannot be decoded ({type(error).__name__}: {reason}); copy it again") from None
+    return pixels, digest(data)
+
+
+def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int | None) -> NDArray[np.uint8]:
+    """Read a frame's truth as train ids.
+
+    Args:
+        root: the data root.
+        frame: its ``label_path`` names a file of uint8, one per point, in the data set's own ids.
+        table: (256,) uint8 train id by the data set's id, from ``Taxonomy.train_id_table``.
+        points: how many there must be; None where the cloud is not known (the frame failed).
+
+    Returns:
+        (N,) uint8 train ids; 255 for what no class claims.
+
+    Raises:
+        FrameError: no truth for this frame, an unreadable file, or another length than the cloud's.
+    """
+    if frame.label_path is None:
+        raise FrameError("the data set has no truth for this frame", frame_id=frame.frame_id)
+    ids = np.frombuffer(read_file(root, frame.label_path, frame.frame_id, CLOUD_LIMIT), np.uint8)
+    if points is not None and len(ids) != points:
+        raise FrameError(
+            f"{len(ids)} labels for {points} points; the truth belongs to another cloud or is truncated",
+            frame_id=frame.frame_id,
+            path=frame.label_path,
+        )
+    return table[ids]

@@ -1,0 +1,231 @@
+"""Reads the nuScenes tables that a plan needs, and only their keyframes; nothing in them is trusted.
+
+nuscenes-devkit's own ``NuScenes`` class is the reference in the tests, but not what reads here: on the full
+data set it keeps all annotations and sweeps in memory, it refuses a data root without map images or with
+part of the label files, it reports broken tables as a bare ``KeyError`` or ``AssertionError``, and importing
+it turns off Pillow's limit on image size for the whole process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelgen.datasets.paths import is_safe_path
+from labelgen.errors import UserError
+
+Record = dict[str, Any]
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TEXT, _INTEGER, _FLAG, _LIST = (str,), (int,), (bool,), (list,)
+_NUMBER = (int, float)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The records of one version, by token unless said otherwise; field types are checked, values are not.
+
+    Attributes:
+        scenes, samples: in the tables' order.
+        sensors, calibrations, poses: by token; poses are those that keyframes name.
+        keyframes: {sample token: {channel: sample_data record}}.
+        labels: {"lidarseg" or "panoptic": {sample_data token: path}}, without an entry where there is no
+            such table.
+        categories: {name: id in the label files}, empty without label tables.
+    """
+
+    where: Path
+    scenes: list[Record]
+    samples: list[Record]
+    sensors: dict[str, Record]
+    calibrations: dict[str, Record]
+    poses: dict[str, Record]
+    keyframes: dict[str, dict[str, Record]]
+    labels: dict[str, dict[str, str]]
+    categories: dict[str, int]
+
+
+def choose_version(dataroot: Path, version: str) -> str:
+    """The version's folder name; an empty ``version`` stands for the only one there is.
+
+    Raises:
+        UserError: no such data root or version; the message lists the versions found.
+    """
+    if not dataroot.is_dir():
+        raise UserError(
+            f"data root {dataroot} is not a folder; give the folder that holds v1.0-* and samples/"
+        )
+    found = sorted(child.name for child in dataroot.iterdir() if (child / "sample_data.json").is_file())
+    if not found:
+        if (dataroot / "sample_data.json").is_file():
+            raise UserError(f"{dataroot} holds tables; give its parent {dataroot.parent} as data root")
+        raise UserError(f"data root {dataroot} holds no nuScenes tables (a folder such as v1.0-mini)")
+    if not version and len(found) == 1:
+        return found[0]
+    if not version:
+        raise UserError(f"data root {dataroot} holds the versions {', '.join(found)}; choose one")
+    if version not in found or not _VERSION.fullmatch(version):
+        raise UserError(f"data root {dataroot} holds no version {version!r}; there is {', '.join(found)}")
+    return version
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read the tables in ``<dataroot>/<version>``.
+
+    Raises:
+        UserError: a table is missing or broken, or names a record that is not there; the message names the
+            file, the record and the field.
+    """
+    sensors = _by_token(_read(folder, "sensor", token=_TEXT, channel=_TEXT, modality=_TEXT))
+    calibrations = _by_token(
+        _read(
+            folder,
+            "calibrated_sensor",
+            token=_TEXT,
+            sensor_token=_TEXT,
+            translation=_LIST,
+            rotation=_LIST,
+            camera_intrinsic=_LIST,
+        )
+    )
+    scenes = _read(folder, "scene", token=_TEXT, name=_TEXT)
+    samples = _read(folder, "sample", token=_TEXT, timestamp=_INTEGER, scene_token=_TEXT)
+    keyframes = _read(
+        folder,
+        "sample_data",
+        keep=lambda record: record.get("is_key_frame") is not False,
+        token=_TEXT,
+        sample_token=_TEXT,
+        ego_pose_token=_TEXT,
+        calibrated_sensor_token=_TEXT,
+        timestamp=_INTEGER,
+        is_key_frame=_FLAG,
+        filename=_TEXT,
+        width=_INTEGER,
+        height=_INTEGER,
+    )
+    wanted = {record["ego_pose_token"] for record in keyframes}
+    poses = _read(
+        folder,
+        "ego_pose",
+        keep=lambda record: record.get("token") in wanted,
+        token=_TEXT,
+        translation=_LIST,
+        rotation=_LIST,
+    )
+    by_sample: dict[str, dict[str, Record]] = {record["token"]: {} for record in samples}
+    for record in keyframes:
+        calibration = look_up(calibrations, record, "calibrated_sensor_token", folder, "sample_data")
+        sensor = look_up(sensors, calibration, "sensor_token", folder, "calibrated_sensor")
+        _check_path(record, folder / "sample_data.json")
+        channels = look_up(by_sample, record, "sample_token", folder, "sample_data")
+        channels[sensor["channel"]] = record
+    labels = {}
+    for task in ("lidarseg", "panoptic"):
+        if (folder / f"{task}.json").is_file():
+            records = _read(folder, task, token=_TEXT, sample_data_token=_TEXT, filename=_TEXT)
+            for record in records:
+                _check_path(record, folder / f"{task}.json")
+            labels[task] = {record["sample_data_token"]: record["filename"] for record in records}
+    return Tables(
+        where=folder,
+        scenes=scenes,
+        samples=samples,
+        sensors=sensors,
+        calibrations=calibrations,
+        poses=_by_token(poses),
+        keyframes=by_sample,
+        labels=labels,
+        categories=_categories(folder) if labels else {},
+    )
+
+
+def look_up(records: dict[str, Any], record: Record, key: str, folder: Path, table: str) -> Any:
+    """The record that a record's token names.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = records.get(record[key])
+    if found is None:
+        raise UserError(
+            f"{folder / table}.json: record {record['token']!r}: {key} {record[key]!r} is in no table; "
+            "the tables are not of one release, extract them again"
+        )
+    return found
+
+
+def read_json(path: Path, hook: Callable[[Record], Any] | None = None) -> Any:
+    """Parse a file of the data set.
+
+    Raises:
+        UserError: missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_hook=hook)
+    except FileNotFoundError:
+        raise UserError(f"table {path} is missing; extract the data set's metadata again") from None
+    except OSError as error:
+        raise UserError(f"table {path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"table {path} is not JSON ({error}); extract the data set's metadata again"
+        ) from None
+
+
+def _read(
+    folder: Path,
+    table: str,
+    keep: Callable[[Record], bool] | None = None,
+    **fields: tuple[type, ...],
+) -> list[Record]:
+    path = folder / f"{table}.json"
+    # Dropping records while they are parsed keeps the memory at the size of what a plan needs.
+    hook = None if keep is None else lambda record: record if keep(record) else None
+    records = read_json(path, hook)
+    if not isinstance(records, list):
+        raise UserError(f"table {path} is no list of records; extract the data set's metadata again")
+    if keep is not None:
+        records = [record for record in records if record is not None]
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise UserError(f"{path}: record {number} is no object")
+        for field, kinds in fields.items():
+            value = record.get(field)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise UserError(
+                    f"{path}: record {record.get('token', number)!r}: field {field!r} is "
+                    f"{'missing' if field not in record else repr(value)[:40]}, expected {kinds[0].__name__}"
+                )
+    return records
+
+
+def _by_token(records: Iterable[Record]) -> dict[str, Record]:
+    return {record["token"]: record for record in records}
+
+
+def _check_path(record: Record, where: Path) -> None:
+    if not is_safe_path(record["filename"]):
+        raise UserError(
+            f"{where}: record {record['token']!r}: filename {record['filename']!r} is no path below the data "
+            "root; the table is damaged or not to be trusted"
+        )
+
+
+def _categories(folder: Path) -> dict[str, int]:
+    records = _read(folder, "category", name=_TEXT)
+    path = folder / "category.json"
+    for record in records:
+        index = record.get("index")
+        if type(index) is not int or not 0 <= index <= 255:
+            raise UserError(
+                f"{path}: category {record['name']!r} has no index from 0 to 255; use the category.json that "
+                "comes with nuScenes-lidarseg"
+            )
+    table = {record["name"]: record["index"] for record in records}
+    if len(set(table.values())) != len(records):
+        raise UserError(f"{path}: two categories have the same index or name")
+    return table
