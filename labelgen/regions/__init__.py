@@ -1,0 +1,1 @@
+"""Region proposals: which pixels of an image belong together."""

@@ -1,0 +1,1 @@
+"""What image regions mean: features, class scores."""

@@ -1,0 +1,212 @@
+"""Region semantics by any open_clip model, the small demo model among them."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from labelgen.config import SemanticsConfig
+from labelgen.errors import UserError
+from labelgen.models.execution import autocast, select_device
+from labelgen.models.info import ModelInfo, file_hash
+from labelgen.models.shipped import BPE_FILE, LICENCE, NOTE, shipped_dir, shipped_revision
+from labelgen.records import Regions, Semantics
+from labelgen.regions.base import as_rgb
+from labelgen.regions.codes import decode_counts
+from labelgen.semantics.crops import region_crop
+from labelgen.semantics.prompts import Vocabulary, build_vocabulary
+from labelgen.taxonomy import Taxonomy
+
+#: open_clip's first choice among the files of a ``local-dir:``.
+DIRECTORY_WEIGHTS = "open_clip_model.safetensors"
+
+
+def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelInfo]:
+    """Load a CLIP with its weights and its tokenizer, through open_clip's own factory.
+
+    Args:
+        model: ``demo`` (shipped) or an open_clip architecture.
+        checkpoint: path of the weights, an open_clip pretrained tag, or a folder as open_clip writes it
+            (``open_clip_config.json`` beside ``open_clip_model.safetensors``); None for ``demo``.
+
+    Returns:
+        The model, its tokenizer, and what to record about it.
+
+    Raises:
+        UserError: unknown architecture, no checkpoint given, or a checkpoint that cannot be had or does
+            not fit; the message names it.
+    """
+    folder = Path(checkpoint) if checkpoint and Path(checkpoint).is_dir() else None
+    if model == "demo" and checkpoint is None:
+        folder = shipped_dir("clip")
+    if folder is None and model not in open_clip.list_models():
+        raise UserError(f"semantics.model={model!r} is neither demo nor an architecture of open_clip")
+    if folder is None and checkpoint is None:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+        raise UserError(
+            f"semantics.model={model} needs semantics.checkpoint: a path, or one of the tags {tags}"
+        )
+    name = f"local-dir:{folder}" if folder else model
+    weights = folder / DIRECTORY_WEIGHTS if folder else Path(str(checkpoint))
+    if folder and not weights.is_file():
+        raise UserError(f"checkpoint folder {folder} holds no {DIRECTORY_WEIGHTS}")
+    faults = (RuntimeError, ValueError, OSError, EOFError, KeyError, SafetensorError, pickle.UnpicklingError)
+    try:
+        with _quiet():
+            network = open_clip.create_model(name, pretrained=None if folder else checkpoint)
+            bpe = {"bpe_path": str(folder / BPE_FILE)} if folder and (folder / BPE_FILE).is_file() else {}
+            tokenizer = open_clip.get_tokenizer(name, **bpe)
+    except faults as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"checkpoint {folder or checkpoint} cannot be loaded as {model}: {reason}") from error
+    if not weights.is_file():
+        tag = open_clip.pretrained.get_pretrained_cfg(model, str(checkpoint))
+        weights = Path(open_clip.pretrained.download_pretrained(tag))  # in the cache since create_model
+    shipped = folder is not None and (folder / "training.json").is_file()
+    info = ModelInfo(
+        name=f"open_clip:{model}",
+        revision=shipped_revision(folder)
+        if shipped and folder
+        else f"{checkpoint}, open_clip {version('open_clip_torch')}",
+        licence=LICENCE if shipped else "see the publisher of the weights",
+        weights=file_hash(weights),
+        note=NOTE if shipped else "",
+    )
+    return network.eval(), tokenizer, info
+
+
+class OpenClipEncoder:
+    """Scores regions by crops: each region, its surroundings dimmed, goes through the image tower.
+
+    Also a `labelgen.semantics.base.TextEncoder`.
+    """
+
+    def __init__(
+        self,
+        config: SemanticsConfig,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        model: tuple[Any, Any, ModelInfo] | None = None,
+    ) -> None:
+        """Load the model, or take the one given.
+
+        Raises:
+            UserError: see `load_open_clip` and `select_device`.
+        """
+        self.config = config
+        self.device = select_device(device, threads)
+        network, self.tokenizer, self.info = model or load_open_clip(config.model, config.checkpoint)
+        self.network = network.to(self.device)
+        size = network.visual.image_size
+        self.image_size = int(size if isinstance(size, int) else size[0])
+        self.mean = np.asarray(network.visual.image_mean, np.float32)
+        self.std = np.asarray(network.visual.image_std, np.float32)
+        self.temperature = config.temperature or float(1 / network.logit_scale.detach().exp())
+        self._vocabularies: dict[str, Vocabulary] = {}
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(T, D) float32, L2-normalised text features; texts beyond the context length are cut."""
+        rows = []
+        with torch.inference_mode(), autocast(self.device):
+            for begin in range(0, len(texts), self.config.batch_size):
+                tokens = self.tokenizer(list(texts[begin : begin + self.config.batch_size]))
+                feature = self.network.encode_text(tokens.to(self.device), normalize=False)
+                rows.append(torch.nn.functional.normalize(feature.float(), dim=-1).cpu())
+        return torch.cat(rows).numpy() if rows else np.zeros((0, self.width), np.float32)
+
+    @property
+    def width(self) -> int:
+        """D, width of the features."""
+        projection = getattr(self.network, "text_projection", None)
+        return int(projection.shape[-1] if projection is not None else self.network.visual.output_dim)
+
+    def vocabulary(self, taxonomy: Taxonomy) -> Vocabulary:
+        """Text features of the taxonomy's words, computed once."""
+        key = taxonomy.digest()
+        if key not in self._vocabularies:
+            self._vocabularies[key] = build_vocabulary(self, taxonomy)
+        return self._vocabularies[key]
+
+    def class_embedding(self, taxonomy: Taxonomy) -> NDArray[np.float32]:
+        """(C, D) float32, L2-normalised text feature of every class."""
+        return self.vocabulary(taxonomy).class_embedding()
+
+    def encode(
+        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions, taxonomy: Taxonomy
+    ) -> Semantics:
+        """Semantics of a frame's regions; see `SemanticEncoder.encode`.
+
+        Raises:
+            ValueError: a region lies in an image that is not there.
+        """
+        feature = self.encode_crops(self.crops(images, regions)).astype(np.float16)
+        scores, label = self.vocabulary(taxonomy).score(feature, self.temperature)
+        return Semantics(class_scores=scores, label=label, feature=feature)
+
+    def crops(
+        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions
+    ) -> Iterator[NDArray[np.uint8]]:
+        """(S, S, 3) uint8 crop of every region, in order."""
+        mean = tuple(float(value) for value in self.mean * 255)
+        for camera in np.unique(regions.camera):
+            image = images[camera]
+            rows = regions.camera_slice(int(camera))
+            if image is None:
+                raise ValueError(
+                    f"regions {rows.start}..{rows.stop - 1} lie in camera {camera}, which has no image"
+                )
+            image = as_rgb(image)
+            for row in range(rows.start, rows.stop):
+                yield region_crop(
+                    image,
+                    decode_counts(regions.rle[row]),
+                    regions.box_xyxy[row],
+                    size=self.image_size,
+                    scale=self.config.crop_scale,
+                    background=self.config.background,
+                    mean=mean,  # type: ignore[arg-type]
+                )
+
+    def encode_crops(self, crops: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(K, D) float32, L2-normalised image features of (S, S, 3) uint8 crops."""
+        rows = [np.zeros((0, self.width), np.float32)]
+        with torch.inference_mode(), autocast(self.device):
+            for batch in _batches(crops, self.config.batch_size):
+                pixels = (np.stack(batch).astype(np.float32) / 255 - self.mean) / self.std
+                tensor = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).contiguous().to(self.device)
+                feature = self.network.encode_image(tensor, normalize=False)
+                rows.append(torch.nn.functional.normalize(feature.float(), dim=-1).cpu().numpy())
+        return np.concatenate(rows)
+
+
+def _batches(items: Iterator[NDArray[np.uint8]], size: int) -> Iterator[list[NDArray[np.uint8]]]:
+    batch: list[NDArray[np.uint8]] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _quiet:
+    """Keeps open_clip's remarks on missing tags out of the user's terminal."""
+
+    def __enter__(self) -> None:
+        self.level = logging.getLogger().level
+        logging.getLogger().setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().setLevel(self.level)
