@@ -17,6 +17,9 @@ NOTE = "trained on the simulated city only; means nothing on real images"
 #: File of the demo CLIP's byte-pair merges, beside its weights; open_clip's own is 25 times larger.
 BPE_FILE = "bpe.txt.gz"
 
+#: How the weights beside it were trained: revision, seeds, figures.
+TRAINING_FILE = "training.json"
+
 
 def shipped_dir(kind: Literal["sam", "clip"]) -> Path:
     """Folder with the configuration and the weights of a shipped model."""
@@ -25,7 +28,7 @@ def shipped_dir(kind: Literal["sam", "clip"]) -> Path:
 
 def shipped_revision(folder: Path) -> str:
     """Revision that the training wrote beside the weights."""
-    return str(json.loads((folder / "training.json").read_text())["revision"])
+    return str(json.loads((folder / TRAINING_FILE).read_text())["revision"])
 
 
 def build_sam(config: Mapping[str, Any]) -> Sam:

@@ -36,9 +36,9 @@ def scale_runs(
     """
     if tuple(size) == tuple(new_size):
         return counts
-    return _scale_runs(
-        counts, size[0], source_index(size[0], new_size[0]), source_index(size[1], new_size[1])
-    )
+    rows, columns = (source_index(old, new) for old, new in zip(size, new_size, strict=True))
+    scaled: NDArray[np.int64] = _scale_runs(counts, size[0], rows, columns)
+    return scaled
 
 
 def source_index(size: int, new_size: int) -> NDArray[np.int64]:

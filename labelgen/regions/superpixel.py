@@ -20,9 +20,8 @@ class SuperpixelProposer:
 
     def __init__(self, config: RegionsConfig) -> None:
         self.config = config
-        self.info = ModelInfo(
-            "superpixel:slic", f"scikit-image {version('scikit-image')}", "BSD-3-Clause", ""
-        )
+        revision = f"scikit-image {version('scikit-image')}"
+        self.info = ModelInfo("superpixel:slic", revision, "BSD-3-Clause", weights="")
 
     def propose(self, image: NDArray[np.uint8], prompts: NDArray[np.float32] | None = None) -> ImageRegions:
         """Superpixels of one image; prompts change nothing. See `RegionProposer.propose`."""
@@ -34,7 +33,7 @@ class SuperpixelProposer:
         box = np.asarray(coco.toBbox(codes), np.float32).reshape(-1, 4)
         box[:, 2:] += box[:, :2]
         return ImageRegions(
-            size=image.shape[:2],
+            size=(image.shape[0], image.shape[1]),
             box_xyxy=box,
             area=coco.area(codes).astype(np.int32),
             score=np.ones(len(codes), np.float16),
@@ -55,4 +54,5 @@ class SuperpixelProposer:
         )
         rows = source_index(reduced.shape[0], image.shape[0])
         columns = source_index(reduced.shape[1], image.shape[1])
-        return labels[rows[:, None], columns]
+        full: NDArray[np.int64] = labels[rows[:, None], columns]
+        return full

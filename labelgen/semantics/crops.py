@@ -45,7 +45,10 @@ def region_crop(
     samples = int(min(max(np.ceil(side / size), 1), MAX_SAMPLES))
     fill = np.asarray(mean, np.float32)
     mask = _mask_in_box(counts, image.shape[0], int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
-    return _sample(image, mask, int(x0), int(y0), left, top, side, size, samples, background, fill)
+    crop: NDArray[np.uint8] = _sample(
+        image, mask, int(x0), int(y0), left, top, side, size, samples, background, fill
+    )
+    return crop
 
 
 @njit(cache=True)

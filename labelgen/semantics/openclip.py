@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo, file_hash
-from labelgen.models.shipped import BPE_FILE, LICENCE, NOTE, shipped_dir, shipped_revision
+from labelgen.models.shipped import (
+    BPE_FILE,
+    LICENCE,
+    NOTE,
+    TRAINING_FILE,
+    shipped_dir,
+    shipped_revision,
+)
 from labelgen.records import Regions, Semantics
 from labelgen.regions.base import as_rgb
 from labelgen.regions.codes import decode_counts
@@ -72,16 +80,12 @@ def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelI
     if not weights.is_file():
         tag = open_clip.pretrained.get_pretrained_cfg(model, str(checkpoint))
         weights = Path(open_clip.pretrained.download_pretrained(tag))  # in the cache since create_model
-    shipped = folder is not None and (folder / "training.json").is_file()
-    info = ModelInfo(
-        name=f"open_clip:{model}",
-        revision=shipped_revision(folder)
-        if shipped and folder
-        else f"{checkpoint}, open_clip {version('open_clip_torch')}",
-        licence=LICENCE if shipped else "see the publisher of the weights",
-        weights=file_hash(weights),
-        note=NOTE if shipped else "",
-    )
+    name, digest = f"open_clip:{model}", file_hash(weights)
+    if folder and (folder / TRAINING_FILE).is_file():
+        info = ModelInfo(name, shipped_revision(folder), LICENCE, digest, NOTE)
+    else:
+        revision = f"{checkpoint}, open_clip {version('open_clip_torch')}"
+        info = ModelInfo(name, revision, "see the publisher of the weights", digest)
     return network.eval(), tokenizer, info
 
 
@@ -201,12 +205,13 @@ def _batches(items: Iterator[NDArray[np.uint8]], size: int) -> Iterator[list[NDA
         yield batch
 
 
-class _quiet:
-    """Keeps open_clip's remarks on missing tags out of the user's terminal."""
-
-    def __enter__(self) -> None:
-        self.level = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().setLevel(self.level)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep open_clip's remarks, which go to the root logger, out of the user's terminal."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

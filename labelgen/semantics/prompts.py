@@ -60,7 +60,8 @@ class Vocabulary:
 def class_logits(word_score: NDArray[np.float32], word_class: NDArray[np.int32]) -> NDArray[np.float32]:
     """(K, W) scores of words to (K, classes) maxima; ``word_class`` is ascending and has no gaps."""
     begin = np.flatnonzero(np.diff(word_class, prepend=-1))
-    return np.maximum.reduceat(word_score, begin, axis=1)
+    logits: NDArray[np.float32] = np.maximum.reduceat(word_score, begin, axis=1)
+    return logits
 
 
 def build_vocabulary(encoder: TextEncoder, taxonomy: Taxonomy) -> Vocabulary:
@@ -80,4 +81,5 @@ def build_vocabulary(encoder: TextEncoder, taxonomy: Taxonomy) -> Vocabulary:
 def normalise(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale rows to length 1; a row of zeros stays."""
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return (rows / np.maximum(length, np.float32(1e-12))).astype(np.float32)
+    unit: NDArray[np.float32] = (rows / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit

@@ -13,10 +13,8 @@ def runs_of(mask):
     flat = mask.ravel(order="F")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [False]]).astype(np.int8)))
     bounds = np.concatenate([[0], edges, [flat.size]])
-    counts = np.diff(bounds)
-    return (
-        counts.astype(np.int64) if not (len(counts) > 1 and counts[-1] == 0) else counts[:-1].astype(np.int64)
-    )
+    counts = np.diff(bounds).astype(np.int64)
+    return counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts
 
 
 def dense(counts, size):
