@@ -66,6 +66,7 @@ class ArrayFile:
             raise self._damage(
                 f"chunks of {self._chunk * self._row_bytes} bytes; {_LARGEST_CHUNK} is the most"
             )
+        self._kept: tuple[int, NDArray[Any]] | None = None
         self._index = self._read_index() if math.prod(self.shape) else np.zeros((0, 2), np.uint64)
 
     def rows(self, begin: int, end: int) -> NDArray[Any]:
@@ -75,12 +76,10 @@ class ArrayFile:
         out = np.empty((end - begin, *self.shape[1:]), self._dtype)
         if out.size:
             first, last = begin // self._chunk, -(-end // self._chunk)
-            whole = first == 0 and last == len(self._index)
             descriptor = self._open()
             try:
-                everything = memoryview(os.pread(descriptor, self._size, 0)) if whole else None
                 for number in range(first, last):
-                    values = self._decode(descriptor, everything, number)
+                    values = self._chunk_values(descriptor, number)
                     start = number * self._chunk
                     low, high = max(begin, start), min(end, start + self._chunk)
                     out[low - begin : high - begin] = values[low - start : high - start]
@@ -88,9 +87,18 @@ class ArrayFile:
                 os.close(descriptor)
         return out.astype(self._dtype.newbyteorder("="), copy=False)
 
-    def _decode(self, descriptor: int, everything: memoryview | None, number: int) -> NDArray[Any]:
+    def _chunk_values(self, descriptor: int, number: int) -> NDArray[Any]:
+        kept = self._kept
+        if kept is not None and kept[0] == number:
+            return kept[1]
+        values = self._decode(descriptor, number)
+        if self._chunk > 1:  # the next frame begins in the chunk that this one ends in
+            self._kept = (number, values)
+        return values
+
+    def _decode(self, descriptor: int, number: int) -> NDArray[Any]:
         offset, size = (int(value) for value in self._index[number])
-        raw = os.pread(descriptor, size, offset) if everything is None else everything[offset : offset + size]
+        raw = os.pread(descriptor, size, offset)
         if len(raw) != size:
             raise self._damage(f"chunk {number} is cut off")
         data: Any = raw
@@ -136,13 +144,13 @@ class ArrayFile:
             raise self._damage(f"is {size} bytes long; {self._size} were written")
         return descriptor
 
-    def _strip_crc(self, raw: bytes | memoryview, what: str) -> memoryview:
-        view = memoryview(raw)
-        if len(view) < _CRC.size:
+    def _strip_crc(self, raw: bytes, what: str) -> NDArray[np.uint8]:
+        content = np.frombuffer(raw, np.uint8)[: -_CRC.size]
+        if len(raw) < _CRC.size:
             raise self._damage(f"{what} is cut off")
-        if google_crc32c.value(bytes(view[: -_CRC.size])) != _CRC.unpack(view[-_CRC.size :])[0]:
+        if google_crc32c.value(content) != _CRC.unpack(raw[-_CRC.size :])[0]:
             raise self._damage(f"{what} fails its checksum")
-        return view[: -_CRC.size]
+        return content
 
     def _damage(self, detail: str) -> DamageError:
         return DamageError("torn-shard", self._where, detail)

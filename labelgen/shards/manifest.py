@@ -22,6 +22,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 _ShardId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+#: Of all JSON files; a strict integer, so that neither true nor "1" passes.
+Version = Annotated[int, Field(ge=FORMAT_VERSION, le=FORMAT_VERSION)]
 _Count = Annotated[int, Field(ge=0)]
 # Names become paths below the shard's folder: nothing but these characters, no dots.
 _ArrayName = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9_]+$")]
@@ -71,7 +73,7 @@ class Manifest(_Part):
     """What one published group of at most 64 frames became."""
 
     format: Literal["labelgen-manifest"]
-    format_version: Literal[1]
+    format_version: Version
     shard_id: _ShardId
     fingerprint: str
     attempt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
@@ -97,10 +99,15 @@ class Manifest(_Part):
             return self
         # A name of its own below shards/ and nothing else: no "..", no absolute path.
         if self.path != shard_path(self.shard_id, self.attempt):
-            raise ValueError(f"path: {self.path!r} is not {shard_path(self.shard_id, self.attempt)!r}")
+            raise ValueError(
+                f"path: {self.path!r} is not {shard_path(self.shard_id, self.attempt)!r}, as shard_id and attempt say"
+            )
         if "zarr.json" not in self.metadata:
             raise ValueError("metadata: zarr.json is missing")
-        check_shapes({name: (entry.dtype, entry.shape) for name, entry in self.arrays.items()})
+        try:
+            check_shapes({name: (entry.dtype, entry.shape) for name, entry in self.arrays.items()})
+        except ValueError as error:
+            raise ValueError(f"arrays: {error}") from error
         if self.arrays["frame/id"].shape[0] != len(self.frames):
             raise ValueError(f"arrays: frame/id has not {len(self.frames)} rows")
         return self
@@ -220,7 +227,8 @@ def read_model(path: Path, model: type[_Model]) -> _Model:
             ) from error
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{field}: {first['msg']}" if field else str(first["msg"])) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{field}: {reason}" if field else reason) from error
 
 
 def _version(raw: bytes) -> int | None:

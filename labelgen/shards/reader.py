@@ -16,7 +16,6 @@ from labelgen.shards.run import read_run_info
 from labelgen.shards.shard import Shard
 
 _KEPT_SHARDS = 64
-_KEPT_WHOLE = 2
 
 
 class Run:
@@ -50,7 +49,7 @@ class Run:
             self._entries.values(), key=lambda at: (at[1].scene_id, at[1].timestamp_us, at[1].frame_id)
         )
         self.frames: tuple[str, ...] = tuple(entry.frame_id for _, entry in order)
-        self._shards: OrderedDict[tuple[str, bool], Shard] = OrderedDict()
+        self._shards: OrderedDict[str, Shard] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -87,24 +86,21 @@ class Run:
         Raises:
             UserError: the run has no such frame, or it failed.
         """
-        return self._frame(frame_id, whole=False)
+        return StoredFrame(self.entry(frame_id), list(self._layers(frame_id)))
 
     def stream(self) -> Iterator[StoredFrame]:
-        """All frames, shard after shard; each field that is used is decoded for a whole shard at once.
-
-        The fastest way through a run. The arrays are parts of the shard's: copy what is kept.
-        """
+        """All frames, shard after shard: the order in which they are read fastest."""
         for shard_id, manifest in self._manifests.items():
             for entry in manifest.frames:
                 if self._entries.get(entry.frame_id, ("",))[0] == shard_id:
-                    yield self._frame(entry.frame_id, whole=True)
+                    yield self.frame(entry.frame_id)
 
-    def _frame(self, frame_id: str, *, whole: bool) -> StoredFrame:
-        return StoredFrame(self.entry(frame_id), list(self._layers(frame_id, whole)))
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_shards": OrderedDict()}  # what was read stays here
 
-    def _layers(self, frame_id: str, whole: bool) -> Iterator[tuple[Shard, int]]:
+    def _layers(self, frame_id: str) -> Iterator[tuple[Shard, int]]:
         entry = self.entry(frame_id)
-        yield self._shard(self._entries[frame_id][0], whole), entry.row
+        yield self._shard(self._entries[frame_id][0]), entry.row
         if self.parent is not None:
             if frame_id not in self.parent:
                 raise DamageError("run", str(self.parent.path), f"the parent run has no frame {frame_id}")
@@ -115,17 +111,14 @@ class Run:
                     str(self.parent.path),
                     f"frame {frame_id} has {below.num_points} points, and {entry.num_points} in {self.path}",
                 )
-            yield from self.parent._layers(frame_id, whole)
+            yield from self.parent._layers(frame_id)
 
-    def _shard(self, shard_id: str, whole: bool) -> Shard:
-        key = (shard_id, whole)
-        if key not in self._shards:
-            self._shards[key] = Shard(self.path, self._manifests[shard_id], whole=whole)
-            same = [other for other in self._shards if other[1] == whole]
-            if len(same) > (_KEPT_WHOLE if whole else _KEPT_SHARDS):
-                del self._shards[same[0]]
-        self._shards.move_to_end(key)
-        return self._shards[key]
+    def _shard(self, shard_id: str) -> Shard:
+        shard = self._shards.pop(shard_id, None) or Shard(self.path, self._manifests[shard_id])
+        self._shards[shard_id] = shard  # the last one used stands last
+        if len(self._shards) > _KEPT_SHARDS:
+            self._shards.popitem(last=False)
+        return shard
 
     def _open_parent(self) -> Run | None:
         if self.info.parent is None:

@@ -55,7 +55,7 @@ def planned_sources(run: Path) -> dict[str, str]:
         raise UserError(
             f"{path}: not a plan of frames ({reason}); running the same job again rewrites it"
         ) from error
-    return dict(zip(ids, sources, strict=True))
+    return {frame_id: source or "" for frame_id, source in zip(ids, sources, strict=True)}
 
 
 def resolve(manifests: Iterable[Manifest], sources: Mapping[str, str]) -> dict[str, Outcome]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from labelgen.errors import UserError
 from labelgen.shards import atomic
-from labelgen.shards.manifest import MANIFESTS, SHARDS, read_model
+from labelgen.shards.manifest import MANIFESTS, SHARDS, Version, read_model
 from labelgen.shards.schema import FORMAT_VERSION
 
 RUN_JSON = "run.json"
@@ -53,7 +53,7 @@ class RunInfo(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     format: Literal["labelgen-run"] = "labelgen-run"
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Version = FORMAT_VERSION
     fingerprint: str
     created: str
     config: dict[str, Any]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED
 
 #: Version of everything below a run's folder. Raised when an old reader would misread a new file.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION = 1
 #: Most frames, labelled and failed together, that one shard stands for.
 MAX_FRAMES = 64
 #: Bytes kept for a frame's id.

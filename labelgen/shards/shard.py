@@ -29,17 +29,15 @@ class Shard:
     Args:
         run: folder of the run.
         manifest: the shard's, with a path.
-        whole: decode an array whole on its first use and keep it; for going through all frames.
     """
 
-    def __init__(self, run: Path, manifest: Manifest, *, whole: bool = False) -> None:
+    def __init__(self, run: Path, manifest: Manifest) -> None:
         if manifest.path is None:
             raise ValueError(f"manifest {manifest.shard_id} names no shard: all of its frames failed")
         self.manifest = manifest
         self.where = manifest.path
         self._run, self._folder = run, run / manifest.path
-        self._whole = whole
-        self._kept: dict[str, NDArray[Any]] = {}
+        self._table: dict[str, NDArray[Any]] = {}
         self._files: dict[str, ArrayFile] = {}
         self._metadata: dict[str, Any] | None = None
 
@@ -60,11 +58,6 @@ class Shard:
             KeyError: the array is not stored.
             DamageError: it is not as it was written.
         """
-        if self._whole:
-            if name not in self._kept:
-                file = self._file(name)
-                self._kept[name] = file.rows(0, file.shape[0])
-            return self._kept[name][begin:end]
         return self._file(name).rows(begin, end)
 
     def array(self, name: str) -> NDArray[Any]:
@@ -145,12 +138,12 @@ class Shard:
         raise DamageError("torn-shard", self.where, f"there is no array of {group}")
 
     def _offsets(self, name: str, limit: int) -> NDArray[Any]:
-        if name not in self._kept:
+        if name not in self._table:
             offsets = self._checked(name, self.array(name), limit)
             if offsets[0] != 0 or offsets[-1] != limit:
                 raise DamageError("torn-shard", f"{self.where}/{name}", f"does not run from 0 to {limit}")
-            self._kept[name] = offsets
-        return self._kept[name]
+            self._table[name] = offsets
+        return self._table[name]
 
     def _checked(self, name: str, offsets: NDArray[Any], limit: int) -> NDArray[Any]:
         if offsets[0] < 0 or offsets[-1] > limit or (np.diff(offsets) < 0).any():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from labelgen.records import (
@@ -146,3 +148,45 @@ def _labels(rng: np.random.Generator, points: int, regions: int, cameras: int, c
 def _unit(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
     vectors = rng.normal(size=(rows, width))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+
+
+def assert_stored(stored: FrameRecord, given: FrameRecord, uv_step: float = 1 / 32) -> None:
+    """A record that was read is the one that was written, but for what the format rounds.
+
+    Args:
+        stored, given: the records.
+        uv_step: pixels per step of ``views.uv``.
+    """
+    for name in ("frame_id", "scene_id", "timestamp_us", "source_id", "status", "notes", "source_hashes"):
+        assert getattr(stored, name) == getattr(given, name), name
+    assert stored.seconds == given.seconds
+    for part, skipped in (
+        ("labels", ()),
+        ("regions", ()),
+        ("semantics", ()),
+        ("views", ("uv", "depth", "depth_residual")),
+    ):
+        for field in dataclasses.fields(getattr(given, part)):
+            if field.name not in skipped:
+                _assert_same(
+                    getattr(getattr(stored, part), field.name), getattr(getattr(given, part), field.name)
+                )
+    _assert_same(stored.view_region, given.view_region)
+    _assert_same(stored.xyz, given.xyz)
+    _assert_same(stored.intensity, given.intensity)
+    assert np.isnan(stored.views.depth).all()
+    _assert_same(
+        stored.views.depth_residual, given.views.depth_residual.astype(np.float16).astype(np.float32)
+    )
+    assert stored.views.uv.dtype == np.float32
+    assert np.abs(stored.views.uv - given.views.uv).max(initial=0) <= uv_step / 2
+
+
+def _assert_same(stored: object, given: object) -> None:
+    if isinstance(given, np.ndarray):
+        assert isinstance(stored, np.ndarray)
+        assert stored.dtype == given.dtype
+        assert stored.shape == given.shape
+        assert stored.tobytes() == given.tobytes()
+    else:
+        assert stored == given

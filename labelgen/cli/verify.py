@@ -1,0 +1,83 @@
+"""``labelgen verify`` and ``labelgen index``: is a run on disk as it was written, and its table of frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from labelgen.shards import Problem, build_index, read_index
+from labelgen.shards import verify as verify_run
+
+app = typer.Typer(help="Check runs on disk.", no_args_is_help=True)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+@app.command()
+def verify(
+    run: RunFolder,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every array and compare it with its checksum.")
+    ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what killed processes left behind over an hour ago.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare a run with its manifests. Exits with 1 if data is damaged or missing.
+
+    Leftovers of killed processes are listed too; they affect no reader and leave the exit code 0.
+
+    Example: `labelgen verify runs/demo --deep`
+    """
+    problems = verify_run(run, deep=deep, clean=clean)
+    ok = all(problem.harmless for problem in problems)
+    if as_json:
+        listed = [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in problems]
+        typer.echo(json.dumps({"ok": ok, "problems": listed}))
+    else:
+        _print(Console(), run, problems, ok)
+    if not ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def index(run: RunFolder, as_json: Json = False) -> None:
+    """Rebuild index.parquet, the table of all frames, from the manifests.
+
+    Example: `labelgen index runs/demo`
+    """
+    path = build_index(run)
+    status = read_index(run)["status"].to_pylist()
+    failed = status.count("failed")
+    if as_json:
+        typer.echo(json.dumps({"path": str(path), "frames": len(status) - failed, "failed": failed}))
+    else:
+        Console().print(
+            f"{path}: {len(status) - failed} frames, {failed} failed", markup=False, highlight=False
+        )
+
+
+def _print(console: Console, run: Path, problems: list[Problem], ok: bool) -> None:
+    if problems:
+        table = Table("problem", "where", "detail")
+        for problem in problems:
+            style = "dim" if problem.harmless else "red"
+            table.add_row(f"[{style}]{problem.kind}[/]", escape(problem.where), escape(problem.detail))
+        console.print(table)
+    if ok:
+        console.print(f"{run}: as it was written", markup=False, highlight=False)
+    else:
+        damaged = sum(not problem.harmless for problem in problems)
+        console.print(
+            f"{run}: {damaged} damaged; running the same job again redoes the frames concerned",
+            markup=False,
+            highlight=False,
+        )
