@@ -111,7 +111,7 @@ def read_tables(folder: Path) -> Tables:
     poses = _read(
         folder,
         "ego_pose",
-        keep=lambda record: record.get("token") in wanted,
+        keep=lambda record: str(record.get("token")) in wanted,
         token=_TEXT,
         translation=_LIST,
         rotation=_LIST,

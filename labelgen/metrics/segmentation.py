@@ -46,12 +46,9 @@ class SegmentationScore:
         for what, ids in (("truth", truth), ("prediction", prediction)):
             if ids.dtype != np.uint8 or ids.shape != (len(truth),):
                 raise ValueError(f"{what} is {ids.dtype} {ids.shape}, expected uint8 ({len(truth)},)")
-            counts = np.bincount(ids, minlength=UNLABELLED + 1)
-            if counts[classes:UNLABELLED].any():
-                raise ValueError(
-                    f"{what} holds class {classes + int(np.argmax(counts[classes:UNLABELLED] > 0))}, but there "
-                    f"are {classes} classes"
-                )
+            wrong = ids[(ids >= classes) & (ids != UNLABELLED)]
+            if len(wrong):
+                raise ValueError(f"{what} holds class {wrong[0]}, but there are {classes} classes")
         known = truth != UNLABELLED
         cells = truth[known].astype(np.int64) * (classes + 1) + np.minimum(prediction[known], classes)
         self.confusion += np.bincount(cells, minlength=self.confusion.size).reshape(self.confusion.shape)

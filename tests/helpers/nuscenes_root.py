@@ -278,7 +278,7 @@ class _Writer:
         image = Image.new("RGB", self.image_size, (150, 190, 235))
         draw = ImageDraw.Draw(image)
         painted = []
-        for name, corner, sides in _patches(pieces=6):
+        for name, corner, sides in _patches(pieces=24):
             square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
             world = corner + square @ sides
             camera = ((world - ego_translation) @ ego_rotation - translation) @ rotation

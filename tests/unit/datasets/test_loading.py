@@ -1,0 +1,262 @@
+"""Clouds, images and truth: exact when whole, a `FrameError` that names frame and file when not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from labelgen.datasets import loading
+from labelgen.datasets.loading import load_cloud, load_image, load_truth
+from labelgen.errors import FrameError
+
+from .frames import make_camera, make_frame
+
+WIDTH, HEIGHT = 64, 48
+
+
+@pytest.fixture
+def frame():
+    return replace(make_frame(np.random.default_rng(0)), lidar_path="cloud.bin", label_path="truth.bin")
+
+
+@pytest.fixture
+def camera():
+    return replace(make_camera(np.random.default_rng(0)), image_path="image", width=WIDTH, height=HEIGHT)
+
+
+def records(n: int = 40, fields: int = 5) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    out = rng.normal(0, 20, (n, fields)).astype(np.float32)
+    out[:, 4:] = rng.integers(0, 32, (n, fields - 4))
+    return out
+
+
+def refused(call, *args, **kwargs) -> str:
+    """The message of the error; it holds one line, the frame and the file."""
+    with pytest.raises(FrameError) as caught:
+        call(*args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert caught.value.frame_id in message
+    assert caught.value.path in message
+    return message
+
+
+class TestCloud:
+    def test_nothing_is_dropped_or_reordered(self, tmp_path, frame):
+        stored = records()
+        stored[3, 0], stored[7, :3], stored[9, 3] = np.nan, np.inf, np.nan
+        (tmp_path / "cloud.bin").write_bytes(stored.tobytes())
+        cloud, digest = load_cloud(tmp_path, frame)
+        np.testing.assert_array_equal(cloud.xyz, stored[:, :3])
+        np.testing.assert_array_equal(cloud.intensity, stored[:, 3])
+        np.testing.assert_array_equal(cloud.ring, stored[:, 4])
+        assert (cloud.xyz.dtype, cloud.intensity.dtype, cloud.ring.dtype) == (
+            np.float32,
+            np.float32,
+            np.uint8,
+        )
+        assert cloud.xyz.flags["C_CONTIGUOUS"]
+        assert digest == hashlib.blake2b(stored.tobytes(), digest_size=16).hexdigest()
+
+    def test_kitti_has_no_ring(self, tmp_path, frame):
+        stored = records(fields=4)
+        (tmp_path / "cloud.bin").write_bytes(stored.tobytes())
+        cloud, _ = load_cloud(tmp_path, replace(frame, lidar_layout="kitti"))
+        np.testing.assert_array_equal(cloud.xyz, stored[:, :3])
+        assert cloud.ring is None
+
+    def test_a_ring_that_is_none_becomes_the_mark(self, tmp_path, frame):
+        stored = records(6)
+        stored[:, 4] = [np.nan, -1, 255, 1e9, np.inf, 254]
+        (tmp_path / "cloud.bin").write_bytes(stored.tobytes())
+        assert load_cloud(tmp_path, frame)[0].ring.tolist() == [255, 255, 255, 255, 255, 254]
+
+    @pytest.mark.parametrize("cut", [1, 2, 3, 4, 7, 16, 19])
+    def test_truncated(self, tmp_path, frame, cut):
+        (tmp_path / "cloud.bin").write_bytes(records().tobytes()[:-cut])
+        assert "truncated" in refused(load_cloud, tmp_path, frame)
+
+    def test_empty_or_nothing_finite(self, tmp_path, frame):
+        path = tmp_path / "cloud.bin"
+        path.write_bytes(b"")
+        assert "empty" in refused(load_cloud, tmp_path, frame)
+        stored = records()
+        stored[:, 1] = np.nan
+        path.write_bytes(stored.tobytes())
+        assert "none of its 40 points is finite" in refused(load_cloud, tmp_path, frame)
+
+    def test_no_regular_file_of_bounded_size(self, tmp_path, frame, monkeypatch):
+        assert "no such file" in refused(load_cloud, tmp_path, frame)
+        assert "no such file" in refused(load_cloud, tmp_path / "elsewhere", frame)
+        (tmp_path / "cloud.bin").mkdir()
+        assert "not a regular file" in refused(load_cloud, tmp_path, frame)
+        os.mkfifo(tmp_path / "pipe")
+        assert "not a regular file" in refused(load_cloud, tmp_path, replace(frame, lidar_path="pipe"))
+        (tmp_path / "big.bin").write_bytes(records().tobytes())
+        monkeypatch.setattr(loading, "CLOUD_LIMIT", 100)
+        assert "more than 100" in refused(load_cloud, tmp_path, replace(frame, lidar_path="big.bin"))
+
+    @pytest.mark.parametrize(
+        "path", ["../cloud.bin", "a/../../cloud.bin", "/etc/hostname", "", "a\0b", "..", "a\\b"]
+    )
+    def test_a_path_that_leaves_the_root_is_not_opened(self, tmp_path, frame, path):
+        root = tmp_path / "root"
+        root.mkdir()
+        (tmp_path / "cloud.bin").write_bytes(records().tobytes())
+        with pytest.raises(FrameError, match="leaves the data root"):
+            load_cloud(root, replace(frame, lidar_path=path))
+
+    def test_links_of_the_owner_are_followed(self, tmp_path, frame):
+        (tmp_path / "disk2").mkdir()
+        (tmp_path / "disk2" / "cloud.bin").write_bytes(records().tobytes())
+        root = tmp_path / "root"
+        root.mkdir()
+        (root / "samples").symlink_to(tmp_path / "disk2")
+        assert len(load_cloud(root, replace(frame, lidar_path="samples/cloud.bin"))[0]) == 40
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    pixels = np.stack([rows * 5, columns * 4, (rows + columns) * 2], axis=-1).astype(np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+class TestImage:
+    @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+    def test_lossless_pixels_are_exact(self, tmp_path, camera, kind):
+        data = encoded(picture(), kind, **({"lossless": True} if kind == "WEBP" else {}))
+        (tmp_path / "image").write_bytes(data)
+        pixels, digest = load_image(tmp_path, camera, "frame-0")
+        np.testing.assert_array_equal(pixels, np.asarray(picture()))
+        assert pixels.dtype == np.uint8
+        assert pixels.flags["C_CONTIGUOUS"]
+        assert digest == hashlib.blake2b(data, digest_size=16).hexdigest()
+
+    @pytest.mark.parametrize(
+        ("mode", "kind"),
+        [
+            ("RGB", "JPEG"),
+            ("L", "JPEG"),
+            ("CMYK", "JPEG"),
+            ("L", "PNG"),
+            ("P", "PNG"),
+            ("RGBA", "PNG"),
+            ("LA", "PNG"),
+        ],
+    )
+    def test_other_pixels_are_converted(self, tmp_path, camera, mode, kind):
+        image = picture().quantize(256) if mode == "P" else picture(mode)
+        data = encoded(image, kind, **({"quality": 95} if kind == "JPEG" else {}))
+        (tmp_path / "image").write_bytes(data)
+        pixels, _ = load_image(tmp_path, camera, "frame-0")
+        want = np.asarray(picture("L").convert("RGB") if mode in ("L", "LA") else picture()).astype(int)
+        assert np.abs(pixels - want).mean() < 4
+
+    def test_the_stored_pixels_count_whatever_exif_says(self, tmp_path, camera):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # "turn by 90 degrees"
+        (tmp_path / "image").write_bytes(encoded(picture(), "PNG", exif=exif))
+        np.testing.assert_array_equal(load_image(tmp_path, camera, "f")[0], np.asarray(picture()))
+
+    def test_deep_pixels_are_refused(self, tmp_path, camera):
+        deep = Image.fromarray(np.arange(WIDTH * HEIGHT, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 7)
+        (tmp_path / "image").write_bytes(encoded(deep, "PNG"))
+        assert "no meaning as 8-bit RGB" in refused(load_image, tmp_path, camera, "frame-0")
+
+    def test_another_size_is_refused(self, tmp_path, camera):
+        (tmp_path / "image").write_bytes(encoded(picture().resize((32, 24)), "JPEG"))
+        assert "32 x 24, the calibration is for 64 x 48" in refused(load_image, tmp_path, camera, "frame-0")
+
+    @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"GIF89a", b"no image at all" * 9])
+    def test_no_image(self, tmp_path, camera, content):
+        (tmp_path / "image").write_bytes(content)
+        message = refused(load_image, tmp_path, camera, "frame-0")
+        assert "empty" in message or "not an image" in message
+        assert "0x" not in message
+
+    def test_formats_outside_the_list_are_not_tried(self, tmp_path, camera):
+        (tmp_path / "image").write_bytes(encoded(picture(), "TIFF"))
+        assert "not an image" in refused(load_image, tmp_path, camera, "frame-0")
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
+    def test_truncated(self, tmp_path, camera, kind, share):
+        noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        data = encoded(Image.fromarray(noise), kind)
+        (tmp_path / "image").write_bytes(data[: int(len(data) * share)])
+        refused(load_image, tmp_path, camera, "frame-0")
+
+    @settings(max_examples=150, deadline=None)
+    @given(data=st.data())
+    def test_damaged_bytes_are_refused_or_read(self, tmp_path_factory, data):
+        camera = replace(
+            make_camera(np.random.default_rng(0)), image_path="image", width=WIDTH, height=HEIGHT
+        )
+        content = bytearray(encoded(picture(), data.draw(st.sampled_from(["JPEG", "PNG", "WEBP"]))))
+        for _ in range(data.draw(st.integers(1, 5))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        folder = tmp_path_factory.mktemp("damage")
+        (folder / "image").write_bytes(content)
+        try:
+            pixels, _ = load_image(folder, camera, "frame-0")
+        except FrameError:
+            return
+        assert pixels.shape == (HEIGHT, WIDTH, 3)
+
+    def test_a_bomb_is_refused_before_it_is_decoded(self, tmp_path, camera, monkeypatch):
+        # nuscenes-devkit turns Pillow's own limit off when it is imported
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+        chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+        (tmp_path / "image").write_bytes(
+            encoded(picture(), "PNG")[:8] + chunk + encoded(picture(), "PNG")[33:]
+        )
+        assert "60000 x 60000" in refused(load_image, tmp_path, camera, "frame-0")
+        told = replace(camera, width=60_000, height=60_000)
+        assert "reduce the images" in refused(load_image, tmp_path, told, "frame-0")
+
+    def test_missing_or_outside(self, tmp_path, camera):
+        assert "no such file" in refused(load_image, tmp_path, camera, "frame-0")
+        outside = replace(camera, image_path="../image")
+        assert "leaves the data root" in refused(load_image, tmp_path, outside, "frame-0")
+
+
+class TestTruth:
+    def test_ids_become_train_ids(self, tmp_path: Path, frame):
+        rng = np.random.default_rng(0)
+        table = rng.integers(0, 256, 256).astype(np.uint8)
+        ids = rng.integers(0, 256, 100).astype(np.uint8)
+        (tmp_path / "truth.bin").write_bytes(ids.tobytes())
+        truth = load_truth(tmp_path, frame, table, 100)
+        assert truth.tolist() == [table[i] for i in ids]
+        assert truth.dtype == np.uint8
+        assert len(load_truth(tmp_path, frame, table, None)) == 100
+
+    @pytest.mark.parametrize("length", [0, 99, 101])
+    def test_another_length_is_refused(self, tmp_path, frame, length):
+        (tmp_path / "truth.bin").write_bytes(bytes(length))
+        message = refused(load_truth, tmp_path, frame, np.zeros(256, np.uint8), 100)
+        assert f"{length} labels for 100 points" in message
+
+    def test_no_truth(self, tmp_path, frame):
+        assert "no such file" in refused(load_truth, tmp_path, frame, np.zeros(256, np.uint8), 1)
+        with pytest.raises(FrameError, match="no truth for this frame"):
+            load_truth(tmp_path, replace(frame, label_path=None), np.zeros(256, np.uint8), 1)
