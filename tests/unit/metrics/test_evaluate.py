@@ -1,0 +1,96 @@
+"""Scores of whole runs: what was labelled, what failed, what has no truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labelgen.datasets import load_truth, plan_frames
+from labelgen.errors import FrameError, UserError
+from labelgen.metrics import evaluate_run
+from labelgen.records import PointLabels
+from labelgen.taxonomy import load_taxonomy
+from tests.helpers.nuscenes_root import make_dataroot
+
+TAXONOMY = load_taxonomy("nuscenes16")
+
+
+def point_labels(label: np.ndarray, views: np.ndarray | int = 1) -> PointLabels:
+    n = len(label)
+    small = {name: np.zeros(n, np.uint8) for name in ("confidence", "margin", "camera", "reason")}
+    wide = {name: np.zeros(n, np.uint16) for name in ("instance", "region")}
+    return PointLabels(label=label, views=np.broadcast_to(views, n).astype(np.uint8), **small, **wide)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    root = make_dataroot(tmp_path_factory.mktemp("run"), points=60)
+    frames, info = plan_frames("nuscenes", root)
+    table = TAXONOMY.train_id_table(info.categories)
+    return root, frames, info, {f.frame_id: load_truth(root, f, table, 60) for f in frames}
+
+
+def test_truth_scores_one(planned):
+    root, frames, info, truth = planned
+    found = evaluate_run(frames, info, root, lambda f: point_labels(truth[f]), TAXONOMY)
+    assert found["miou"] == found["miou_labelled"] == found["coverage"] == 1.0
+    assert found["points"] == sum(int((ids != 255).sum()) for ids in truth.values()) == 6 * 58
+    assert (found["frames"], found["frames_without_labels"], found["frames_without_truth"]) == (6, 0, 0)
+    assert found["by_cameras"]["1"]["points"] == found["points"]
+    assert found["by_cameras"]["0"]["miou"] is None
+
+
+def test_a_failed_frame_is_a_miss(planned):
+    root, frames, info, truth = planned
+    gone = frames[0].frame_id
+
+    def labels_of(frame_id):
+        return None if frame_id == gone else point_labels(truth[frame_id])
+
+    found = evaluate_run(frames, info, root, labels_of, TAXONOMY)
+    assert found["coverage"] == pytest.approx(5 / 6)
+    assert found["miou"] < 1.0
+    assert found["miou_labelled"] == 1.0
+    assert found["frames_without_labels"] == 1
+
+
+def test_by_number_of_cameras(planned):
+    root, frames, info, truth = planned
+    views = np.arange(60) % 4
+
+    def labels_of(frame_id):
+        wrong = np.where(views == 1, 15, truth[frame_id]).astype(np.uint8)
+        return point_labels(np.where(views == 0, 255, wrong).astype(np.uint8), views)
+
+    found = evaluate_run(frames, info, root, labels_of, TAXONOMY)["by_cameras"]
+    assert found["0"]["coverage"] == 0.0
+    assert found["1"]["coverage"] == 1.0
+    assert found["1"]["miou"] < 0.5
+    assert found["2+"]["miou"] == 1.0
+    assert sum(part["points"] for part in found.values()) == 6 * 58
+
+
+def test_frames_without_truth_are_told(planned):
+    root, frames, info, truth = planned
+    some = [replace(frames[0], label_path=None), *frames[1:]]
+    found = evaluate_run(some, info, root, lambda f: point_labels(truth[f]), TAXONOMY)
+    assert (found["frames"], found["frames_without_truth"]) == (5, 1)
+    with pytest.raises(UserError, match="no truth"):
+        evaluate_run([replace(f, label_path=None) for f in frames], info, root, lambda f: None, TAXONOMY)
+    with pytest.raises(UserError, match="no truth"):
+        evaluate_run(frames, replace(info, categories={}), root, lambda f: None, TAXONOMY)
+
+
+def test_what_does_not_fit(planned):
+    root, frames, info, truth = planned
+    with pytest.raises(FrameError, match="60 labels for 59 points"):
+        evaluate_run(frames, info, root, lambda f: point_labels(truth[f][:-1]), TAXONOMY)
+    alien = np.full(60, 40, np.uint8)
+    with pytest.raises(UserError, match=r"frame .* holds class 40.* taxonomy nuscenes16"):
+        evaluate_run(frames, info, root, lambda f: point_labels(alien), TAXONOMY)
+    with pytest.raises(UserError, match="taxonomy nuscenes16"):
+        evaluate_run(frames, replace(info, categories={"cow": 1}), root, lambda f: None, TAXONOMY)
+    with pytest.raises(FrameError, match="no such file"):
+        evaluate_run(frames, info, root / "absent", lambda f: point_labels(truth[f]), TAXONOMY)
