@@ -18,7 +18,7 @@ def birdseye_pixels(
     """Project points from above; the driving direction points up and the LiDAR is in the middle.
 
     Args:
-        xyz: (N, 3) float32, LiDAR frame, metres.
+        xyz: (N, 3) float32, LiDAR frame, metres; finite.
         forward: (2,) unit vector, driving direction in the LiDAR frame.
         width: of the picture, pixels.
         height: of the picture, pixels.
@@ -82,13 +82,13 @@ def draw_birdseye(
     if xyz is None:
         texts.append((middle[0], height * 0.62, "no point cloud here", size * 1.3, drawing.WARNING, "mm"))
     else:
-        xy = birdseye_pixels(xyz, forward, width=width, height=height, reach=reach)
+        radius = max(drawing.CLEAR, height / 620)
         drawn = np.isfinite(xyz).all(axis=1)
-        radius = max(0.7, height / 620)
         low, high = np.flatnonzero(drawn & small), np.flatnonzero(drawn & ~small)
-        drawing.draw_dots(canvas, xy[low], colors[low], radius * 0.6, alpha=0.8)
         high = high[np.argsort(xyz[high, 2], kind="stable")]  # what stands on the ground covers it
-        drawing.draw_dots(canvas, xy[high], colors[high], radius)
+        for rows, size_of, alpha in ((low, 0.5 * radius, 0.8), (high, radius, 1.0)):
+            xy = birdseye_pixels(xyz[rows], forward, width=width, height=height, reach=reach)
+            drawing.draw_dots(canvas, xy, colors[rows], size_of, alpha=alpha)
     _draw_ego(canvas, middle, scale)
     texts.append((size * 0.8, size * 0.8, title, size * 1.3, drawing.INK, "lt"))
     drawing.draw_text(canvas, texts, edge=drawing.PANEL)

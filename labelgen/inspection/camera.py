@@ -23,6 +23,7 @@ def draw_camera(
     record: FrameRecord,
     colors: NDArray[np.uint8],
     *,
+    xyz: NDArray[np.float32] | None,
     width: int,
     height: int,
 ) -> Canvas:
@@ -34,6 +35,8 @@ def draw_camera(
         image: (H, W, 3) uint8 RGB, or None where there is none: the panel is grey and says why.
         record: the frame's views, regions and labels.
         colors: (256, 3) uint8 RGB by label.
+        xyz: (N, 3) float32, the cloud in the LiDAR frame, or None: then the views' own depth decides what
+            covers what (shards do not store it).
         width: of the picture, pixels.
         height: of the picture, pixels.
 
@@ -49,19 +52,21 @@ def draw_camera(
 
     rows = record.views.camera_slice(number)
     seen = np.flatnonzero(record.views.visible[rows]) + rows.start
-    label = record.labels.label[record.views.point[seen]]
+    point = record.views.point[seen]
+    label = record.labels.label[point]
+    depth = record.views.depth[seen] if xyz is None else xyz[point] @ camera.camera_from_lidar[2, :3]
     # Unlabelled points first, then from far to near: what is near covers what is far.
-    order = np.lexsort((-record.views.depth[seen], label != UNLABELLED))
+    order = np.lexsort((-depth, label != UNLABELLED))
     seen, label = seen[order], label[order]
     xy = (record.views.uv[seen] + 0.5) * scale - 0.5
-    radius = max(0.9, width / 440)
+    radius = max(drawing.CLEAR, width / 440)
     bare = int(np.count_nonzero(label == UNLABELLED))
     drawing.draw_dots(canvas, xy[:bare], drawing.BARE, radius * 0.55, alpha=0.8)
     drawing.draw_dots(canvas, xy[bare:], colors[label[bare:]], radius, halo=radius * 0.45)
 
     size = max(10.0, width / 45)
     name = f"{camera.name} · {len(seen):,} points"
-    if regions := _count_regions(record, number):
+    if regions := int(np.count_nonzero(record.regions.camera == number)):
         name += f" · {regions:,} regions"
     items = [(size * 0.6, size * 0.5, drawing.fit_text(name, size, width - size), size, drawing.PAPER, "lt")]
     if image is None:
@@ -69,11 +74,6 @@ def draw_camera(
         items.append((width / 2, height / 2, why, size, (255, 214, 150), "mm"))
     drawing.draw_text(canvas, items, edge=drawing.INK)
     return canvas
-
-
-def _count_regions(record: FrameRecord, number: int) -> int:
-    rows = record.regions.camera_slice(number)
-    return rows.stop - rows.start
 
 
 def _reason(camera: Camera, notes: tuple[str, ...]) -> str:

@@ -29,6 +29,8 @@ GREY_PANEL: Color = (126, 130, 136)
 BARE: Color = (168, 172, 178)
 WARNING: Color = (176, 74, 0)
 
+#: Least radius at which a dot shows its colour unmixed, wherever in a pixel its centre lies.
+CLEAR = 1.21
 #: Fractional bits of the coordinates that OpenCV's line functions are given.
 _SHIFT = 4
 
@@ -49,7 +51,7 @@ def draw_dots(
         canvas: drawn on.
         xy: (M, 2) pixels, fractions count; rows that are not finite are skipped.
         colors: (M, 3) uint8, or one colour for all.
-        radius: pixels; from 0.5 on, the pixel under the centre takes the colour in full.
+        radius: pixels; from `CLEAR` on, the pixel nearest to the centre takes the colour in full.
         halo: width in pixels of a rim that sets dots apart from what is behind them: dark around bright
             dots, light around dark ones.
         alpha: opacity, 0..1.

@@ -66,8 +66,8 @@ def draw_frame(
     colors[UNLABELLED] = drawing.BARE
     panels, cameras_height = place_cameras(frame.cameras, width - 2 * gap, gap)
     head = width // 28
-    below = width // 3 - gap
-    canvas = drawing.blank(head + cameras_height + gap * (2 if panels else 1) + below, width)
+    cell = (width - 4 * gap) // 3
+    canvas = drawing.blank(head + cameras_height + gap * (2 if panels else 1) + cell, width)
     _draw_header(canvas, head, gap, frame, record)
 
     def place(picture: NDArray[np.uint8], x: int, y: int) -> None:
@@ -80,12 +80,13 @@ def draw_frame(
             images[panel.camera],
             record,
             colors,
+            xyz=xyz,
             width=panel.width,
             height=panel.height,
         )
         place(picture, gap + panel.x, head + panel.y)
 
-    y = canvas.shape[0] - below - gap
+    y = canvas.shape[0] - cell - gap
     forward = forward_direction(frame.cameras)
     label = record.labels.label
     if truth is None:
@@ -96,17 +97,16 @@ def draw_frame(
         )
     else:
         beside, bare, title = colors[truth], truth == UNLABELLED, "truth"
-    cell = (width - 4 * gap) // 3
     place(
         draw_birdseye(
-            xyz, colors[label], label == UNLABELLED, forward, title="labels", width=cell, height=below
+            xyz, colors[label], label == UNLABELLED, forward, title="labels", width=cell, height=cell
         ),
         gap,
         y,
     )
-    place(draw_birdseye(xyz, beside, bare, forward, title=title, width=cell, height=below), 2 * gap + cell, y)
+    place(draw_birdseye(xyz, beside, bare, forward, title=title, width=cell, height=cell), 2 * gap + cell, y)
     x = 3 * gap + 2 * cell
-    place(draw_legend(record.labels, taxonomy, truth, width=width - gap - x, height=below), x, y)
+    place(draw_legend(record.labels, taxonomy, truth, width=width - gap - x, height=cell), x, y)
     return canvas
 
 

@@ -1,0 +1,336 @@
+"""One self-contained HTML page about a run: what made it, what came out, and pictures.
+
+The page needs no network and runs no script; its content security policy says so to the browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelgen.errors import UserError
+from labelgen.inspection.legend import REASON_TEXT
+from labelgen.inspection.markup import Html, join, tag
+from labelgen.inspection.report_style import CSS
+from labelgen.inspection.summary import summarise_run
+from labelgen.inspection.tables import human_bytes
+from labelgen.records import Reason
+from labelgen.shards import Run
+from labelgen.taxonomy import Taxonomy
+
+#: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
+Picture = tuple[str, NDArray[np.uint8]]
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_MOST_ROWS = 200
+
+
+def write_report(
+    run: Run, out_dir: Path, pictures: Iterable[Picture], evaluation: Mapping[str, Any] | None
+) -> Path:
+    """Write ``out_dir/index.html`` about a run.
+
+    Args:
+        run: from `labelgen.shards.open_run`.
+        out_dir: made if it is missing.
+        pictures: shown in their order; see `labelgen.inspection.sources.RunSources.picture`.
+        evaluation: see `report_html`.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        UserError: a shard is damaged, or the folder cannot be written.
+    """
+    info = run.info.model_dump(mode="json")
+    name = run.path.resolve().name
+    return save_report(report_html(name, info, summarise_run(run), pictures, evaluation), out_dir)
+
+
+def report_html(
+    name: str,
+    info: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    pictures: Iterable[Picture],
+    evaluation: Mapping[str, Any] | None,
+) -> str:
+    """Write the page.
+
+    Args:
+        name: of the run.
+        info: content of ``run.json``: config, taxonomy, models, tools, fingerprint, created.
+        summary: from `labelgen.inspection.summary.summarise_run`.
+        pictures: shown in their order.
+        evaluation: ``miou`` and ``iou`` by class (None: not in the truth); None where there is no truth.
+    """
+    body = join(
+        _head(name, info, summary, evaluation),
+        _warnings(info),
+        _classes(info, summary, evaluation),
+        tag("div", _confidence(summary), _reasons(summary), class_="two"),
+        _timings(summary),
+        _failures(summary),
+        _pictures(pictures),
+        _origin(info),
+    )
+    page = tag(
+        "html",
+        tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+            tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+            tag("title", f"labelgen: {name}"),
+            tag("link", rel="icon", href="data:,"),
+            tag("style", Html(CSS)),
+        ),
+        tag("body", body),
+        lang="en",
+    )
+    return f"<!doctype html>\n{page}\n"
+
+
+def save_report(page: str, out_dir: Path) -> Path:
+    """Write ``out_dir/index.html`` whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = out_dir / "index.html"
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=out_dir, prefix=".index.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(page)
+            os.chmod(beside, 0o644)
+            os.replace(beside, path)
+        except BaseException:
+            os.unlink(beside)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write the report to {path}: {error.strerror or error}") from error
+    return path
+
+
+def _head(
+    name: str, info: Mapping[str, Any], summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+) -> Html:
+    config = info.get("config", {})
+    facts = [f"data set {config.get('dataset', '?')}", f"created {info.get('created', '?')}"]
+    tiles = [
+        (
+            f"{summary['frames']:,}",
+            "frames" + (f", {summary['partial']:,} partial" if summary["partial"] else ""),
+        ),
+        (f"{summary['points']:,}", "points"),
+        (f"{summary['coverage']:.1%}", "of them labelled"),
+    ]
+    if evaluation is not None:
+        tiles.append((_score(evaluation["miou"]), "mIoU"))
+    tiles += [
+        (f"{summary['regions']:,}", "regions"),
+        (f"{summary['failed']:,}", "failed frames"),
+        (human_bytes(summary["bytes"]), "on disk"),
+    ]
+    cards = (tag("div", tag("b", value), tag("span", what), class_="tile") for value, what in tiles)
+    return join(
+        tag("h1", name), tag("p", " · ".join(facts), class_="muted"), tag("div", *cards, class_="tiles")
+    )
+
+
+def _warnings(info: Mapping[str, Any]) -> Html:
+    notes = dict.fromkeys(str(model["note"]) for model in info.get("models", ()) if model.get("note"))
+    return join(*(tag("p", note, class_="warning") for note in notes))
+
+
+def _classes(
+    info: Mapping[str, Any], summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+) -> Html:
+    colors = {spec.name: spec.color for spec in Taxonomy.from_dict(info["taxonomy"], "run.json").classes}
+    iou = {} if evaluation is None else evaluation["iou"]
+    columns = ["class", "#points", "#share of labelled", "", "#mean confidence"]
+    most = max((entry["share"] for entry in summary["labels"].values()), default=0) or 1
+    rows = []
+    for name, entry in sorted(summary["labels"].items(), key=lambda item: -item[1]["points"]):
+        red, green, blue = colors.get(name, (90, 90, 90))
+        swatch = tag("i", class_="swatch", style=f"background: rgb({red}, {green}, {blue})")
+        cells = [
+            tag("td", swatch, name),
+            _number(f"{entry['points']:,}"),
+            _number(f"{entry['share']:.1%}"),
+            _bar(entry["share"] / most),
+            _number(_score(entry["mean_confidence"], 2)),
+        ]
+        if evaluation is not None:
+            value = iou.get(name)
+            cells += [_number(_score(value)), _bar(value or 0.0)]
+        rows.append(tag("tr", *cells))
+    if evaluation is not None:
+        columns += ["#IoU", ""]
+    return join(tag("h2", "Classes"), _table(columns, rows))
+
+
+def _confidence(summary: Mapping[str, Any]) -> Html:
+    counts = summary["confidence_histogram"]
+    most = max(counts) or 1
+    bars = (
+        tag(
+            "i",
+            style=f"height: {100 * count / most:.1f}%",
+            title=f"{k / 10:.1f} to {(k + 1) / 10:.1f}: {count:,}",
+        )
+        for k, count in enumerate(counts)
+    )
+    middle = (
+        f"half of the labels are above {summary['confidence'][4]:.2f}"
+        if summary["confidence"]
+        else "no labels"
+    )
+    return tag(
+        "section",
+        tag("h2", "Confidence"),
+        tag("div", *bars, class_="columns"),
+        tag("div", tag("span", "0"), tag("span", middle), tag("span", "1"), class_="scale"),
+    )
+
+
+def _reasons(summary: Mapping[str, Any]) -> Html:
+    total = max(summary["points"], 1)
+    text = {reason.name.lower(): words for reason, words in REASON_TEXT.items() if reason != Reason.LABELLED}
+    rows = [
+        tag(
+            "tr",
+            tag("td", text.get(name, name)),
+            _number(f"{count:,}"),
+            _number(f"{count / total:.1%}"),
+            _bar(count / total),
+        )
+        for name, count in sorted(summary["reasons"].items(), key=lambda item: -item[1])
+        if name != "labelled"
+    ]
+    columns = ["", "#points", "#share of all", ""]
+    return tag("section", tag("h2", "Why points have no label"), _table(columns, rows))
+
+
+def _timings(summary: Mapping[str, Any]) -> Html | None:
+    stages = summary["seconds"]
+    if not stages:
+        return None
+    most = max(entry["mean"] for entry in stages.values()) or 1
+    rows = [
+        tag(
+            "tr",
+            tag("td", name),
+            _number(f"{entry['mean']:.3f}"),
+            _number(f"{entry['total']:,.1f}"),
+            _bar(entry["mean"] / most),
+        )
+        for name, entry in stages.items()
+    ]
+    return join(tag("h2", "Time per stage"), _table(["stage", "#seconds a frame", "#in all", ""], rows))
+
+
+def _failures(summary: Mapping[str, Any]) -> Html:
+    parts: list[Html | None] = [tag("h2", "Failures and notes")]
+    if not summary["failures"] and not summary["notes"]:
+        parts.append(tag("p", "No frame failed, and nothing went wrong on the way.", class_="muted"))
+    if failures := summary["failures"]:
+        rows = [
+            tag(
+                "tr",
+                *(
+                    tag("td", failure[k], class_="wrap")
+                    for k in ("frame_id", "stage", "error_type", "message")
+                ),
+            )
+            for failure in failures[:_MOST_ROWS]
+        ]
+        parts += [_table(["failed frame", "stage", "error", "message"], rows), _more(len(failures))]
+    if notes := summary["notes"]:
+        rows = [
+            tag("tr", tag("td", note["frame_id"], class_="wrap"), tag("td", note["note"], class_="wrap"))
+            for note in notes[:_MOST_ROWS]
+        ]
+        parts += [_table(["frame", "note"], rows), _more(len(notes))]
+    return join(*parts)
+
+
+def _pictures(pictures: Iterable[Picture]) -> Html | None:
+    figures = []
+    for caption, pixels in pictures:
+        height, width = pixels.shape[:2]
+        image = tag("img", src=_data_uri(pixels), alt=caption, width=width, height=height)
+        zoom = tag("label", tag("input", type="checkbox", aria_label="full size"), image)
+        figures.append(tag("figure", zoom, tag("figcaption", caption)))
+    return join(tag("h2", "Pictures"), *figures) if figures else None
+
+
+def _origin(info: Mapping[str, Any]) -> Html:
+    columns = ["model", "revision", "licence", "weights (hash)"]
+    rows = [
+        tag(
+            "tr",
+            *(
+                tag("td", model.get(k) or "none", class_="wrap")
+                for k in ("name", "revision", "licence", "weights")
+            ),
+        )
+        for model in info.get("models", ())
+    ]
+    versions = [
+        tag("tr", tag("td", name), tag("td", version)) for name, version in info.get("tools", {}).items()
+    ]
+    settings = yaml.safe_dump(info.get("config", {}), sort_keys=False, allow_unicode=True)
+    return join(
+        tag("h2", "What made it"),
+        _table(columns, rows),
+        tag("p", "fingerprint ", tag("code", info.get("fingerprint", "?")), class_="muted"),
+        tag("details", tag("summary", "All settings"), tag("pre", settings)),
+        tag("details", tag("summary", "Versions of the software"), _table(["", ""], versions)),
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Html]) -> Html:
+    """A table; a ``#`` before a column's name says that it holds numbers."""
+    head = (
+        tag("th", name.removeprefix("#"), class_="number" if name.startswith("#") else None)
+        for name in columns
+    )
+    table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
+    return tag("div", table, class_="scroll")
+
+
+def _number(text: str) -> Html:
+    return tag("td", text, class_="number")
+
+
+def _bar(share: float) -> Html:
+    width = f"width: {100 * min(max(share, 0.0), 1.0):.1f}%"
+    return tag("td", tag("i", style=width) if share > 0 else None, class_="bar")
+
+
+def _score(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _more(count: int) -> Html | None:
+    if count <= _MOST_ROWS:
+        return None
+    return tag("p", f"and {count - _MOST_ROWS:,} more; labelgen inspect --json lists all", class_="muted")
+
+
+def _data_uri(pixels: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=82, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

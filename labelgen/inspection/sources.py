@@ -1,0 +1,131 @@
+"""Brings together what a picture or an evaluation of a stored frame needs: the run and the raw data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets.loading import load_cloud, load_image, load_truth
+from labelgen.datasets.manifest import read_frames
+from labelgen.errors import FrameError, UserError
+from labelgen.frame import Frame, PointCloud
+from labelgen.inspection.overlay import draw_frame
+from labelgen.metrics import evaluate_run
+from labelgen.records import PointLabels
+from labelgen.shards import Run
+from labelgen.taxonomy import Taxonomy
+
+
+class RunSources:
+    """The frames of a run with the raw files that they came from.
+
+    Args:
+        run: an open run.
+        dataroot: where the raw files are; None takes what the run's ``frames.parquet`` records.
+
+    Attributes:
+        taxonomy: the run's.
+        dataroot: where raw files are looked for; they may not be there.
+
+    Raises:
+        UserError: the run's ``frames.parquet`` is missing or damaged, or ``dataroot`` is no folder.
+    """
+
+    def __init__(self, run: Run, dataroot: Path | None = None) -> None:
+        self.run = run
+        self.taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.path / 'run.json'}: taxonomy")
+        if dataroot is not None and not dataroot.is_dir():
+            raise UserError(f"the data root {dataroot} is not a folder")
+        frames, self._info = read_frames(run.path / "frames.parquet")
+        self._frames = {frame.frame_id: frame for frame in frames}
+        self.dataroot = Path(self._info.dataroot) if dataroot is None else dataroot
+
+    def frame(self, frame_id: str) -> Frame:
+        """What the data set says of a frame.
+
+        Raises:
+            UserError: the run's plan does not name it.
+        """
+        if frame_id not in self._frames:
+            raise UserError(
+                f"frame {frame_id} is not in {self.run.path / 'frames.parquet'}; "
+                "running the same job again rewrites that file"
+            )
+        return self._frames[frame_id]
+
+    def truth(self, frame_id: str) -> NDArray[np.uint8] | None:
+        """(N,) uint8 class ids, 255 = not labelled; None where the data set has no truth for the frame.
+
+        Raises:
+            FrameError: the truth is named, but cannot be read.
+            UserError: the data set's categories do not fit the taxonomy.
+        """
+        frame = self.frame(frame_id)
+        if frame.label_path is None or not self._info.categories:
+            return None
+        table = self.taxonomy.train_id_table(self._info.categories)
+        return load_truth(self.dataroot, frame, table, self.run.entry(frame_id).num_points)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the data set names truth for any of the run's frames."""
+        return bool(self._info.categories) and any(f.label_path is not None for f in self._outcomes())
+
+    def evaluate(self) -> dict[str, Any]:
+        """Score all frames that were labelled or failed; see `labelgen.metrics.evaluate_run`.
+
+        Raises:
+            UserError: there is no truth, it is not below the data root, or it does not fit.
+        """
+
+        def labels_of(frame_id: str) -> PointLabels | None:
+            return self.run.frame(frame_id).labels if frame_id in self.run else None
+
+        try:
+            return evaluate_run(self._outcomes(), self._info, self.dataroot, labels_of, self.taxonomy)
+        except FrameError as error:
+            raise UserError(f"{error} (looked below {self.dataroot}; --dataroot names another)") from error
+
+    def _outcomes(self) -> list[Frame]:
+        """Frames that the run is done with."""
+        run = self.run
+        return [f for f in self._frames.values() if f.frame_id in run or f.frame_id in run.failures]
+
+    def picture(self, frame_id: str, width: int = 2400) -> tuple[NDArray[np.uint8], list[str]]:
+        """Draw a frame with whatever of its raw files can be read.
+
+        Returns:
+            (H, width, 3) uint8 RGB, and one line for each thing that had to be left out.
+
+        Raises:
+            UserError: the run has no such frame, or its shard is damaged.
+        """
+        frame, record = self.frame(frame_id), self.run.frame(frame_id).record()
+        missing: list[str] = []
+        images: list[NDArray[np.uint8] | None] = []
+        for camera in frame.cameras:
+            try:
+                images.append(load_image(self.dataroot, camera, frame_id)[0])
+            except FrameError as error:
+                images.append(None)
+                missing.append(str(error))
+        cloud: PointCloud | None = None
+        truth: NDArray[np.uint8] | None = None
+        try:
+            cloud = load_cloud(self.dataroot, frame)[0]
+            if len(cloud) != len(record.labels):
+                missing.append(
+                    f"frame {frame_id}: {frame.lidar_path}: {len(cloud):,} points, {len(record.labels):,} "
+                    "were labelled; the file changed since, or the data root is another"
+                )
+                cloud = None
+            truth = self.truth(frame_id)
+        except FrameError as error:
+            missing.append(str(error))
+        try:
+            return draw_frame(frame, cloud, images, record, self.taxonomy, truth=truth, width=width), missing
+        except ValueError as error:  # a shard that says what cannot be, such as a broken run-length code
+            raise UserError(f"frame {frame_id} cannot be drawn: {' '.join(str(error).split())}") from error

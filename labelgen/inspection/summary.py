@@ -1,0 +1,62 @@
+"""The numbers of a run, for the console, for ``--json`` and for the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labelgen.inspection.tables import render_evaluation, render_plan, render_summary
+from labelgen.inspection.tally import Tally
+from labelgen.shards import Run
+from labelgen.taxonomy import Taxonomy
+
+__all__ = ["render_evaluation", "render_plan", "render_summary", "summarise_run"]
+
+
+def summarise_run(run: Run) -> dict[str, Any]:
+    """Count what a run holds.
+
+    Args:
+        run: from `labelgen.shards.open_run`.
+
+    Returns:
+        Plain data. frames: labelled frames; partial: those of them that lacked a camera; failed; scenes;
+        points, labelled, coverage, labels, reasons, confidence, confidence_histogram: see
+        `Tally.summary`; regions; bytes: of the shards' files; seconds: {stage: {mean per frame, total}};
+        failures: frame_id, stage, error_type, message of each; notes: frame_id and note of each.
+
+    Raises:
+        UserError: a shard is damaged; names it.
+    """
+    names = Taxonomy.from_dict(run.info.taxonomy, f"{run.path / 'run.json'}: taxonomy").names
+    tally, regions = Tally(), 0
+    for frame in run.stream():
+        tally.add(frame.labels.label, frame.labels.confidence, frame.labels.reason)
+        regions += frame.num_regions
+    entries = [run.entry(frame_id) for frame_id in run.frames]
+    times: dict[str, list[float]] = {}
+    for entry in entries:
+        for stage, time in entry.seconds.items():
+            times.setdefault(stage, []).append(time)
+    return {
+        "run": str(run.path),
+        "dataset": str(run.info.config.get("dataset", "")),
+        "fingerprint": run.info.fingerprint,
+        "frames": len(entries),
+        "partial": sum(entry.status == "partial" for entry in entries),
+        "failed": len(run.failures),
+        "scenes": len({entry.scene_id for entry in entries}),
+        **tally.summary(names),
+        "regions": regions,
+        "bytes": sum(size for manifest in run.manifests for _, size in manifest.files()),
+        "seconds": {stage: {"mean": sum(t) / len(t), "total": sum(t)} for stage, t in times.items()},
+        "failures": [
+            {
+                "frame_id": failure.frame_id,
+                "stage": failure.stage,
+                "error_type": failure.error_type,
+                "message": failure.message,
+            }
+            for failure in run.failures.values()
+        ],
+        "notes": [{"frame_id": entry.frame_id, "note": note} for entry in entries for note in entry.notes],
+    }

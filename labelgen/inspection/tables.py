@@ -1,0 +1,155 @@
+"""Summaries, evaluations and plans as tables on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_BAR = 24
+_MOST_FAILURES = 10
+_MOST_NOTES = 10
+
+
+def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print what `labelgen.inspection.summary.summarise_run` returns."""
+    facts = _facts()
+    frames = f"{summary['frames']:,}"
+    if summary["partial"]:
+        frames += f", {summary['partial']:,} of them partial"
+    facts.add_row("frames", frames)
+    facts.add_row("failed", Text(f"{summary['failed']:,}", "bold red" if summary["failed"] else ""))
+    facts.add_row("points", f"{summary['points']:,}")
+    facts.add_row("labelled", f"{summary['labelled']:,} ({summary['coverage']:.1%})")
+    facts.add_row("regions", f"{summary['regions']:,}")
+    facts.add_row("on disk", human_bytes(summary["bytes"]))
+    console.print(facts)
+
+    classes = _table("class", "points", "share of labelled", "", "mean confidence", title="labels")
+    present = {name: entry for name, entry in summary["labels"].items() if entry["points"]}
+    most = max((entry["share"] for entry in present.values()), default=0.0)
+    for name, entry in sorted(present.items(), key=lambda item: -item[1]["points"]):
+        bar = _bar(entry["share"] / most)
+        classes.add_row(
+            plain(name),
+            f"{entry['points']:,}",
+            f"{entry['share']:.1%}",
+            bar,
+            f"{entry['mean_confidence']:.2f}",
+        )
+    console.print(classes)
+    absent = [plain(name).plain for name, entry in summary["labels"].items() if not entry["points"]]
+    if absent:
+        console.print(Text("no points: " + ", ".join(absent), "dim"))
+
+    reasons = _table("reason", "points", "share of all", "", title="why points have a label or none")
+    for name, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
+        share = count / max(summary["points"], 1)
+        reasons.add_row(plain(name.replace("_", " ")), f"{count:,}", f"{share:.1%}", _bar(share))
+    console.print(reasons)
+
+    if summary["confidence"]:
+        deciles = _table(
+            *(f"{k}0 %" for k in range(1, 10)), title="confidence: so many of the labels are below"
+        )
+        deciles.columns[0].justify = "right"
+        deciles.add_row(*(f"{value:.2f}" for value in summary["confidence"]))
+        console.print(deciles)
+
+    if summary["notes"]:
+        console.print(Text("notes", "bold"))
+        for note in summary["notes"][:_MOST_NOTES]:
+            console.print(Text.assemble("  ", plain(note["frame_id"], "dim"), "  ", plain(note["note"])))
+        _more(console, len(summary["notes"]) - _MOST_NOTES, "notes")
+    if summary["failures"]:
+        failures = _table("frame", "stage", "error", "message", title="failed frames")
+        for column in failures.columns:
+            column.justify = "left"
+        for failure in summary["failures"][:_MOST_FAILURES]:
+            failures.add_row(*(plain(failure[k]) for k in ("frame_id", "stage", "error_type", "message")))
+        console.print(failures)
+        _more(console, len(summary["failures"]) - _MOST_FAILURES, "failed frames")
+
+
+def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
+    """Print an evaluation: ``miou``, ``coverage``, ``iou`` by class (None: not in the truth), and more.
+
+    Other plain numbers in ``result`` are printed with the facts, as they are.
+    """
+    facts = _facts()
+    facts.add_row("mIoU", Text(_number(result["miou"]), "bold"))
+    facts.add_row("coverage", "-" if result["coverage"] is None else f"{result['coverage']:.1%}")
+    for key, value in result.items():
+        if key not in ("miou", "coverage") and isinstance(value, int | float) and not isinstance(value, bool):
+            facts.add_row(plain(key.replace("_", " ")), _number(value))
+    console.print(facts)
+    classes = _table("class", "IoU", "")
+    for name, value in sorted(result["iou"].items(), key=lambda item: -1.0 if item[1] is None else -item[1]):
+        classes.add_row(plain(name), _number(value), "" if value is None else _bar(value))
+    console.print(classes)
+
+
+def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
+    """Print a plan: ``frames``, ``todo``, ``done``, ``failed``, ``images``, ``estimated_bytes``, and more.
+
+    Keys are printed in their order; those that end in ``bytes`` as sizes; lists and mappings are left out.
+    """
+    facts = _facts()
+    for key, value in plan.items():
+        if value is None or isinstance(value, list | tuple | dict):
+            continue
+        is_size = key.endswith("bytes") and isinstance(value, int | float)
+        text = human_bytes(value) if is_size else _number(value)
+        facts.add_row(plain(key.removesuffix("_bytes").replace("_", " ")), plain(text))
+    console.print(facts)
+
+
+def plain(text: Any, style: str = "") -> Text:
+    """One line without control characters, which Rich takes as it is."""
+    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    return Text(" ".join(shown.split()), style)
+
+
+def human_bytes(count: float) -> str:
+    """A size as people write it, in powers of 1000: ``1.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _bar(share: float) -> Text:
+    eighths = round(min(max(share, 0.0), 1.0) * _BAR * 8)
+    return Text("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8], "cyan")
+
+
+def _facts() -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    return table
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for k, name in enumerate(columns):
+        table.add_column(name, justify="left" if k == 0 or not name else "right")
+    return table
+
+
+def _more(console: Console, count: int, what: str) -> None:
+    if count > 0:
+        console.print(Text(f"  and {count:,} more {what}; --json lists all", "dim"))

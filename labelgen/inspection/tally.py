@@ -1,0 +1,88 @@
+"""Counts over the points of many frames: classes, confidence, reasons. They add up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.records import UNLABELLED, Reason
+
+
+class Tally:
+    """How often each (label, confidence) pair and each reason occurs.
+
+    Attributes:
+        pairs: (256, 256) int64, points by label and confidence.
+        reasons: (256,) int64, points by reason.
+    """
+
+    def __init__(self) -> None:
+        self.pairs = np.zeros((256, 256), np.int64)
+        self.reasons = np.zeros(256, np.int64)
+
+    def add(self, label: NDArray[np.uint8], confidence: NDArray[np.uint8], reason: NDArray[np.uint8]) -> None:
+        """Count points; three arrays (N,) uint8 as in `PointLabels`."""
+        index = label.astype(np.int32) << 8 | confidence
+        self.pairs += np.bincount(index, minlength=1 << 16).reshape(256, 256)
+        self.reasons += np.bincount(reason, minlength=256)
+
+    @property
+    def points(self) -> int:
+        """All points."""
+        return int(self.pairs.sum())
+
+    @property
+    def labelled(self) -> int:
+        """Points that have a class."""
+        return int(self.pairs[:UNLABELLED].sum())
+
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        """The counts as plain data.
+
+        Args:
+            names: of the classes, by id; a label beyond them appears as ``class <id>``.
+
+        Returns:
+            points, labelled: numbers of points. coverage: labelled / points. labels: {class: points, share
+            of the labelled points, mean_confidence 0..1}, every class of the taxonomy. reasons: {reason in
+            lower case: points}, those that occur. confidence: nine deciles of the labelled points'
+            confidence, 0..1 (the smallest value that at least 10 %, 20 % … do not exceed), or nothing
+            where no point is labelled. confidence_histogram: labelled points by tenths of the
+            confidence, ten numbers.
+        """
+        labelled = self.labelled
+        by_class = self.pairs.sum(axis=1)
+        level = np.arange(256)
+        labels = {}
+        for k in range(UNLABELLED):
+            if k < len(names) or by_class[k]:
+                name = names[k] if k < len(names) else f"class {k}"
+                count = int(by_class[k])
+                mean = float(self.pairs[k] @ level) / count / 255 if count else None
+                labels[name] = {
+                    "points": count,
+                    "share": count / labelled if labelled else 0.0,
+                    "mean_confidence": mean,
+                }
+        by_level = self.pairs[:UNLABELLED].sum(axis=0)
+        deciles = []
+        if labelled:
+            wanted = -(-labelled * np.arange(1, 10) // 10)
+            deciles = [float(v) / 255 for v in np.searchsorted(np.cumsum(by_level), wanted)]
+        tenths = np.bincount(np.minimum(level * 10 // 255, 9), weights=by_level, minlength=10)
+        reasons = {}
+        for k in np.flatnonzero(self.reasons).tolist():
+            name = Reason(k).name.lower() if k in Reason._value2member_map_ else f"reason {k}"
+            reasons[name] = int(self.reasons[k])
+        return {
+            "points": self.points,
+            "labelled": labelled,
+            "coverage": labelled / self.points if self.points else 0.0,
+            "labels": labels,
+            "reasons": reasons,
+            "confidence": deciles,
+            "confidence_histogram": [int(count) for count in tenths],
+        }
