@@ -1,0 +1,94 @@
+"""The 32 general categories of nuScenes-lidarseg and the 16 classes that the challenge makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Position is the ``index`` of nuScenes' category table (the order of the devkit's colour map).
+CATEGORIES: tuple[str, ...] = (
+    "noise",
+    "animal",
+    "human.pedestrian.adult",
+    "human.pedestrian.child",
+    "human.pedestrian.construction_worker",
+    "human.pedestrian.personal_mobility",
+    "human.pedestrian.police_officer",
+    "human.pedestrian.stroller",
+    "human.pedestrian.wheelchair",
+    "movable_object.barrier",
+    "movable_object.debris",
+    "movable_object.pushable_pullable",
+    "movable_object.trafficcone",
+    "static_object.bicycle_rack",
+    "vehicle.bicycle",
+    "vehicle.bus.bendy",
+    "vehicle.bus.rigid",
+    "vehicle.car",
+    "vehicle.construction",
+    "vehicle.emergency.ambulance",
+    "vehicle.emergency.police",
+    "vehicle.motorcycle",
+    "vehicle.trailer",
+    "vehicle.truck",
+    "flat.driveable_surface",
+    "flat.other",
+    "flat.sidewalk",
+    "flat.terrain",
+    "static.manmade",
+    "static.other",
+    "static.vegetation",
+    "vehicle.ego",
+)
+INDEX: dict[str, int] = {name: index for index, name in enumerate(CATEGORIES)}
+FIRST_STUFF = INDEX["flat.driveable_surface"]
+MANMADE, VEGETATION, EGO = INDEX["static.manmade"], INDEX["static.vegetation"], INDEX["vehicle.ego"]
+
+#: Value of the per-pixel category maps where nothing is hit.
+SKY = 255
+
+#: The challenge's 16 classes, 1..16; 0 is ignored.
+CLASSES: tuple[str, ...] = (
+    "ignore",
+    "barrier",
+    "bicycle",
+    "bus",
+    "car",
+    "construction_vehicle",
+    "motorcycle",
+    "pedestrian",
+    "traffic_cone",
+    "trailer",
+    "truck",
+    "driveable_surface",
+    "other_flat",
+    "sidewalk",
+    "terrain",
+    "manmade",
+    "vegetation",
+)
+_CLASS_OF = {
+    "human.pedestrian.adult": 7,
+    "human.pedestrian.child": 7,
+    "human.pedestrian.construction_worker": 7,
+    "human.pedestrian.police_officer": 7,
+    "movable_object.barrier": 1,
+    "movable_object.trafficcone": 8,
+    "vehicle.bicycle": 2,
+    "vehicle.bus.bendy": 3,
+    "vehicle.bus.rigid": 3,
+    "vehicle.car": 4,
+    "vehicle.construction": 5,
+    "vehicle.motorcycle": 6,
+    "vehicle.trailer": 9,
+    "vehicle.truck": 10,
+    "flat.driveable_surface": 11,
+    "flat.other": 12,
+    "flat.sidewalk": 13,
+    "flat.terrain": 14,
+    "static.manmade": 15,
+    "static.vegetation": 16,
+}
+#: (256,) uint8: challenge class of a general category; 0 for ignored ones and for the sky.
+CLASS_OF_CATEGORY = np.zeros(256, np.uint8)
+for _name, _class in _CLASS_OF.items():
+    CLASS_OF_CATEGORY[INDEX[_name]] = _class
