@@ -29,6 +29,8 @@ Dataroot = Annotated[
     ),
 ]
 
+_MOST_WARNINGS = 8
+
 
 def inspect(
     run: RunFolder,
@@ -184,5 +186,8 @@ def _print_json(content: object) -> None:
 
 def _warn(missing: list[str]) -> None:
     console = Console(stderr=True, soft_wrap=True)
+    missing = list(dict.fromkeys(missing))
+    if len(missing) > _MOST_WARNINGS:
+        missing[_MOST_WARNINGS:] = [f"{len(missing) - _MOST_WARNINGS} more files; --json lists all"]
     for line in missing:
         console.print(plain(f"left out: {line}", "yellow"), highlight=False)

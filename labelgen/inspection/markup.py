@@ -23,7 +23,7 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
         attributes: escaped; ``class_`` stands for ``class``; True gives a bare attribute, None or False none.
     """
     given = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_text(value)}"')
         for key, value in attributes.items()
         if value is not None and value is not False
     )

@@ -104,28 +104,38 @@ class RunSources:
             UserError: the run has no such frame, or its shard is damaged.
         """
         frame, record = self.frame(frame_id), self.run.frame(frame_id).record()
-        missing: list[str] = []
-        images: list[NDArray[np.uint8] | None] = []
-        for camera in frame.cameras:
-            try:
-                images.append(load_image(self.dataroot, camera, frame_id)[0])
-            except FrameError as error:
-                images.append(None)
-                missing.append(str(error))
         cloud: PointCloud | None = None
         truth: NDArray[np.uint8] | None = None
-        try:
-            cloud = load_cloud(self.dataroot, frame)[0]
-            if len(cloud) != len(record.labels):
-                missing.append(
-                    f"frame {frame_id}: {frame.lidar_path}: {len(cloud):,} points, {len(record.labels):,} "
-                    "were labelled; the file changed since, or the data root is another"
-                )
-                cloud = None
-            truth = self.truth(frame_id)
-        except FrameError as error:
-            missing.append(str(error))
+        images: list[NDArray[np.uint8] | None] = [None] * len(frame.cameras)
+        missing: list[str] = []
+        if not self.dataroot.is_dir():
+            missing.append(
+                f"images and points: the data root {self.dataroot} is not there; --dataroot names another"
+            )
+        else:
+            for k, camera in enumerate(frame.cameras):
+                try:
+                    images[k] = load_image(self.dataroot, camera, frame_id)[0]
+                except FrameError as error:
+                    missing.append(str(error))
+            try:
+                cloud = self._cloud(frame)
+                truth = self.truth(frame_id)
+            except FrameError as error:
+                missing.append(str(error))
         try:
             return draw_frame(frame, cloud, images, record, self.taxonomy, truth=truth, width=width), missing
         except ValueError as error:  # a shard that says what cannot be, such as a broken run-length code
             raise UserError(f"frame {frame_id} cannot be drawn: {' '.join(str(error).split())}") from error
+
+    def _cloud(self, frame: Frame) -> PointCloud:
+        cloud = load_cloud(self.dataroot, frame)[0]
+        labelled = self.run.entry(frame.frame_id).num_points
+        if len(cloud) != labelled:
+            raise FrameError(
+                f"{len(cloud):,} points, but {labelled:,} were labelled; the file has changed since, or the "
+                "data root is another",
+                frame_id=frame.frame_id,
+                path=frame.lidar_path,
+            )
+        return cloud

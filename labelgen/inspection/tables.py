@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_BAR = 24
+_BAR = 20
 _MOST_FAILURES = 10
 _MOST_NOTES = 10
 
@@ -29,7 +29,7 @@ def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
     facts.add_row("on disk", human_bytes(summary["bytes"]))
     console.print(facts)
 
-    classes = _table("class", "points", "share of labelled", "", "mean confidence", title="labels")
+    classes = _table("class", "points", "share", "", "confidence", title="labels (share of the labelled)")
     present = {name: entry for name, entry in summary["labels"].items() if entry["points"]}
     most = max((entry["share"] for entry in present.values()), default=0.0)
     for name, entry in sorted(present.items(), key=lambda item: -item[1]["points"]):
@@ -88,7 +88,7 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
             facts.add_row(plain(key.replace("_", " ")), _number(value))
     console.print(facts)
     classes = _table("class", "IoU", "")
-    for name, value in sorted(result["iou"].items(), key=lambda item: -1.0 if item[1] is None else -item[1]):
+    for name, value in sorted(result["iou"].items(), key=lambda item: 1.0 if item[1] is None else -item[1]):
         classes.add_row(plain(name), _number(value), "" if value is None else _bar(value))
     console.print(classes)
 
@@ -146,7 +146,7 @@ def _facts() -> Table:
 def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for k, name in enumerate(columns):
-        table.add_column(name, justify="left" if k == 0 or not name else "right")
+        table.add_column(name, justify="left" if k == 0 or not name else "right", no_wrap=k == 0)
     return table
 
 

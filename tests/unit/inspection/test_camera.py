@@ -26,6 +26,16 @@ def test_a_point_has_its_class_colour_at_its_pixel(scale):
     assert tuple(picture[int(120.75 * scale), int(201.0 * scale)]) == tuple(COLORS[CONE])
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_a_dot_is_centred_on_its_pixel_to_a_tenth(scale):
+    picture = draw(record(labels([CAR]), [(0, 0, 100, 90.25, 5, True)]), scale=scale)
+    weight = np.abs(picture[..., 0].astype(float) - 128)
+    weight[: 30 * scale] = 0  # the name
+    y, x = (np.arange(size) for size in weight.shape)
+    centre = (weight.sum(0) @ x / weight.sum(), weight.sum(1) @ y / weight.sum())
+    assert np.allclose(centre, np.array([100.5, 90.75]) * scale - 0.5, atol=0.1)
+
+
 def test_all_else_is_the_image():
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     picture = draw(record(labels([CAR]), [(0, 0, 100, 90, 5, True)]), noise, scale=1)
