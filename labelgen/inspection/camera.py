@@ -59,12 +59,12 @@ def draw_camera(
     order = np.lexsort((-depth, label != UNLABELLED))
     seen, label = seen[order], label[order]
     xy = (record.views.uv[seen] + 0.5) * scale - 0.5
-    radius = max(drawing.CLEAR, width / 440)
+    radius = min(max(drawing.CLEAR, width / 440), 2.2)
     bare = int(np.count_nonzero(label == UNLABELLED))
     drawing.draw_dots(canvas, xy[:bare], drawing.BARE, radius * 0.55, alpha=0.8)
     drawing.draw_dots(canvas, xy[bare:], colors[label[bare:]], radius, halo=radius * 0.45)
 
-    size = max(10.0, width / 45)
+    size = min(max(10.0, width / 45), 26.0)
     name = f"{camera.name} · {len(seen):,} points"
     if regions := int(np.count_nonzero(record.regions.camera == number)):
         name += f" · {regions:,} regions"
@@ -115,7 +115,8 @@ def _tint_regions(
     line = np.zeros((count + 1, 4), np.float32)
     area[known, :3], area[known, 3] = colors[label[known]] * _TINT, _TINT
     opacity = np.where(known, _OUTLINE, _OUTLINE / 2)[1:, None]
-    line[1:, :3], line[1:, 3:] = colors[label[1:]] * opacity, opacity
+    outline = np.where(known[1:, None], colors[label[1:]], drawing.MUTED)
+    line[1:, :3], line[1:, 3:] = outline * opacity, opacity
     layer = area[owner]
     layer[edge] = line[owner[edge]]
     layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA)

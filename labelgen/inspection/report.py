@@ -127,7 +127,11 @@ def _head(
     name: str, info: Mapping[str, Any], summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None
 ) -> Html:
     config = info.get("config", {})
-    facts = [f"data set {config.get('dataset', '?')}", f"created {info.get('created', '?')}"]
+    facts = [
+        "labelgen report",
+        f"data set {config.get('dataset', '?')}",
+        f"created {info.get('created', '?')}",
+    ]
     tiles = [
         (
             f"{summary['frames']:,}",

@@ -23,7 +23,7 @@ def test_a_summary_as_tables():
     assert lines_with(text, "labelled")[0] == ["labelled", "8", "(50.0%)"]
     car = lines_with(text, "car")[0]
     assert (car[1], car[2], car[-1]) == ("6", "75.0%", "0.73")
-    assert lines_with(text, "camera")[0][:5] == ["no", "camera", "6", "37.5%", car[3][:9]]
+    assert lines_with(text, "camera")[0][:4] == ["no", "camera", "6", "37.5%"]
     assert "no points: barrier, bicycle" in text
     assert "bad-frame" in text
     assert "torn" in text
