@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelgen.datasets.loading import load_cloud, load_image, load_truth
-from labelgen.datasets.manifest import DatasetInfo, read_frames, write_frames
+from labelgen.datasets.manifest import DatasetInfo, merge_frames, read_frames, write_frames
 from labelgen.datasets.nuscenes import plan_nuscenes
 from labelgen.datasets.sources import with_source_ids
 from labelgen.errors import UserError
@@ -19,6 +19,7 @@ __all__ = [
     "load_cloud",
     "load_image",
     "load_truth",
+    "merge_frames",
     "plan_frames",
     "read_frames",
     "write_frames",

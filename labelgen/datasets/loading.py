@@ -73,23 +73,40 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     return PointCloud(xyz=xyz, intensity=intensity, ring=ring), digest(data)
 
 
-def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.uint8], str]:
-    """Read one camera's image.
+def read_image(root: Path, camera: Camera, frame_id: str) -> tuple[bytes, str]:
+    """Read one camera's image file, without decoding it.
+
+    Returns:
+        The file's bytes, and their hash.
+
+    Raises:
+        FrameError: missing, unreadable or empty file.
+    """
+    data = read_file(root, camera.image_path, frame_id, IMAGE_LIMIT)
+    if not data:
+        raise FrameError(
+            "the file is empty; copy it again from the data set", frame_id=frame_id, path=camera.image_path
+        )
+    return data, digest(data)
+
+
+def decode_image(data: bytes, camera: Camera, frame_id: str) -> NDArray[np.uint8]:
+    """Decode one camera's image.
 
     Greyscale, palette, CMYK and images with transparency are converted. The pixels stay as stored: no
     rotation by EXIF, as the calibration is about the stored pixels.
 
     Args:
-        root: the data root.
-        camera: its width and height are what the file must have.
+        data: the file's bytes.
+        camera: its width and height are what the image must have.
         frame_id: for the error.
 
     Returns:
-        (H, W, 3) uint8 RGB, and the hash of the file's bytes.
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        FrameError: missing, unreadable, corrupt or truncated file, another size than the calibration's, or a
-            pixel format without a meaning as 8-bit RGB. The caller may go on without this camera.
+        FrameError: corrupt or truncated data, another size than the calibration's, or a pixel format without
+            a meaning as 8-bit RGB. The caller may go on without this camera.
     """
 
     def refuse(problem: str) -> FrameError:
@@ -97,9 +114,6 @@ def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.ui
 
     if camera.width * camera.height > PIXEL_LIMIT:
         raise refuse(f"{camera.width} x {camera.height} is more than {PIXEL_LIMIT} pixels; reduce the images")
-    data = read_file(root, camera.image_path, frame_id, IMAGE_LIMIT)
-    if not data:
-        raise refuse("the file is empty; copy it again from the data set")
     try:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             if image.size != (camera.width, camera.height):
@@ -109,7 +123,7 @@ def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.ui
                 )
             if image.mode not in IMAGE_MODES:
                 raise refuse(f"pixels of kind {image.mode!r} have no meaning as 8-bit RGB; convert the image")
-            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except FrameError:
         raise
     except UnidentifiedImageError:
@@ -117,7 +131,16 @@ def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.ui
     except Exception as error:  # on broken bytes Pillow's decoders raise whatever they come upon
         reason = " ".join(str(error).split())[:200]
         raise refuse(f"cannot be decoded ({type(error).__name__}: {reason}); copy it again") from None
-    return pixels, digest(data)
+
+
+def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.uint8], str]:
+    """`read_image`, then `decode_image`: (H, W, 3) uint8 RGB and the hash of the file's bytes.
+
+    Raises:
+        FrameError: as those two.
+    """
+    data, hashed = read_image(root, camera, frame_id)
+    return decode_image(data, camera, frame_id), hashed
 
 
 def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int | None) -> NDArray[np.uint8]:

@@ -83,3 +83,18 @@ def make_proposer(config: RegionsConfig, device: str = "auto", threads: int = 1)
     from labelgen.regions.sam import SamProposer
 
     return SamProposer(config, device=device, threads=threads)
+
+
+def describe_proposer(config: RegionsConfig) -> ModelInfo:
+    """What to record about the backend that the configuration names, without loading its model.
+
+    Raises:
+        UserError: weights are missing.
+    """
+    if config.backend == "superpixel":
+        from labelgen.regions.superpixel import SuperpixelProposer
+
+        return SuperpixelProposer(config).info
+    from labelgen.regions.sam import describe_sam
+
+    return describe_sam(config.model, config.checkpoint)[1]

@@ -29,41 +29,51 @@ PUBLIC_CHECKPOINTS = {
 }
 
 
-def load_sam(model: str, checkpoint: str | None) -> tuple[Sam, ModelInfo]:
-    """Load a Sam with its weights.
+def describe_sam(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
+    """Path of a Sam's weights, and what to record about it, without loading it.
 
     Args:
         model: ``demo`` (shipped), ``vit_b``, ``vit_l`` or ``vit_h``.
         checkpoint: path of the weights; None for the shipped ones of ``demo``.
 
     Raises:
-        UserError: unknown model, no checkpoint given, or a checkpoint that does not fit.
+        UserError: unknown model, no checkpoint given, or none there.
     """
-    folder = shipped_dir("sam")
-    if model == "demo":
-        path = Path(checkpoint) if checkpoint else folder / "model.safetensors"
-        state = read_state_dict(path)
-        sam = build_sam(json.loads((folder / "config.json").read_text()))
-    elif model in PUBLIC_CHECKPOINTS:
-        if checkpoint is None:
-            raise UserError(
-                f"regions.model={model} needs regions.checkpoint, the path of {PUBLIC_CHECKPOINTS[model]} "
-                f"(see segment-anything's README)"
-            )
-        path = Path(checkpoint)
-        state = read_state_dict(path)
-        sam = sam_model_registry[model]()
-    else:
+    if model not in ("demo", *PUBLIC_CHECKPOINTS):
         raise UserError(f"regions.model={model!r} is none of {['demo', *PUBLIC_CHECKPOINTS]}")
-    load_weights(sam, state, path, f"sam:{model}")
+    if model != "demo" and checkpoint is None:
+        raise UserError(
+            f"regions.model={model} needs regions.checkpoint, the path of {PUBLIC_CHECKPOINTS[model]} "
+            f"(see segment-anything's README)"
+        )
+    folder = shipped_dir("sam")
+    path = Path(checkpoint) if checkpoint else folder / "model.safetensors"
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist")
     demo = model == "demo"
-    info = ModelInfo(
+    code = f"segment-anything {version('segment-anything')}"
+    return path, ModelInfo(
         name=f"sam:{model}",
-        revision=shipped_revision(folder) if demo else f"segment-anything {version('segment-anything')}",
+        revision=code if checkpoint else shipped_revision(folder),
         licence=LICENCE,
         weights=file_hash(path),
         note=NOTE if demo else "",
     )
+
+
+def load_sam(model: str, checkpoint: str | None) -> tuple[Sam, ModelInfo]:
+    """Load a Sam with its weights; arguments as for `describe_sam`.
+
+    Raises:
+        UserError: as `describe_sam`, or a checkpoint that does not fit.
+    """
+    path, info = describe_sam(model, checkpoint)
+    state = read_state_dict(path)
+    if model == "demo":
+        sam = build_sam(json.loads((shipped_dir("sam") / "config.json").read_text()))
+    else:
+        sam = sam_model_registry[model]()
+    load_weights(sam, state, path, info.name)
     return sam.eval(), info
 
 

@@ -1,1 +1,5 @@
 """What image regions mean: features, class scores."""
+
+from labelgen.semantics.base import SemanticEncoder, TextEncoder, describe_encoder, make_encoder
+
+__all__ = ["SemanticEncoder", "TextEncoder", "describe_encoder", "make_encoder"]

@@ -62,3 +62,14 @@ def make_encoder(config: SemanticsConfig, device: str = "auto", threads: int = 1
     from labelgen.semantics.openclip import OpenClipEncoder
 
     return OpenClipEncoder(config, device=device, threads=threads)
+
+
+def describe_encoder(config: SemanticsConfig) -> ModelInfo:
+    """What to record about the backend that the configuration names, without loading its model.
+
+    Raises:
+        UserError: weights are missing.
+    """
+    from labelgen.semantics.openclip import describe_open_clip
+
+    return describe_open_clip(config.model, config.checkpoint)[1]

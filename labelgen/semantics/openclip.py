@@ -37,10 +37,12 @@ from labelgen.taxonomy import Taxonomy
 
 #: open_clip's first choice among the files of a ``local-dir:``.
 DIRECTORY_WEIGHTS = "open_clip_model.safetensors"
+#: What open_clip, torch and the hub raise on files that they cannot use.
+FAULTS = (RuntimeError, ValueError, OSError, EOFError, KeyError, SafetensorError, pickle.UnpicklingError)
 
 
-def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelInfo]:
-    """Load a CLIP with its weights and its tokenizer, through open_clip's own factory.
+def describe_open_clip(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
+    """Path of a CLIP's weights, and what to record about it, without loading it.
 
     Args:
         model: ``demo`` (shipped) or an open_clip architecture.
@@ -48,45 +50,77 @@ def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelI
             (``open_clip_config.json`` beside ``open_clip_model.safetensors``); None for ``demo``.
 
     Returns:
-        The model, its tokenizer, and what to record about it.
+        The folder or file of the weights (fetched first if it is a tag), and what to record.
 
     Raises:
-        UserError: unknown architecture, no checkpoint given, or a checkpoint that cannot be had or does
-            not fit; the message names it.
+        UserError: unknown architecture, no checkpoint given, or one that cannot be had; names it.
     """
-    folder = Path(checkpoint) if checkpoint and Path(checkpoint).is_dir() else None
-    if model == "demo" and checkpoint is None:
-        folder = shipped_dir("clip")
-    if folder is None and model not in open_clip.list_models():
+    folder = _folder(model, checkpoint)
+    if folder is not None:
+        path, shipped = folder / DIRECTORY_WEIGHTS, (folder / TRAINING_FILE).is_file()
+        if not path.is_file():
+            raise UserError(f"checkpoint folder {folder} holds no {DIRECTORY_WEIGHTS}")
+    else:
+        path, shipped = _public_weights(model, checkpoint), False
+    public = f"{checkpoint}, open_clip {version('open_clip_torch')}"
+    return folder or path, ModelInfo(
+        name=f"open_clip:{model}",
+        revision=shipped_revision(folder) if shipped and folder else public,
+        licence=LICENCE if shipped else "see the publisher of the weights",
+        weights=file_hash(path),
+        note=NOTE if shipped else "",
+    )
+
+
+def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelInfo]:
+    """Load a CLIP with its weights and its tokenizer, through open_clip's own factory.
+
+    Returns:
+        The model, its tokenizer, and what to record about it. Arguments as for `describe_open_clip`.
+
+    Raises:
+        UserError: as `describe_open_clip`, or a checkpoint that does not fit.
+    """
+    path, info = describe_open_clip(model, checkpoint)
+    folder = path if path.is_dir() else None
+    name = f"local-dir:{folder}" if folder else model
+    try:
+        with _quiet():
+            network = open_clip.create_model(name, pretrained=None if folder else str(path))
+            bpe = {"bpe_path": str(folder / BPE_FILE)} if folder and (folder / BPE_FILE).is_file() else {}
+            tokenizer = open_clip.get_tokenizer(name, **bpe)
+    except FAULTS as error:
+        raise UserError(f"checkpoint {path} cannot be loaded as {model}: {_reason(error)}") from error
+    return network.eval(), tokenizer, info
+
+
+def _folder(model: str, checkpoint: str | None) -> Path | None:
+    if checkpoint:
+        return Path(checkpoint) if Path(checkpoint).is_dir() else None
+    return shipped_dir("clip") if model == "demo" else None
+
+
+def _public_weights(model: str, checkpoint: str | None) -> Path:
+    if model not in open_clip.list_models():
         raise UserError(f"semantics.model={model!r} is neither demo nor an architecture of open_clip")
-    if folder is None and checkpoint is None:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+    tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+    if checkpoint is None:
         raise UserError(
             f"semantics.model={model} needs semantics.checkpoint: a path, or one of the tags {tags}"
         )
-    name = f"local-dir:{folder}" if folder else model
-    weights = folder / DIRECTORY_WEIGHTS if folder else Path(str(checkpoint))
-    if folder and not weights.is_file():
-        raise UserError(f"checkpoint folder {folder} holds no {DIRECTORY_WEIGHTS}")
-    faults = (RuntimeError, ValueError, OSError, EOFError, KeyError, SafetensorError, pickle.UnpicklingError)
+    if Path(checkpoint).is_file():
+        return Path(checkpoint)
+    tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
+    if not tag:
+        raise UserError(f"checkpoint {checkpoint} is neither a file nor a tag of {model}; tags: {tags}")
     try:
-        with _quiet():
-            network = open_clip.create_model(name, pretrained=None if folder else checkpoint)
-            bpe = {"bpe_path": str(folder / BPE_FILE)} if folder and (folder / BPE_FILE).is_file() else {}
-            tokenizer = open_clip.get_tokenizer(name, **bpe)
-    except faults as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"checkpoint {folder or checkpoint} cannot be loaded as {model}: {reason}") from error
-    if not weights.is_file():
-        tag = open_clip.pretrained.get_pretrained_cfg(model, str(checkpoint))
-        weights = Path(open_clip.pretrained.download_pretrained(tag))  # in the cache since create_model
-    name, digest = f"open_clip:{model}", file_hash(weights)
-    if folder and (folder / TRAINING_FILE).is_file():
-        info = ModelInfo(name, shipped_revision(folder), LICENCE, digest, NOTE)
-    else:
-        revision = f"{checkpoint}, open_clip {version('open_clip_torch')}"
-        info = ModelInfo(name, revision, "see the publisher of the weights", digest)
-    return network.eval(), tokenizer, info
+        return Path(open_clip.pretrained.download_pretrained(tag))
+    except FAULTS as error:
+        raise UserError(f"weights {checkpoint} of {model} cannot be fetched: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 class OpenClipEncoder:
