@@ -9,21 +9,28 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.world.jit import kernel, leaf
 from labelgen.world.categories import SKY
 from labelgen.world.hits import hash01, hit, normal
 from labelgen.world.light import in_sun, sky
 from labelgen.world.materials import albedo, ground_albedo
 from labelgen.world.primitives import Prims
-from labelgen.world.surface import CATEGORY, HEIGHT, ground_hit, piece_at
+from labelgen.world.surface import CATEGORY, HEIGHT, Ground, ground_hit, piece_at
 
 FloatArray = NDArray[np.float64]
 TILE = 16
 NEAR, FAR = 0.05, 900.0
 #: Rows of `Bins.part` stand for parts; these two for the ground and for nothing.
 GROUND, NOTHING = -1, -2
+
+# Filmic curve (Narkowicz 2015, "ACES"), then gamma 2.2: grey level by the square root of the light.
+_TONE_STEP = 1500.0
+_TONE_LAST = 4095
+_LIGHT = (np.arange(_TONE_LAST + 1) / _TONE_STEP) ** 2
+_CURVE = _LIGHT * (2.51 * _LIGHT + 0.03) / (_LIGHT * (2.43 * _LIGHT + 0.59) + 0.14)
+_TONE = (255.0 * np.clip(_CURVE, 0.0, 1.0) ** (1.0 / 2.2)).astype(np.float32)
 
 
 class Lens(NamedTuple):
@@ -63,7 +70,7 @@ def bin_parts(prims: Prims, lens: Lens) -> Bins:
     return Bins(start, part, near, rays)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bounds(centre, axes, half, lens):
     """Least depth, tile rectangle and rays of each part; near is infinite for what is out of view."""
     n = len(centre)
@@ -130,7 +137,7 @@ def _bounds(centre, axes, half, lens):
     return near, rects, rays
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tiles(order, near, rects, centre, axes, half, lens):
     """CSR table of parts by tile, in the given order."""
     cols, rows = (lens.width + TILE - 1) // TILE, (lens.height + TILE - 1) // TILE
@@ -160,7 +167,7 @@ def _tiles(order, near, rects, centre, axes, half, lens):
     return start, part
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _outside(centre, axes, half, lens, col, row):
     """Whether a part's box lies wholly beyond one side of a tile's pyramid."""
     m = lens.axes
@@ -190,7 +197,7 @@ def _outside(centre, axes, half, lens, col, row):
     return False
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def part_hit(p, rays, i, u, v, low):
     """Depth at which the ray through pixel (u, v) meets part i."""
     r = rays[i]
@@ -215,13 +222,20 @@ def part_hit(p, rays, i, u, v, low):
     )
 
 
-@njit(cache=True, nogil=True)
-def first_along(p, bins, g, lens, us, vs, limits):
+def first_along(
+    prims: Prims, bins: Bins, ground: Ground, lens: Lens, us: FloatArray, vs: FloatArray, limits: FloatArray
+) -> tuple[FloatArray, NDArray[np.int32]]:
     """Depth (N,) and row (N,) of the first thing along rays through given places of the picture.
 
     ``limits`` (N,): nothing beyond this depth is looked for; rows are parts, `GROUND` or `NOTHING`.
     """
     depth, row = np.full(len(us), np.inf), np.full(len(us), NOTHING, np.int32)
+    _first_along(prims, bins, ground, lens, us, vs, limits, depth, row)
+    return depth, row
+
+
+@leaf
+def _first_along(p, bins, g, lens, us, vs, limits, depth, row):
     cols = (lens.width + TILE - 1) // TILE
     m = lens.axes
     for k in range(len(us)):
@@ -240,21 +254,23 @@ def first_along(p, bins, g, lens, us, vs, limits):
         dx = m[0, 0] * a + m[0, 1] * b + m[0, 2]
         dy = m[1, 0] * a + m[1, 1] * b + m[1, 2]
         dz = m[2, 0] * a + m[2, 1] * b + m[2, 2]
-        t, _, _ = ground_hit(g, HEIGHT, lens.place[0], lens.place[1], lens.place[2], dx, dy, dz, best)
+        t = ground_hit(g, HEIGHT, lens.place[0], lens.place[1], lens.place[2], dx, dy, dz, best, 2)[0]
         if t < best:
             best = t
             row[k] = GROUND
         if row[k] != NOTHING:
             depth[k] = best
-    return depth, row
 
 
-@njit(cache=True, nogil=True)
-def render_rows(p, bins, g, lens, sun, w, exposure, first, last, rgb, category, object_id, depth):
-    """Fill rows of tiles first..last of the picture: colour (gamma-coded 0..255), truth and depth."""
+@leaf
+def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb, category, object_id, depth):
+    """Fill rows of tiles first..last of the picture: colour (gamma-coded 0..255), truth and depth.
+
+    ``best`` (TILE, TILE) float64 and ``row`` (TILE, TILE) int32 are work space.
+    """
     cols = (lens.width + TILE - 1) // TILE
-    m = lens.axes
-    best, row = np.empty((TILE, TILE)), np.empty((TILE, TILE), np.int32)
+    m, place = lens.axes, lens.place
+    guess = 0
     for tile_row in range(first, last):
         for tile_col in range(cols):
             x0, y0 = tile_col * TILE, tile_row * TILE
@@ -267,36 +283,44 @@ def render_rows(p, bins, g, lens, sun, w, exposure, first, last, rgb, category, 
                     dy = m[1, 0] * a + m[1, 1] * b + m[1, 2]
                     dz = m[2, 0] * a + m[2, 1] * b + m[2, 2]
                     i, t = row[y - y0, x - x0], best[y - y0, x - x0]
-                    far, kind, face = ground_hit(
-                        g, HEIGHT, lens.place[0], lens.place[1], lens.place[2], dx, dy, dz, min(t, FAR)
+                    far, kind, face, seg, d, beyond, other = ground_hit(
+                        g, HEIGHT, place[0], place[1], place[2], dx, dy, dz, t, guess
                     )
-                    if far < t and far < FAR:
-                        i, t = GROUND, far
+                    if far < t:
+                        i, t, guess = GROUND, far, kind
                     length = np.sqrt(a * a + b * b + 1.0)
+                    dx, dy, dz, t = dx / length, dy / length, dz / length, t * length
                     if i == NOTHING:
-                        red, green, blue = sky(w, dx / length, dy / length, dz / length, True)
+                        colour = sky(w, dx, dy, dz, True)
                         category[y, x], object_id[y, x], depth[y, x] = SKY, 0, np.inf
                     else:
-                        wx, wy, wz = lens.place[0] + t * dx, lens.place[1] + t * dy, lens.place[2] + t * dz
+                        wx, wy, wz = place[0] + t * dx, place[1] + t * dy, place[2] + t * dz
+                        depth[y, x] = t / length
                         if i == GROUND:
                             category[y, x], object_id[y, x] = CATEGORY[kind], piece_at(g, kind, wx, wy)
+                            foot = t / lens.fx / max(-dz, 0.03) ** 0.7
+                            paint = ground_albedo(
+                                g, w.ground, kind, face, wx, wy, seg, d, beyond, other, foot, w.ground_seed
+                            )
+                            facing = (-0.6 * dx, -0.6 * dy, 0.5) if face else (0.0, 0.0, 1.0)
+                            shade = 1.0
                         else:
                             category[y, x], object_id[y, x] = p.category[i], p.object_id[i]
-                        depth[y, x] = t
-                        red, green, blue = _shade(
-                            p, bins.rays, g, sun, w, i, kind, face, x, y, t, wx, wy, wz, dx / length, dy / length,
-                            dz / length, t / lens.fx,
-                        )  # fmt: skip
-                        clear = np.exp(-t * length / w.haze)
-                        red = red * clear + w.horizon[0] * (1.0 - clear)
-                        green = green * clear + w.horizon[1] * (1.0 - clear)
-                        blue = blue * clear + w.horizon[2] * (1.0 - clear)
-                    rgb[y, x, 0] = _tone(red * exposure)
-                    rgb[y, x, 1] = _tone(green * exposure)
-                    rgb[y, x, 2] = _tone(blue * exposure)
+                            paint, facing = _part_paint(p, bins.rays[i], i, x, y, depth[y, x], t / lens.fx)
+                            # Little of the sky reaches what is close to the ground.
+                            shade = 0.55 + 0.45 * min(1.0, max(wz, 0.0) / 0.9)
+                        colour = _lit(p, sun, w, paint, facing, shade, wx, wy, wz, dx, dy, dz)
+                        clear = np.exp(-t / w.haze)
+                        colour = (
+                            colour[0] * clear + w.horizon[0] * (1.0 - clear),
+                            colour[1] * clear + w.horizon[1] * (1.0 - clear),
+                            colour[2] * clear + w.horizon[2] * (1.0 - clear),
+                        )
+                    for c in range(3):
+                        rgb[y, x, c] = _TONE[min(int(np.sqrt(colour[c] * exposure) * _TONE_STEP), _TONE_LAST)]
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _trace_tile(p, bins, lens, tile, x0, y0, x1, y1, best, row):
     """Nearest part of every pixel of a tile."""
     best[:] = FAR
@@ -326,73 +350,57 @@ def _trace_tile(p, bins, lens, tile, x0, y0, x1, y1, best, row):
                     behind = max(behind, best[y - y0, x - x0])
 
 
-@njit(cache=True, nogil=True)
-def _shade(p, rays, g, sun, w, i, kind, face, x, y, t, wx, wy, wz, dx, dy, dz, pixel):
-    """Linear colour of a point, without haze; (dx, dy, dz) is the unit direction of view."""
-    if i == GROUND:
-        nx, ny, nz = 0.0, 0.0, 1.0
-        foot = pixel / max(-dz, 0.03) ** 0.7
-        r, gr, b, gloss = ground_albedo(g, w.ground, kind, face, wx, wy, foot, w.ground_seed)
-        if face:
-            nx, ny, nz = -0.6 * dx, -0.6 * dy, 0.5
-    else:
-        q = rays[i]
-        px = q[0, 0] + t * (q[1, 0] + x * q[2, 0] + y * q[3, 0])
-        py = q[0, 1] + t * (q[1, 1] + x * q[2, 1] + y * q[3, 1])
-        pz = q[0, 2] + t * (q[1, 2] + x * q[2, 2] + y * q[3, 2])
-        hx, hy, hz = p.half[i, 0], p.half[i, 1], p.half[i, 2]
-        lx, ly, lz = normal(p.kind[i], px, py, pz, hx, hy, hz, p.shape[i, 0], p.shape[i, 1], p.shape[i, 2])
-        m = p.axes[i]
-        nx = m[0, 0] * lx + m[0, 1] * ly + m[0, 2] * lz
-        ny = m[1, 0] * lx + m[1, 1] * ly + m[1, 2] * lz
-        nz = m[2, 0] * lx + m[2, 1] * ly + m[2, 2] * lz
-        r, gr, b, gloss = albedo(
-            p.material[i], px, py, pz, lx, ly, lz, hx, hy, hz, p.colour[i, 0], p.colour[i, 1], p.tex[i, 0],
-            p.tex[i, 1], p.seed[i], pixel,
-        )  # fmt: skip
-        if p.open[i, 0] > 0.0:
-            # Leaves face all ways.
-            jitter = hash01(np.floor(px * 9.0), np.floor(py * 9.0), np.floor(pz * 9.0), p.seed[i]) - 0.5
-            nx, ny, nz = nx + 0.9 * jitter, ny - 0.9 * jitter, nz + 0.35
-            length = np.sqrt(nx * nx + ny * ny + nz * nz)
-            nx, ny, nz = nx / length, ny / length, nz / length
-    facing = nx * dx + ny * dy + nz * dz
-    if facing > 0.0:
-        nx, ny, nz, facing = -nx, -ny, -nz, -facing
-    lambert = nx * w.sun[0] + ny * w.sun[1] + nz * w.sun[2]
+@leaf
+def _part_paint(p, ray, i, x, y, t, foot):
+    """((r, g, b, gloss), (normal)) of part i where the ray through pixel (x, y) meets it at depth t."""
+    px = ray[0, 0] + t * (ray[1, 0] + x * ray[2, 0] + y * ray[3, 0])
+    py = ray[0, 1] + t * (ray[1, 1] + x * ray[2, 1] + y * ray[3, 1])
+    pz = ray[0, 2] + t * (ray[1, 2] + x * ray[2, 2] + y * ray[3, 2])
+    hx, hy, hz = p.half[i, 0], p.half[i, 1], p.half[i, 2]
+    lx, ly, lz = normal(p.kind[i], px, py, pz, hx, hy, hz, p.shape[i, 0], p.shape[i, 1], p.shape[i, 2])
+    paint = albedo(
+        p.material[i], px, py, pz, lx, ly, lz, hx, hy, hz, p.colour[i, 0], p.colour[i, 1], p.tex[i, 0], p.tex[i, 1],
+        p.seed[i], foot,
+    )  # fmt: skip
+    m = p.axes[i]
+    nx = m[0, 0] * lx + m[0, 1] * ly + m[0, 2] * lz
+    ny = m[1, 0] * lx + m[1, 1] * ly + m[1, 2] * lz
+    nz = m[2, 0] * lx + m[2, 1] * ly + m[2, 2] * lz
+    if p.open[i, 0] > 0.0:
+        # Leaves face all ways.
+        jitter = hash01(np.floor(px * 9.0), np.floor(py * 9.0), np.floor(pz * 9.0), p.seed[i]) - 0.5
+        nx, ny, nz = nx + 0.9 * jitter, ny - 0.9 * jitter, nz + 0.35
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
+        nx, ny, nz = nx / length, ny / length, nz / length
+    return paint, (nx, ny, nz)
+
+
+@leaf
+def _lit(p, sun, w, paint, facing, shade, wx, wy, wz, dx, dy, dz):
+    """Linear colour of a point in sun and sky, seen along the unit direction (dx, dy, dz)."""
+    nx, ny, nz = facing
+    cosine = nx * dx + ny * dy + nz * dz
+    if cosine > 0.0:
+        nx, ny, nz, cosine = -nx, -ny, -nz, -cosine
+    lambert = max(nx * w.sun[0] + ny * w.sun[1] + nz * w.sun[2], 0.0)
     if lambert > 0.0 and not in_sun(p, sun, wx + 0.01 * nx, wy + 0.01 * ny, wz + 0.01 * nz):
         lambert = 0.0
-    lambert = max(lambert, 0.0)
-    up = 0.62 + 0.38 * nz
-    if i >= 0:
-        up *= 0.55 + 0.45 * min(1.0, max(wz, 0.0) / 0.9)
-    out_r = r * (lambert * w.sun_colour[0] + up * w.zenith[0] * 0.9 + 0.08 * w.horizon[0])
-    out_g = gr * (lambert * w.sun_colour[1] + up * w.zenith[1] * 0.9 + 0.08 * w.horizon[1])
-    out_b = b * (lambert * w.sun_colour[2] + up * w.zenith[2] * 0.9 + 0.08 * w.horizon[2])
-    if gloss > 0.0:
-        mx, my, mz = dx - 2.0 * facing * nx, dy - 2.0 * facing * ny, dz - 2.0 * facing * nz
-        grazing = 1.0 + facing
-        amount = gloss * (0.25 + 0.75 * grazing * grazing * grazing)
+    above = (0.62 + 0.38 * nz) * shade * 0.9
+    r = paint[0] * (lambert * w.sun_colour[0] + above * w.zenith[0] + 0.08 * w.horizon[0])
+    g = paint[1] * (lambert * w.sun_colour[1] + above * w.zenith[1] + 0.08 * w.horizon[1])
+    b = paint[2] * (lambert * w.sun_colour[2] + above * w.zenith[2] + 0.08 * w.horizon[2])
+    if paint[3] > 0.0:
+        mx, my, mz = dx - 2.0 * cosine * nx, dy - 2.0 * cosine * ny, dz - 2.0 * cosine * nz
+        amount = paint[3] * (0.25 + 0.75 * (1.0 + cosine) ** 3)  # Schlick's shape
         if mz > 0.0:
-            sr, sg, sb = sky(w, mx, my, mz, False)
+            mirror = sky(w, mx, my, mz, False)
         else:
-            sr, sg, sb = 0.12 * w.horizon[0], 0.12 * w.horizon[1], 0.12 * w.horizon[2]
-        out_r, out_g, out_b = (
-            out_r * (1.0 - amount) + sr * amount,
-            out_g * (1.0 - amount) + sg * amount,
-            out_b * (1.0 - amount) + sb * amount,
-        )
-    return out_r, out_g, out_b
+            mirror = (0.12 * w.horizon[0], 0.12 * w.horizon[1], 0.12 * w.horizon[2])
+        r, g, b = r + (mirror[0] - r) * amount, g + (mirror[1] - g) * amount, b + (mirror[2] - b) * amount
+    return r, g, b
 
 
-@njit(cache=True, nogil=True)
-def _tone(x):
-    """Filmic curve (Hable's shape as fitted by Narkowicz 2015, "ACES"), then gamma 2.2, in 0..255."""
-    y = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
-    return 255.0 * min(max(y, 0.0), 1.0) ** (1.0 / 2.2)
-
-
-@njit(cache=True, nogil=True)
+@leaf
 def develop(raw, blur, grain, seed, first, last, out):
     """Rows first..last of the finished picture: lens blur, vignetting, sensor noise, 8 bits.
 

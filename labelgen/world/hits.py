@@ -7,14 +7,15 @@ multiples. Sources: slab test (Kay and Kajiya 1986), quadrics (Glassner, An Intr
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from labelgen.world.jit import inlined, leaf
 
 BOX, HULL, CONE, ELLIPSOID, TUBE = 0, 1, 2, 3, 4
 _NONE = np.inf
 _TINY = 1e-12
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def hash01(x, y, z, seed):
     """Uniform number in 0..1 of three integers and a seed (a 64-bit mix, the same on every machine)."""
     h = (
@@ -31,7 +32,7 @@ def hash01(x, y, z, seed):
     return np.float64(h >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _solid(px, py, pz, hz, share, pitch, seed):
     """Whether a part has matter at a point of its surface (leaves, bars of a fence)."""
     if share > 0.0:
@@ -42,7 +43,7 @@ def _solid(px, py, pz, hz, share, pitch, seed):
     return along - np.floor(along) < -share
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _interval(kind, ox, oy, oz, dx, dy, dz, hx, hy, hz, s0, s1, s2):
     """(enter, leave) of a convex part; enter > leave where the ray misses it."""
     if kind == BOX:
@@ -121,7 +122,7 @@ def _interval(kind, ox, oy, oz, dx, dy, dz, hx, hy, hz, s0, s1, s2):
     return (near, min(far, t1)) if near <= t1 else (max(near, t0), far)
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def hit(kind, ox, oy, oz, dx, dy, dz, hx, hy, hz, s0, s1, s2, share, pitch, seed, low):
     """Distance to the first matter beyond ``low``, infinite if there is none."""
     if kind == TUBE:
@@ -138,7 +139,7 @@ def hit(kind, ox, oy, oz, dx, dy, dz, hx, hy, hz, s0, s1, s2, share, pitch, seed
     return _NONE
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _hit_tube(ox, oy, oz, dx, dy, dz, hx, hy, hz, inner, low):
     best = _NONE
     x, y, u, v = ox / hx, oy / hy, dx / hx, dy / hy
@@ -162,7 +163,7 @@ def _hit_tube(ox, oy, oz, dx, dy, dz, hx, hy, hz, inner, low):
     return best
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def normal(kind, px, py, pz, hx, hy, hz, s0, s1, s2):
     """Outward unit normal at a point of the surface, in the part's frame."""
     nx, ny, nz = 0.0, 0.0, 1.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.world.jit import kernel, leaf
 from labelgen.world import materials, rig
 from labelgen.world.camera import GROUND, NOTHING
 from labelgen.world.categories import EGO
@@ -81,7 +81,8 @@ def scan(city: City, time_s: float) -> Sweep:
             velocity = np.zeros((len(city.static.kind) + len(now.kind), 3))
             velocity[len(city.static.kind) :] = (after.centre - before.centre) / 2e-3
             prims = joined(city.static, now)
-            _cast(prims, velocity, city.ground, start[a:b], ray[a:b], fired[a:b] - middle, MAX_RANGE,
+            chosen, near = _within(prims, start[a:b], ray[a:b], MAX_RANGE)
+            _cast(prims, chosen, near, velocity, city.ground, start[a:b], ray[a:b], fired[a:b] - middle, MAX_RANGE,
                   distance[a:b], row[a:b], cosine[a:b], truth[a:b])  # fmt: skip
 
     in_bands(slices, (steps + SLICE - 1) // SLICE)
@@ -128,9 +129,9 @@ def _returns(city, time_s, fired, start, ray, distance, row, cosine, truth, worl
     )
 
 
-@njit(cache=True, nogil=True)
-def _cast(p, velocity, g, start, ray, lag, max_range, distance, row, cosine, truth):
-    """First hits of a slice of firings; ``lag`` is each firing's time after the placement of ``p``."""
+@kernel
+def _within(p, start, ray, max_range):
+    """Rows of parts that a slice of firings may meet, nearest first, and their least distances."""
     n = len(p.kind)
     steps, rings, _ = ray.shape
     middle = steps // 2
@@ -144,9 +145,7 @@ def _cast(p, velocity, g, start, ray, lag, max_range, distance, row, cosine, tru
     c, s = np.cos(half), np.sin(half)
     left_x, left_y = -(fx * s + fy * c), fx * c - fy * s
     right_x, right_y = -(fx * s - fy * c), -(fx * c + fy * s)
-    near = np.empty(n)
-    chosen = np.empty(n, np.int64)
-    count = 0
+    near, chosen, count = np.empty(n), np.empty(n, np.int64), 0
     for i in range(n):
         a, b, z = p.centre[i, 0] - ox, p.centre[i, 1] - oy, p.centre[i, 2] - oz
         radius = np.sqrt(p.half[i, 0] ** 2 + p.half[i, 1] ** 2 + p.half[i, 2] ** 2) + 0.1
@@ -168,12 +167,20 @@ def _cast(p, velocity, g, start, ray, lag, max_range, distance, row, cosine, tru
         near[count], chosen[count] = d, i
         count += 1
     order = np.argsort(near[:count])
+    return chosen[order], near[order]
+
+
+@leaf
+def _cast(p, chosen, near, velocity, g, start, ray, lag, max_range, distance, row, cosine, truth):
+    """First hits of a slice of firings; ``lag`` is each firing's time after the placement of ``p``."""
+    steps, rings, _ = ray.shape
+    guess = 0
     for j in range(steps):
         for r in range(rings):
             dx, dy, dz = ray[j, r]
             best, found = max_range, NOTHING
             kind, face = 0, False
-            for k in order:
+            for k in range(len(chosen)):
                 if near[k] >= best:
                     break
                 i = chosen[k]
@@ -202,9 +209,11 @@ def _cast(p, velocity, g, start, ray, lag, max_range, distance, row, cosine, tru
                 )
                 if t < best:
                     best, found = t, i
-            t, kind, face = ground_hit(g, HEIGHT, start[j, 0], start[j, 1], start[j, 2], dx, dy, dz, best)
+            t, kind, face, _, _, _, _ = ground_hit(
+                g, HEIGHT, start[j, 0], start[j, 1], start[j, 2], dx, dy, dz, best, guess
+            )
             if t < best:
-                best, found = t, GROUND
+                best, found, guess = t, GROUND, kind
             if found == NOTHING:
                 continue
             distance[j, r], row[j, r] = best, found

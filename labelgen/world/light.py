@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.world.jit import kernel, leaf
 from labelgen.world.hits import hit
 from labelgen.world.materials import noise2
 from labelgen.world.primitives import Prims
@@ -74,7 +74,7 @@ def sun_grid(prims: Prims, sun: FloatArray, around: FloatArray, reach: float) ->
     return SunGrid(u, v, origin, cells, start, part, towards)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(centre, axes, half, sun, u, v, origin, cells):
     n = len(centre)
     towards = np.empty((n, 3))
@@ -107,7 +107,7 @@ def _fill(centre, axes, half, sun, u, v, origin, cells):
     return start, part, towards
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def in_sun(p, grid, x, y, z):
     """Whether nothing stands between a point and the sun."""
     col = int(np.floor((x * grid.u[0] + y * grid.u[1] + z * grid.u[2] - grid.origin[0]) / SHADOW_CELL))
@@ -143,7 +143,7 @@ def in_sun(p, grid, x, y, z):
     return True
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def sky(w, dx, dy, dz, clouds):
     """Linear (r, g, b) of the sky in a unit direction."""
     up = max(dz, 0.0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 
+from labelgen.world.jit import leaf
 from labelgen.world import surface as sf
 from labelgen.world.hits import hash01
 
@@ -76,7 +76,7 @@ GLOSS = np.array(
 )
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def noise2(x, y, seed):
     """Smooth value noise in 0..1 with cells of size 1."""
     i, j = np.floor(x), np.floor(y)
@@ -87,7 +87,7 @@ def noise2(x, y, seed):
     return (a + (b - a) * u) * (1.0 - v) + (c + (d - c) * u) * v
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _grain(x, y, size, foot, seed):
     """Noise of a cell size around 0, faded where pixels are wider than cells."""
     fade = 1.0 - foot / size
@@ -96,12 +96,12 @@ def _grain(x, y, size, foot, seed):
     return (noise2(x / size, y / size, seed) - 0.5) * min(1.0, 2.0 * fade)
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _saw(x):
     return x - np.floor(x)
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _window(u, v, bay, storey, foot, seed):
     """(glass, lit) of a facade with one window per bay and storey."""
     i, j = np.floor(u / bay), np.floor(v / storey)
@@ -113,7 +113,7 @@ def _window(u, v, bay, storey, foot, seed):
     return False, 0.0
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def albedo(mat, px, py, pz, nx, ny, nz, hx, hy, hz, c0, c1, tex0, tex1, seed, foot):
     """(r, g, b, gloss) of a part at a point of its surface, all in the part's frame.
 
@@ -202,7 +202,11 @@ def albedo(mat, px, py, pz, nx, ny, nz, hx, hy, hz, c0, c1, tex0, tex1, seed, fo
         shade = 1.0 + 0.8 * _grain(np.arctan2(py, px) * 0.6, pz * 0.25, 0.06, foot, seed)
     elif mat == CLOTH:
         shade = 1.0 + 0.45 * _grain(u, v, 0.13, foot, seed)
-        if (tex0 == 1.0 and _saw(pz / 0.09) < 0.5) or (tex0 == 2.0 and (_saw(pz / 0.16) < 0.5) != (_saw(u / 0.16) < 0.5)) or (tex0 == 3.0 and pz < 0.1 * hz):
+        if (
+            (tex0 == 1.0 and _saw(pz / 0.09) < 0.5)
+            or (tex0 == 2.0 and (_saw(pz / 0.16) < 0.5) != (_saw(u / 0.16) < 0.5))
+            or (tex0 == 3.0 and pz < 0.1 * hz)
+        ):
             second = 1.0
     elif mat == BANDS:
         if _saw((pz + hz) / tex0 + 0.2) < 0.45:
@@ -272,16 +276,21 @@ def albedo(mat, px, py, pz, nx, ny, nz, hx, hy, hz, c0, c1, tex0, tex1, seed, fo
     return r * shade, g * shade, b * shade, gloss
 
 
-@njit(cache=True, nogil=True)
-def ground_albedo(g, colours, kind, face, x, y, foot, seed):
+@leaf
+def ground_albedo(g, colours, kind, face, x, y, i, d, beyond, other, foot, seed):
     """(r, g, b, gloss) of the ground at a place.
 
     Args:
         g: the ground; colours: (10, 3) base colour of each surface, linear.
         kind, face: surface, and whether the point is on a kerb's face.
-        x, y: metres; foot: width of a pixel on the ground; seed: of the noise.
+        x, y: metres; i, d, beyond, other: as `surface` gives them.
+        foot: width of a pixel on the ground; seed: of the noise.
     """
-    _, s, d, beyond, road, other = sf.surface(g, x, y)
+    s, road = x, -1
+    if i >= 0:
+        s, road = sf.along(g, i, x, y), g.seg_road[i]
+    else:
+        d = y
     c = colours[kind]
     r, gg, b = c[0], c[1], c[2]
     gloss = 0.0

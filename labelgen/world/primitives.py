@@ -12,8 +12,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from labelgen.world.jit import kernel
 
 FloatArray = NDArray[np.float64]
 Colour = tuple[float, float, float]
@@ -219,7 +220,7 @@ def place(prims: Prims, rows: NDArray[np.int64], poses: FloatArray) -> Prims:
     return taken
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(centre, axes, half, body, swing, poses):
     for i in range(len(centre)):
         x, y, z, yaw, phase = poses[body[i]]

@@ -123,9 +123,10 @@ def expose(city: City, time_s: float, camera_name: str, shot: Shot) -> View:
     tile_rows = (lens.height + camera.TILE - 1) // camera.TILE
 
     def rows(first: int, last: int) -> None:
+        best, row = np.empty((camera.TILE, camera.TILE)), np.empty((camera.TILE, camera.TILE), np.int32)
         camera.render_rows(
-            shot.prims, shot.bins, city.ground, lens, sun, city.weather, exposure, first, last, raw, category,
-            object_id, depth,
+            shot.prims, shot.bins, city.ground, lens, sun, city.weather, exposure, first, last, best, row, raw,
+            category, object_id, depth,
         )  # fmt: skip
 
     in_bands(rows, tile_rows)

@@ -14,8 +14,9 @@ from labelgen.world.surface import Ground, Surface
 FloatArray = NDArray[np.float64]
 LOT_LENGTH = 22.0
 LOT_DEPTH = 34.0
-CELL = 10.0
+CELL = 6.0
 PIECE_CELL = 0.5
+_QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
 @dataclass
@@ -48,19 +49,19 @@ class Road:
         d = np.asarray(d, np.float64)
         if self.closed:
             s = np.mod(s, self.length)
-        start = np.where(self.kinds == sf.LINE, self.pieces[:, 5], self.pieces[:, 6])
+        start = self.pieces[:, 5]
         row = np.clip(np.searchsorted(start, s, side="right") - 1, 0, len(start) - 1)
         seg, u = self.pieces[row], s - start[row]
         line = self.kinds[row] == sf.LINE
-        angle = seg[..., 3] + seg[..., 4] * u / np.where(line, 1.0, seg[..., 2])
-        radius = seg[..., 2] - seg[..., 4] * d
+        angle = seg[..., 3] + u / np.where(line, 1.0, seg[..., 2])
+        radius = seg[..., 2] - d
         x = np.where(
             line, seg[..., 0] + seg[..., 2] * u - seg[..., 3] * d, seg[..., 0] + radius * np.cos(angle)
         )
         y = np.where(
             line, seg[..., 1] + seg[..., 3] * u + seg[..., 2] * d, seg[..., 1] + radius * np.sin(angle)
         )
-        heading = np.where(line, np.arctan2(seg[..., 3], seg[..., 2]), angle + seg[..., 4] * np.pi / 2)
+        heading = np.where(line, np.arctan2(seg[..., 3], seg[..., 2]), angle + np.pi / 2)
         return x, y, heading
 
 
@@ -68,29 +69,27 @@ def circuit(half_x: float, half_y: float, radii: FloatArray, **profile: object) 
     """A rounded rectangle, driven counter-clockwise from the middle of its lower side."""
     kinds, rows, s = [], [], 0.0
     corners = [(half_x, -half_y), (half_x, half_y), (-half_x, half_y), (-half_x, -half_y)]
-    x, y, heading = 0.0, -half_y, 0.0
-    for (cx, cy), radius in zip([*corners], radii, strict=True):
-        dx, dy = np.cos(heading), np.sin(heading)
+    x, y = 0.0, -half_y
+    for k, ((cx, cy), radius) in enumerate(zip(corners, radii, strict=True)):
+        dx, dy = _QUARTERS[k]
         length = (cx - x) * dx + (cy - y) * dy - radius
-        kinds.append(sf.LINE)
-        rows.append([x, y, dx, dy, length, s, 0, 0])
+        kinds += [sf.LINE, sf.ARC]
+        rows.append([x, y, dx, dy, length, s, 0, 0, 0, 0])
         s += length
         x, y = x + dx * length, y + dy * length
         centre = (x - dy * radius, y + dx * radius)
-        kinds.append(sf.ARC)
-        rows.append([*centre, radius, heading - np.pi / 2, 1.0, np.pi / 2, s, 0])
+        rows.append([*centre, radius, (k - 1) * np.pi / 2, np.pi / 2, s, dy, -dx, dx, dy])
         s += radius * np.pi / 2
         x, y = centre[0] + dx * radius, centre[1] + dy * radius
-        heading += np.pi / 2
     kinds.append(sf.LINE)
-    rows.append([x, y, 1.0, 0.0, -x, s, 0, 0])
+    rows.append([x, y, 1.0, 0.0, -x, s, 0, 0, 0, 0])
     s += -x
     return Road(np.array(kinds, np.uint8), np.array(rows, np.float64), s, True, **profile)  # type: ignore[arg-type]
 
 
 def straight(x: float, y: float, heading: float, length: float, **profile: object) -> Road:
     """A straight street from (x, y)."""
-    row = [x, y, round(np.cos(heading), 12), round(np.sin(heading), 12), length, 0.0, 0, 0]
+    row = [x, y, round(np.cos(heading), 12), round(np.sin(heading), 12), length, 0.0, 0, 0, 0, 0]
     return Road(np.array([sf.LINE], np.uint8), np.array([row], np.float64), length, False, **profile)  # type: ignore[arg-type]
 
 
@@ -112,24 +111,13 @@ def ground_of(
     seg_kind = np.concatenate([road.kinds for road in roads])
     seg = np.concatenate([road.pieces for road in roads])
     seg_road = np.repeat(np.arange(len(roads)), [len(road.kinds) for road in roads]).astype(np.int32)
-    samples = []
-    for row, road in enumerate(roads):
-        steps = np.arange(0.0, road.length, 2.5)
-        x, y, _ = road.at(steps, np.zeros_like(steps))
-        first = int(np.flatnonzero(seg_road == row)[0])
-        start = np.where(road.kinds == sf.LINE, road.pieces[:, 5], road.pieces[:, 6])
-        samples.append(np.stack([x, y, first + np.searchsorted(start, steps, side="right") - 1], 1))
-    points = np.concatenate(samples)
     reach = max(r.half_width for r in roads) + profile[0] + profile[1] + profile[2] + CELL
-    low = points[:, :2].min(0) - reach
-    cols, rows = np.ceil((points[:, :2].max(0) + reach - low) / CELL).astype(int)
-    near: list[set[int]] = [set() for _ in range(cols * rows)]
-    span = int(np.ceil(reach / CELL))
-    for x, y, i in points:
-        col, row = int((x - low[0]) / CELL), int((y - low[1]) / CELL)
-        for r in range(max(row - span, 0), min(row + span + 1, rows)):
-            for c in range(max(col - span, 0), min(col + span + 1, cols)):
-                near[r * cols + c].add(int(i))
+    outline = np.concatenate(
+        [np.stack(r.at(np.linspace(0, r.length, 200), np.zeros(200))[:2], 1) for r in roads]
+    )
+    low = outline.min(0) - reach
+    cols, rows = np.ceil((outline.max(0) + reach - low) / CELL).astype(int)
+    near = _nearest_segments(roads, seg_kind, seg, seg_road, low, (int(cols), int(rows)), reach)
     counts = np.array([len(cell) for cell in near])
     table = np.array(
         [
@@ -151,7 +139,7 @@ def ground_of(
         seg,
         seg_road,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-        np.array([i for cell in near for i in sorted(cell)], np.int32),
+        np.array([i for cell in near for i in cell], np.int32),
         np.array([low[0], low[1], CELL, cols]),
         table,
         lot,
@@ -162,6 +150,39 @@ def ground_of(
         np.zeros(3),
     )
     return _with_pieces(ground, low, np.array([cols, rows]) * CELL, first_id)
+
+
+def _nearest_segments(
+    roads: list[Road],
+    kind: NDArray[np.uint8],
+    seg: FloatArray,
+    seg_road: NDArray[np.int32],
+    low: FloatArray,
+    size: tuple[int, int],
+    reach: float,
+) -> list[list[int]]:
+    """By cell of the search grid, the segments that may be on the nearest or second nearest road within it."""
+    x, y = np.meshgrid(low[0] + (np.arange(size[0]) + 0.5) * CELL, low[1] + (np.arange(size[1]) + 0.5) * CELL)
+    x, y = x.ravel(), y.ravel()
+    half = CELL * 0.7072
+    least = np.empty((len(seg), len(x)))  # beyond the kerb, were the segment's ends round
+    sure = np.full((len(roads), len(x)), np.inf)  # the same where the whole cell lies beside the segment
+    for i, v in enumerate(seg):
+        p, q = x - v[0], y - v[1]
+        if kind[i] == sf.LINE:
+            s = p * v[2] + q * v[3]
+            d = np.hypot(s - np.clip(s, 0, v[4]), q * v[2] - p * v[3])
+            beside = (s > half) & (s < v[4] - half)
+        else:
+            past = np.minimum(v[6] * q - v[7] * p, p * v[9] - q * v[8])
+            ends = [np.hypot(p - v[2] * v[k], q - v[2] * v[k + 1]) for k in (6, 8)]
+            d = np.where(past > 0, np.abs(np.hypot(p, q) - v[2]), np.minimum(*ends))
+            beside = past > half
+        least[i] = d - roads[seg_road[i]].half_width
+        sure[seg_road[i]] = np.minimum(sure[seg_road[i]], np.where(beside, least[i], np.inf))
+    second = np.sort(sure, 0)[1] if len(roads) > 1 else np.full(len(x), np.inf)
+    keep = (least <= second + 2 * half) & (least <= reach + half)
+    return [np.flatnonzero(column).tolist() for column in keep.T]
 
 
 def _with_pieces(

@@ -12,9 +12,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.world.jit import kernel, leaf
 from labelgen.world.categories import INDEX
 
 
@@ -39,8 +39,9 @@ _FLAT = ("driveable_surface", "driveable_surface", "sidewalk", "sidewalk", "terr
 #: (10,) uint8 general category and (10,) metres of each kind of ground.
 CATEGORY = np.array([INDEX[f"flat.{name}"] for name in _FLAT], np.uint8)
 HEIGHT = np.array([0.0, 0.0, 0.15, 0.15, 0.15, 0.15, 0.15, 0.0, -0.35, 0.0])
-_LEVELS = np.array([0.15, 0.0, -0.35])
-LOWEST = -0.35
+LEVELS = np.array([0.15, 0.0, -0.35])
+KERB = 0.3  #: metres of kerb stones at the edge of a carriageway
+JUNCTION = 3.0  #: metres beyond a crossing road's kerb at which medians end
 LINE, ARC = 0, 1
 
 
@@ -48,8 +49,8 @@ class Ground(NamedTuple):
     """The road network and the lots along it, as the kernels read them.
 
     Attributes:
-        seg_kind, seg: (S,) uint8 and (S, 8) float64; line: x, y, cos, sin, length, s0; arc: centre x, y,
-            radius, start angle, +1 left turn or -1 right turn, angle, s0.
+        seg_kind, seg: (S,) uint8 and (S, 10) float64; line: x, y, cos, sin, length, s0; arc (a left turn):
+            centre x, y, radius, start angle, angle, s0, unit vectors from the centre to both ends.
         seg_road: (S,) int32.
         cell_start, cell_seg: CSR table of segments near each cell of the search grid.
         grid: (4,) float64: x0, y0, cell size, cells per row.
@@ -78,125 +79,141 @@ class Ground(NamedTuple):
     piece_grid: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
-def locate(kind, seg, x, y):
-    """(s, d) of a place along a segment; d > 0 is left. The last value says whether it is beside it."""
-    if kind == LINE:
-        u, v = x - seg[0], y - seg[1]
-        s = u * seg[2] + v * seg[3]
-        return s + seg[5], v * seg[2] - u * seg[3], -1e-9 <= s <= seg[4] + 1e-9
-    u, v = x - seg[0], y - seg[1]
-    radius = np.sqrt(u * u + v * v)
-    turn = seg[4] * (np.arctan2(v, u) - seg[3])
-    turn -= 2.0 * np.pi * np.floor(turn / (2.0 * np.pi))
-    if turn > seg[5] + 0.5 * (2.0 * np.pi - seg[5]):
-        turn -= 2.0 * np.pi
-    return seg[6] + turn * seg[2], seg[4] * (seg[2] - radius), -1e-9 <= turn <= seg[5] + 1e-9
+@leaf
+def _nearest(g, x, y):
+    """(segment, d, metres beyond its kerb, and beyond the kerb of the second nearest road) at a place."""
+    found, best_d, best, other, best_road = -1, 0.0, 1e9, 1e9, -1
+    col, row = int(np.floor((x - g.grid[0]) / g.grid[2])), int(np.floor((y - g.grid[1]) / g.grid[2]))
+    width = int(g.grid[3])
+    cell = row * width + col
+    if not (0 <= col < width and 0 <= row and cell < len(g.cell_start) - 1):
+        return found, best_d, best, other
+    for k in range(g.cell_start[cell], g.cell_start[cell + 1]):
+        i = g.cell_seg[k]
+        v = g.seg[i]
+        p, q = x - v[0], y - v[1]
+        if g.seg_kind[i] == LINE:
+            s = p * v[2] + q * v[3]
+            if s < -1e-9 or s > v[4] + 1e-9:
+                continue
+            d = q * v[2] - p * v[3]
+        else:
+            if v[6] * q - v[7] * p < -1e-9 or p * v[9] - q * v[8] < -1e-9:
+                continue
+            d = v[2] - np.sqrt(p * p + q * q)
+        road = g.seg_road[i]
+        beyond = abs(d) - g.road[road, 0]
+        if beyond < best:
+            if road != best_road:
+                other = best
+            found, best_d, best, best_road = i, d, beyond, road
+        elif road != best_road and beyond < other:
+            other = beyond
+    return found, best_d, best, other
 
 
-@njit(cache=True, nogil=True)
+@leaf
+def along(g, i, x, y):
+    """Metres along its road of a place beside segment i."""
+    v = g.seg[i]
+    p, q = x - v[0], y - v[1]
+    if g.seg_kind[i] == LINE:
+        return v[5] + p * v[2] + q * v[3]
+    return v[5] + v[2] * np.arctan2(v[6] * q - v[7] * p, v[6] * p + v[7] * q)
+
+
+@leaf
 def surface(g, x, y):
     """What lies at a place.
 
     Returns:
-        (kind, s, d, beyond, road, crossing): the surface, the place along and across the nearest road, metres
-        beyond the kerb (negative on the carriageway), the road's row or -1, and metres beyond the kerb of the
-        second nearest road (large where there is none).
+        (kind, segment, d, beyond, other, margin): the surface; the nearest segment of a road or -1, and metres
+        to the left of its centre line; metres beyond the kerb, negative on the carriageway; the same for the
+        second nearest road, 1e9 for none; and for a carriageway how far at least it goes on at this height.
     """
-    best_road, best_s, best_d, best_a = -1, 0.0, 0.0, 1e9
-    other_a = 1e9
-    col = int(np.floor((x - g.grid[0]) / g.grid[2]))
-    row = int(np.floor((y - g.grid[1]) / g.grid[2]))
-    width = int(g.grid[3])
-    height = (len(g.cell_start) - 1) // width
-    union = 1e9
+    i, d, best, other = _nearest(g, x, y)
+    if i < 0:
+        return int(g.profile[5]), -1, 0.0, 1e9, 1e9, 0.0
     radius = g.profile[4]
-    if 0 <= col < width and 0 <= row < height:
-        cell = row * width + col
-        for k in range(g.cell_start[cell], g.cell_start[cell + 1]):
-            i = g.cell_seg[k]
-            s, d, beside = locate(g.seg_kind[i], g.seg[i], x, y)
-            if not beside:
-                continue
-            road = g.seg_road[i]
-            a = abs(d) - g.road[road, 0]
-            if road == best_road:
-                if a < best_a:
-                    best_s, best_d, best_a = s, d, a
-                continue
-            if a < best_a:
-                other_a = best_a
-                best_road, best_s, best_d, best_a = road, s, d, a
-            elif a < other_a:
-                other_a = a
-        union = best_a
-        if other_a < 1e8 and best_a > -radius:
-            p, q = max(radius - best_a, 0.0), max(radius - other_a, 0.0)
-            union = max(radius, min(best_a, other_a)) - np.sqrt(p * p + q * q)
-    if best_road < 0:
-        return int(g.profile[5]), x, y, 1e9, -1, 1e9
-    road = g.road[best_road]
-    if union < 0.0:
-        kind = ROAD
-        if abs(best_d) < road[1] and other_a > 3.0:
-            kind = int(road[2])
-        elif union > -0.0 and other_a > 3.0:
-            kind = ROAD
-        return kind, best_s, best_d, union, best_road, other_a
-    side = 1 if best_d > 0 else 0
-    lots = g.lot.shape[2]
-    lot_length = g.profile[3]
-    k = int(best_s / lot_length)
-    k = min(max(k, 0), lots - 1)
-    lot = g.lot[best_road, side, k]
+    beyond = best
+    if other < 1e8 and best > -radius:
+        p, q = max(radius - best, 0.0), max(radius - other, 0.0)
+        beyond = max(radius, min(best, other)) - np.sqrt(p * p + q * q)
+    r = g.seg_road[i]
+    median = g.road[r, 1]
+    if beyond < 0.0:
+        if median == 0.0:
+            return ROAD, i, d, beyond, other, -beyond
+        margin = min(-beyond, abs(abs(d) - median), abs(other - JUNCTION))
+        if abs(d) < median and other > JUNCTION:
+            return int(g.road[r, 2]), i, d, beyond, other, margin
+        return ROAD, i, d, beyond, other, margin
     walk = g.profile[0] + g.profile[1]
-    if union < walk:
-        if lot == PARKING and other_a > 12.0:
-            within = best_s - k * lot_length - 0.5 * lot_length
-            if abs(within) < 3.0:
-                return DRIVEWAY, best_s, best_d, union, best_road, other_a
-        if union < g.profile[0] and union > 0.3 and other_a > 8.0:
-            return int(g.verge[best_road, side, k]), best_s, best_d, union, best_road, other_a
-        return SIDEWALK, best_s, best_d, union, best_road, other_a
-    if union < walk + g.profile[2]:
-        return int(lot), best_s, best_d, union, best_road, other_a
-    return int(g.profile[5]), x, y, union, best_road, other_a
+    if beyond >= walk + g.profile[2]:
+        return int(g.profile[5]), i, d, beyond, other, 0.0
+    at = along(g, i, x, y) / g.profile[3]
+    k = min(max(int(at), 0), g.lot.shape[2] - 1)
+    side = 1 if d > 0 else 0
+    lot = int(g.lot[r, side, k])
+    if beyond >= walk:
+        return lot, i, d, beyond, other, 0.0
+    if lot == PARKING and other > 12.0 and abs(at - k - 0.5) * g.profile[3] < 3.0:
+        return DRIVEWAY, i, d, beyond, other, 0.0
+    if KERB < beyond < g.profile[0] and other > 8.0:
+        return int(g.verge[r, side, k]), i, d, beyond, other, 0.0
+    return SIDEWALK, i, d, beyond, other, 0.0
 
 
-@njit(cache=True, nogil=True)
-def ground_hit(g, heights, ox, oy, oz, dx, dy, dz, limit):
-    """(distance, surface, on a kerb face) of the first ground along a ray; infinite beyond ``limit``."""
+@leaf
+def ground_hit(g, heights, ox, oy, oz, dx, dy, dz, limit, guess):
+    """First ground along a ray.
+
+    Args:
+        guess: surface that a neighbouring ray met; it only saves time.
+
+    Returns:
+        (distance, surface, on a kerb's face, segment, d, beyond, other), see `surface`; the distance is
+        infinite beyond ``limit``.
+    """
+    none = (np.inf, ROAD, False, -1, 0.0, 1e9, 1e9)
     if dz >= -1e-9:
-        return np.inf, ROAD, False
+        return none
+    before = (LEVELS[0] - oz) / dz
+    if before > limit:
+        return none
+    if heights[guess] == 0.0:
+        # Far enough from all edges, the ray cannot meet a higher surface before it reaches the carriageway.
+        t = -oz / dz
+        kind, i, d, beyond, other, margin = surface(g, ox + t * dx, oy + t * dy)
+        shift = (t - before) * np.sqrt(dx * dx + dy * dy)
+        if heights[kind] == 0.0 and margin > shift:
+            return t, kind, False, i, d, beyond, other
     before = 0.0
     for level in range(3):
-        z = _LEVELS[level]
+        z = LEVELS[level]
         t = (z - oz) / dz
-        if t > limit and level == 0:
-            return np.inf, ROAD, False
         if t <= 0.0:
             continue
-        kind = surface(g, ox + t * dx, oy + t * dy)[0]
+        kind, i, d, beyond, other, _ = surface(g, ox + t * dx, oy + t * dy)
         height = heights[kind]
         if height == z:
-            return t, kind, False
+            return t, kind, False, i, d, beyond, other
         if height > z:
             # The ray went below the edge of a higher surface: between the last plane and this one.
             low, high = before, t
-            for _ in range(22):
+            for _ in range(20):
                 mid = 0.5 * (low + high)
-                k = surface(g, ox + mid * dx, oy + mid * dy)[0]
-                if heights[k] > oz + mid * dz:
+                if heights[surface(g, ox + mid * dx, oy + mid * dy)[0]] > oz + mid * dz:
                     high = mid
                 else:
                     low = mid
-            kind = surface(g, ox + high * dx, oy + high * dy)[0]
-            return high, kind, True
+            kind, i, d, beyond, other, _ = surface(g, ox + high * dx, oy + high * dy)
+            return high, kind, True, i, d, beyond, other
         before = t
-    return np.inf, ROAD, False
+    return none
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def piece_at(g, kind, x, y):
     """Object id of the connected piece of ground of that kind at a place (0 beyond the map)."""
     size = g.piece_grid[2]
@@ -212,11 +229,11 @@ def piece_at(g, kind, x, y):
     return g.piece[i, j]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def surfaces(g, xs, ys):
     """Kinds (N,) uint8 and metres beyond the nearest kerb (N,) float64 at many places."""
     kinds, beyond = np.empty(len(xs), np.uint8), np.empty(len(xs))
     for i in range(len(xs)):
-        kind, _, _, union, _, _ = surface(g, xs[i], ys[i])
-        kinds[i], beyond[i] = kind, union
+        kind, _, _, edge, _, _ = surface(g, xs[i], ys[i])
+        kinds[i], beyond[i] = kind, edge
     return kinds, beyond

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.world.jit import kernel
 from labelgen.world import rig
 from labelgen.world.camera import GROUND, NOTHING, first_along, part_hit
 from labelgen.world.city import City
@@ -81,7 +81,7 @@ def _project(shot: Shot, world: FloatArray) -> tuple[FloatArray, FloatArray, Flo
     return u, v, depth, inside
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def visible_counts(p, rays, near, lens, rows, start, objects, object_map, grid):
     """(O, 2) rays of a grid over each object that meet it, and those whose pixel shows it.
 
