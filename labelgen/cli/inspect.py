@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 
 from labelgen.errors import UserError
-from labelgen.inspection.report import Picture, write_report
-from labelgen.inspection.sources import RunSources
-from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
-from labelgen.inspection.tables import plain
-from labelgen.shards import Run, open_run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -55,6 +46,11 @@ def inspect(
     Examples: `labelgen inspect runs/demo`, `labelgen inspect runs/demo --json`,
     `labelgen inspect runs/demo --frame 0 --out frame.png`
     """
+    from labelgen.inspection.choose import find_frame
+    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.summary import render_summary, summarise_run
+    from labelgen.shards import open_run
+
     opened = open_run(run)
     if frame is None:
         if out is not None:
@@ -69,13 +65,8 @@ def inspect(
     sources = RunSources(opened, dataroot)
     # Ids in the plan are checked to be safe in file names; those of a shard are not.
     path = out or run / "report" / f"{sources.frame(frame_id).frame_id}.png"
-    picture, missing = sources.picture(frame_id, width)
-    _save_png(picture, path)
-    if as_json:
-        _print_json({"frame_id": frame_id, "picture": str(path), "missing": missing})
-        return
-    _warn(missing)
-    Console(soft_wrap=True).print(plain(path), highlight=False)
+    missing = sources.save_picture(frame_id, path, width)
+    _announce("picture", path, missing, as_json, frame_id=frame_id)
 
 
 def evaluate(run: RunFolder, dataroot: Dataroot = None, as_json: Json = False) -> None:
@@ -86,6 +77,10 @@ def evaluate(run: RunFolder, dataroot: Dataroot = None, as_json: Json = False) -
     Examples: `labelgen evaluate runs/demo`,
     `labelgen evaluate runs/nuscenes-v1.0-trainval-val --dataroot /data/nuscenes --json`
     """
+    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.summary import render_evaluation
+    from labelgen.shards import open_run
+
     result = RunSources(open_run(run), dataroot).evaluate()
     if as_json:
         _print_json(result)
@@ -112,82 +107,28 @@ def report(
 
     Example: `labelgen report runs/demo`
     """
-    opened = open_run(run)
-    sources = RunSources(opened, dataroot)
-    missing: list[str] = []
-    evaluation = None
-    try:
-        evaluation = sources.evaluate() if sources.has_truth else None
-    except UserError as error:
-        missing.append(f"no scores: {error}")
-    drawn = _draw(sources, spread(opened.frames, pictures), missing)
-    page = write_report(opened, out or run / "report", drawn, evaluation)
-    if as_json:
-        _print_json({"report": str(page), "missing": missing})
-        return
-    _warn(missing)
-    Console(soft_wrap=True).print(plain(page), highlight=False)
+    from labelgen.inspection.sources import RunSources
+    from labelgen.shards import open_run
 
-
-def find_frame(run: Run, wanted: str) -> str:
-    """A frame's id from its id, its number in the order of the run, or the beginning of its id.
-
-    Raises:
-        UserError: no such frame, or several.
-    """
-    if wanted in run or wanted in run.failures:
-        return run.entry(wanted).frame_id  # tells of a failed frame why it failed
-    if wanted.isdecimal() and int(wanted) < len(run):
-        return run.frames[int(wanted)]
-    found = [frame_id for frame_id in run.frames if wanted and frame_id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        raise UserError(f"{len(found)} frames begin with {wanted!r} ({some}); give more of the id")
-    failed = [frame_id for frame_id in run.failures if wanted and frame_id.startswith(wanted)]
-    if len(failed) == 1:
-        run.entry(failed[0])
-    raise UserError(
-        f"{run.path} has no frame {wanted!r}; there are {len(run)}: number 0 to {len(run) - 1}"
-        + (f", the first is {run.frames[0]}" if run.frames else "")
-    )
-
-
-def spread(frames: tuple[str, ...], count: int) -> list[str]:
-    """At most ``count`` of the frames, evenly spread, the first and the last among them."""
-    chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
-    return [frames[k] for k in chosen]
-
-
-def _draw(sources: RunSources, frame_ids: list[str], missing: list[str]) -> Iterator[Picture]:
-    for frame_id in frame_ids:
-        entry = sources.run.entry(frame_id)
-        picture, absent = sources.picture(frame_id, width=1800)
-        missing.extend(absent)
-        share = entry.labelled / max(entry.num_points, 1)
-        yield (
-            f"frame {frame_id}, scene {entry.scene_id}: {share:.1%} of {entry.num_points:,} points labelled",
-            picture,
-        )
-
-
-def _save_png(picture: NDArray[np.uint8], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, "PNG", compress_level=4)
-    except OSError as error:
-        raise UserError(f"cannot write the picture {path}: {error.strerror or error}") from error
+    page, missing = RunSources(open_run(run), dataroot).save_report(out or run / "report", pictures)
+    _announce("report", page, missing, as_json)
 
 
 def _print_json(content: object) -> None:
     typer.echo(json.dumps(content))
 
 
-def _warn(missing: list[str]) -> None:
-    console = Console(stderr=True, soft_wrap=True)
+def _announce(what: str, path: Path, missing: list[str], as_json: bool, **more: str) -> None:
+    """Say where a file was written, on stdout, and what it lacks, on stderr."""
+    from labelgen.inspection.tables import plain
+
+    if as_json:
+        _print_json({**more, what: str(path), "missing": missing})
+        return
     missing = list(dict.fromkeys(missing))
     if len(missing) > _MOST_WARNINGS:
-        missing[_MOST_WARNINGS:] = [f"{len(missing) - _MOST_WARNINGS} more files; --json lists all"]
+        missing[_MOST_WARNINGS:] = [f"{len(missing) - _MOST_WARNINGS} more; --json lists all"]
+    console = Console(stderr=True, soft_wrap=True)
     for line in missing:
         console.print(plain(f"left out: {line}", "yellow"), highlight=False)
+    typer.echo(path)

@@ -1,22 +1,29 @@
-"""Brings together what a picture or an evaluation of a stored frame needs: the run and the raw data."""
+"""A run together with the raw data that it came from: pictures, scores and the report need both."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from labelgen.datasets.loading import load_cloud, load_image, load_truth
 from labelgen.datasets.manifest import read_frames
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame, PointCloud
+from labelgen.inspection.choose import spread
 from labelgen.inspection.overlay import draw_frame
+from labelgen.inspection.report import Picture, write_report
 from labelgen.metrics import evaluate_run
 from labelgen.records import PointLabels
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
+
+#: Pixels; a picture then weighs about 0.5 MB in the page.
+_REPORT_WIDTH = 1800
 
 
 class RunSources:
@@ -127,6 +134,55 @@ class RunSources:
             return draw_frame(frame, cloud, images, record, self.taxonomy, truth=truth, width=width), missing
         except ValueError as error:  # a shard that says what cannot be, such as a broken run-length code
             raise UserError(f"frame {frame_id} cannot be drawn: {' '.join(str(error).split())}") from error
+
+    def save_picture(self, frame_id: str, path: Path, width: int = 2400) -> list[str]:
+        """Draw a frame and write it as PNG; the folder is made if it is missing.
+
+        Returns:
+            One line for each thing that had to be left out.
+
+        Raises:
+            UserError: as `picture`, or the file cannot be written.
+        """
+        picture, missing = self.picture(frame_id, width)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path, "PNG", compress_level=4)
+        except OSError as error:
+            raise UserError(f"cannot write the picture {path}: {error.strerror or error}") from error
+        return missing
+
+    def save_report(self, out_dir: Path, pictures: int = 6) -> tuple[Path, list[str]]:
+        """Write ``out_dir/index.html`` with scores where there is truth and with some frames drawn.
+
+        Args:
+            out_dir: made if it is missing.
+            pictures: how many frames, spread over the run.
+
+        Returns:
+            The page, and one line for each thing that had to be left out.
+
+        Raises:
+            UserError: a shard is damaged, or the folder cannot be written.
+        """
+        missing: list[str] = []
+        evaluation = None
+        try:
+            evaluation = self.evaluate() if self.has_truth else None
+        except UserError as error:
+            missing.append(f"scores: {error}")
+
+        def drawn() -> Iterator[Picture]:
+            for frame_id in spread(self.run.frames, pictures):
+                entry = self.run.entry(frame_id)
+                picture, absent = self.picture(frame_id, _REPORT_WIDTH)
+                missing.extend(absent)
+                share = (
+                    f"{entry.labelled / max(entry.num_points, 1):.1%} of {entry.num_points:,} points labelled"
+                )
+                yield f"frame {frame_id}, scene {entry.scene_id}: {share}", picture
+
+        return write_report(self.run, out_dir, drawn(), evaluation), missing
 
     def _cloud(self, frame: Frame) -> PointCloud:
         cloud = load_cloud(self.dataroot, frame)[0]

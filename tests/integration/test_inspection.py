@@ -14,11 +14,12 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from labelgen.cli.inspect import evaluate, find_frame, inspect, report, spread
+from labelgen.cli.inspect import evaluate, inspect, report
 from labelgen.config import RunConfig
 from labelgen.datasets import load_cloud, load_truth, plan_frames, write_frames
 from labelgen.errors import UserError
 from labelgen.geometry import rle
+from labelgen.inspection.choose import find_frame, spread
 from labelgen.inspection.layout import place_cameras
 from labelgen.inspection.sources import RunSources
 from labelgen.inspection.summary import summarise_run
@@ -252,7 +253,7 @@ def test_a_data_root_that_moved_is_said_once(made, tmp_path):
     write_frames(moved / "frames.parquet", frames, dataclasses.replace(info, dataroot="/gone/away"))
     missing = call_json("report", moved, "--pictures", 2)["missing"]
     assert sum("/gone/away is not there" in line for line in set(missing)) == 1
-    assert any("no scores" in line for line in missing)
+    assert any("scores: " in line for line in missing)
     assert "--dataroot" in call("evaluate", moved, fails=True)
     assert call_json("evaluate", moved, "--dataroot", root)["miou"] > 0
 
@@ -308,6 +309,14 @@ def test_the_report_is_complete_in_itself(made, tmp_path):
     assert "&lt;script&gt;alert(1)" in text
     assert frames[5].frame_id in text
     assert len(text) < 4_500_000
+
+
+def test_a_run_without_frames(made, tmp_path):
+    create_run(tmp_path, fingerprint=MARK, config={}, taxonomy=TAXONOMY.to_dict(), models=[])
+    shutil.copy(made[0] / "frames.parquet", tmp_path / "frames.parquet")
+    assert call_json("inspect", tmp_path)["points"] == 0
+    assert "it has none" in call("inspect", tmp_path, "--frame", "0", fails=True)
+    assert call_json("report", tmp_path)["missing"] == []
 
 
 def test_a_spread_of_frames():

@@ -1,0 +1,39 @@
+"""Chooses frames of a run: the one that a user named, or a few that stand for all."""
+
+from __future__ import annotations
+
+from labelgen.errors import UserError
+from labelgen.shards import Run
+
+
+def find_frame(run: Run, wanted: str) -> str:
+    """A frame's id from its id, its number in the order of the run, or the beginning of its id.
+
+    Raises:
+        UserError: no such frame, or several.
+    """
+    if wanted in run or wanted in run.failures:
+        return run.entry(wanted).frame_id  # tells of a failed frame why it failed
+    if wanted.isdecimal() and int(wanted) < len(run):
+        return run.frames[int(wanted)]
+    found = [frame_id for frame_id in run.frames if wanted and frame_id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        raise UserError(f"{len(found)} frames begin with {wanted!r} ({some}); give more of the id")
+    failed = [frame_id for frame_id in run.failures if wanted and frame_id.startswith(wanted)]
+    if len(failed) == 1:
+        run.entry(failed[0])
+    there_are = (
+        f"it has {len(run)}, numbers 0 to {len(run) - 1}, the first is {run.frames[0]}"
+        if run.frames
+        else "it has none"
+    )
+    raise UserError(f"{run.path} has no frame {wanted!r}; {there_are}")
+
+
+def spread(frames: tuple[str, ...], count: int) -> list[str]:
+    """At most ``count`` of the frames, evenly spread, the first and the last among them."""
+    count = min(count, len(frames))
+    return [frames[round(k * (len(frames) - 1) / max(count - 1, 1))] for k in range(count)]
