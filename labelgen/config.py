@@ -56,7 +56,8 @@ class RegionsConfig(_Section):
     box_nms_thresh: float = Field(0.7, ge=0, le=1)
     min_mask_region_area: int = Field(0, ge=0, description="pixels; smaller holes and islands are removed")
     superpixel_segments: int = Field(150, ge=1, description="superpixel: about so many per image")
-    superpixel_compactness: float = Field(10.0, gt=0)
+    superpixel_compactness: float = Field(6.0, gt=0)
+    superpixel_sigma: float = Field(3.0, ge=0, description="superpixel: smoothing, pixels")
 
 
 class SemanticsConfig(_Section):
@@ -95,6 +96,15 @@ class RuntimeConfig(_Section):
     gpus_per_worker: float = Field(1.0, gt=0, le=8)
 
 
+class DemoConfig(_Section):
+    """How much of the simulated city the demo builds; the frames themselves are the labels' input."""
+
+    scenes: int = Field(2, ge=1)
+    frames: int = Field(4, ge=1, description="keyframes per scene")
+    seed: int = Field(100_000, ge=0, description="of the first scene; 100,000 and up are not trained on")
+    image_size: tuple[int, int] = Field((1600, 900), description="width and height, pixels")
+
+
 class RunConfig(_Section):
     """All settings of a run."""
 
@@ -106,10 +116,11 @@ class RunConfig(_Section):
     labels: LabelsConfig = LabelsConfig()
     shards: ShardsConfig = ShardsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    demo: DemoConfig = DemoConfig()
 
     def label_settings(self) -> dict[str, Any]:
         """The part that can change a label, as plain data (paths of weights are covered by their hashes)."""
-        content = self.model_dump(mode="json", exclude={"runtime"})
+        content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset"})
         content["regions"].pop("checkpoint")
         content["semantics"].pop("checkpoint")
         content["regions"].pop("points_per_batch")
@@ -164,7 +175,10 @@ def load_config(preset: Path | None, overrides: Iterable[str] = ()) -> RunConfig
             target = target.setdefault(section, {})
             if not isinstance(target, dict):
                 raise UserError(f"--set {override!r}: {section} is not a section")
-        target[name] = yaml.safe_load(value)
+        try:
+            target[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override!r}: {value!r} is not a YAML value") from error
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:

@@ -1,0 +1,66 @@
+"""The ``labelgen`` command: puts the command groups together and turns errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from labelgen import __version__
+from labelgen.cli import inspect, models, run, verify, world
+from labelgen.errors import LabelgenError
+
+app = typer.Typer(
+    name="labelgen",
+    help="Turn driving logs (LiDAR + cameras) into per-point pseudo-labels and cached 2D features.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("plan")(run.plan)
+app.command("run")(run.run)
+app.command("inspect")(inspect.inspect)
+app.command("evaluate")(inspect.evaluate)
+app.command("report")(inspect.report)
+app.command("verify")(verify.verify)
+app.command("index")(verify.index)
+app.add_typer(world.app, name="world")
+app.add_typer(models.app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        typer.echo(f"labelgen {__version__}")
+        raise typer.Exit()
+
+
+def main(prefix: Sequence[str] = ()) -> None:
+    """Run the command line; the user's errors are one line on stderr and exit code 2.
+
+    Args:
+        prefix: put before the arguments; ``python -m pipelines.pseudolabels`` gives ``run``.
+    """
+    try:
+        app(args=[*prefix, *sys.argv[1:]])
+    except LabelgenError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(error)}", highlight=False)
+        sys.exit(2)
+    except BrokenPipeError:  # `labelgen … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _plain(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(" ".join(str(error).split()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Progress of long work: a bar on a terminal, a log line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+LOG_EVERY_S = 10.0
+
+
+@contextmanager
+def frame_progress(console: Console, total: int, text: str = "frames") -> Iterator[Callable[[int], None]]:
+    """Show how many of ``total`` are done; yields a function that adds to the count."""
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("left"), Remaining(), console=console) as progress:
+            task = progress.add_task(text, total=total)
+            yield lambda count: progress.advance(task, count)
+        return
+
+    begin = last = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if count and (done >= total or now - last >= LOG_EVERY_S):
+            last = now
+            rate = done / max(now - begin, 1e-9)
+            left = (total - done) / rate
+            console.print(f"{text}: {done}/{total}, {rate:.2f}/s, {left:.0f} s left", highlight=False)
+
+    yield advance

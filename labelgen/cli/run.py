@@ -1,0 +1,170 @@
+"""``labelgen plan`` and ``labelgen run``: the main job as a user sees it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from labelgen.cli.progress import frame_progress
+from labelgen.inspection import tables
+from pipelines.planning import PRESETS, Plan, Request, build_demo, make_plan, missing_demo
+
+#: Frames drawn in the report that ends a run; `labelgen report --pictures` draws more.
+REPORT_PICTURES = 3
+
+Dataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="demo (a simulated city), nuscenes, or manifest (frames.parquet)."),
+]
+Dataroot = Annotated[Path | None, typer.Option("--dataroot", help="Folder of the data set.")]
+Version = Annotated[str | None, typer.Option("--version", help="Of the tables, such as v1.0-trainval.")]
+Split = Annotated[
+    str | None, typer.Option("--split", help="Such as train, mini_val, or scene names with commas.")
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", help=f"A preset ({', '.join(PRESETS)}) or a YAML file. Default: demo."),
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value. Repeatable.")]
+Output = Annotated[Path | None, typer.Option("--output", help="The run's folder. Default: runs/<data set>.")]
+Frames = Annotated[str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, such as 0:100.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed frames again.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+def plan(
+    dataset: Dataset = None,
+    dataroot: Dataroot = None,
+    version: Version = None,
+    split: Split = None,
+    config: Config = None,
+    override: Set = None,
+    output: Output = None,
+    frames: Frames = None,
+    retry_failed: RetryFailed = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do: frames, images, done and to do, estimated bytes. Writes nothing.
+
+    Example: `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --version v1.0-trainval --split val`
+    """
+    overrides = tuple(override or ())
+    request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
+    summary = make_plan(request).summary()
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        tables.render_plan(Console(), summary)
+
+
+def run(
+    dataset: Dataset = None,
+    dataroot: Dataroot = None,
+    version: Version = None,
+    split: Split = None,
+    config: Config = None,
+    override: Set = None,
+    output: Output = None,
+    frames: Frames = None,
+    retry_failed: RetryFailed = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", envvar="RAY_ADDRESS", help="A running cluster. Default: local."),
+    ] = None,
+    runner: Annotated[str | None, typer.Option("--runner", help="ray (default) or sequential.")] = None,
+    max_failed_fraction: Annotated[
+        float, typer.Option("--max-failed-fraction", min=0, max=1, help="Share of frames that may fail.")
+    ] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Label a data set. Call it again to go on where the last call ended.
+
+    Exits with 1 if a larger share of the frames failed than `--max-failed-fraction`.
+
+    Examples: `labelgen run` labels the simulated city;
+    `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
+    """
+    overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
+    request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
+    console = Console(stderr=as_json, soft_wrap=True)
+    build_city(request, console)
+    todo = make_plan(request)
+    announce(todo, console)
+    result = label(todo, console, ray_address)
+    if as_json:
+        typer.echo(json.dumps(result))
+    if result["failed_fraction"] > max_failed_fraction:
+        console.print(
+            f"[bold red]error:[/] {result['failed_fraction']:.1%} of the frames failed, "
+            f"{max_failed_fraction:.1%} are allowed (--max-failed-fraction); "
+            f"`labelgen inspect {result['run']}` lists them",
+            highlight=False,
+        )
+        raise typer.Exit(1)
+
+
+def announce(plan: Plan, console: Console) -> None:
+    """Say what is about to be done, with what, and what the user should know of the models."""
+    console.print(
+        f"{plan.job.config.dataset}: {len(plan.selected)} frames, {plan.done} done, "
+        f"{len(plan.job.frames)} to do{f', {plan.failed} failed before' if plan.failed else ''}",
+        highlight=False,
+    )
+    if not plan.job.frames:
+        return
+    for model in plan.models:
+        console.print(f"  {model.name}, {model.licence}", style="dim", highlight=False)
+    if plan.job.config.dataset == "demo":
+        return
+    if noted := [model for model in plan.models if model.note]:
+        names = " and ".join(model.name for model in noted)
+        console.print(
+            f"[bold yellow]warning:[/] {names}: {noted[0].note}. What follows only shows that the way works; "
+            "use --config (CONFIG=nuscenes) for real models",
+            highlight=False,
+        )
+
+
+def label(plan: Plan, console: Console, ray_address: str | None) -> dict[str, Any]:
+    """Label what is left; then score where truth exists, write report and picture, and say where they are."""
+    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
+    from labelgen.shards import open_run
+    from pipelines.pseudolabels import execute
+
+    with frame_progress(console, len(plan.job.frames)) as on_frame:
+        outcome = execute(plan, on_frame, ray_address)
+    run = plan.job.run
+    report, picture = run / "report" / "index.html", run / "report" / "frame.png"
+    result = {"run": str(run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
+    result |= outcome.to_dict()
+    if plan.job.frames or not report.exists():
+        opened = open_run(run)
+        render_summary(console, summarise_run(opened))
+        sources = RunSources(opened, plan.job.root)
+        if sources.has_truth:
+            render_evaluation(console, sources.evaluate())
+        if opened.frames:
+            sources.save_picture(opened.frames[0], picture)
+        sources.save_report(run / "report", pictures=REPORT_PICTURES)
+    console.print(f"report: {report}   picture: {picture}", highlight=False)
+    return result | {"report": str(report), "picture": str(picture)}
+
+
+def build_city(request: Request, console: Console) -> None:
+    """Build the demo's city if there is none, with a progress bar."""
+    if (demo := missing_demo(request)) is None:
+        return
+    with frame_progress(console, demo.scenes * demo.frames, "building the simulated city") as advance:
+        built = 0
+
+        def step(done: int, total: int, text: str) -> None:
+            nonlocal built
+            advance(done - built)
+            built = done
+
+        build_demo(request, step)

@@ -1,0 +1,236 @@
+"""From a user's request to a `Job`: which data set, which settings, which frames are still to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelgen.config import DemoConfig, RunConfig, fingerprint, load_config
+from labelgen.datasets import DatasetInfo, plan_frames
+from labelgen.errors import UserError
+from labelgen.frame import Frame
+from labelgen.models.info import ModelInfo
+from labelgen.shards import Progress, create_run, done_frames, read_run_info
+from labelgen.taxonomy import load_taxonomy
+from pipelines.job import Job
+
+PRESETS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.yaml"))}
+DEMO_ROOT = Path("data/demo")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; None means the default."""
+
+    dataset: str | None = None
+    dataroot: Path | None = None
+    version: str | None = None
+    split: str | None = None
+    config: str | None = None
+    overrides: tuple[str, ...] = ()
+    output: Path | None = None
+    frames: str | None = None
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request, worked out.
+
+    Attributes:
+        job: with the frames that are still to be done.
+        info: of the data set.
+        selected: all frames of the request, done or not.
+        progress: what the run's manifests already hold.
+        models: the models that label.
+    """
+
+    job: Job
+    info: DatasetInfo
+    selected: tuple[Frame, ...]
+    progress: Progress
+    models: tuple[ModelInfo, ...]
+
+    @property
+    def done(self) -> int:
+        """Frames of the request that are labelled."""
+        return sum((frame.frame_id, frame.source_id) in self.progress.done for frame in self.selected)
+
+    @property
+    def failed(self) -> int:
+        """Frames of the request that failed and are not retried."""
+        todo = {frame.frame_id for frame in self.job.frames}
+        return sum(
+            (frame.frame_id, frame.source_id) in self.progress.failed and frame.frame_id not in todo
+            for frame in self.selected
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data for ``labelgen plan``."""
+        images = sum(len(frame.cameras) for frame in self.selected)
+        return {
+            "run": str(self.job.run),
+            "dataset": self.job.config.dataset,
+            "frames": len(self.selected),
+            "done": self.done,
+            "failed": self.failed,
+            "todo": len(self.job.frames),
+            "images": images,
+            "images_todo": sum(len(frame.cameras) for frame in self.job.frames),
+            "estimated_bytes": self.estimate_bytes(),
+            "fingerprint": self.job.fingerprint,
+        }
+
+    def estimate_bytes(self) -> int:
+        """Size of the whole run: measured on what is committed, from typical sizes before that."""
+        if self.progress.done:
+            stored = sum(f.stat().st_size for f in (self.job.run / "shards").rglob("*") if f.is_file())
+            return round(stored / len(self.progress.done) * len(self.selected))
+        # Compressed, per frame: 11 B a point, 9 B a view, and about 100 regions an image with a float16
+        # feature of 512 numbers, 400 B of run-length code and 100 B of the rest.
+        points, views = 34_000, 21_000
+        cameras = max((len(frame.cameras) for frame in self.selected), default=0)
+        per_frame = 11 * points + 9 * views + 100 * cameras * (2 * 512 + 500)
+        return per_frame * len(self.selected)
+
+    def open_run(self) -> None:
+        """Make the run's folder and record the settings, or check that the one there has the same.
+
+        Raises:
+            UserError: the folder holds a run with other settings; says which differ.
+        """
+        config = self.job.config
+        create_run(
+            self.job.run,
+            fingerprint=self.job.fingerprint,
+            config=config.model_dump(mode="json"),
+            covered=config.label_settings(),
+            taxonomy=self.job.taxonomy.to_dict(),
+            models=[model.to_dict() for model in self.models],
+        )
+
+
+def make_plan(request: Request) -> Plan:
+    """Work out a request; writes nothing.
+
+    Raises:
+        UserError: anything in the request that cannot be; the message says what to do.
+    """
+    config = resolve_config(request)
+    taxonomy = load_taxonomy(config.taxonomy)
+    models = describe_models(config)
+    frames, info = plan_frames(
+        config.dataset,
+        resolve_root(request, config),
+        version=request.version or "",
+        split=request.split or "",
+    )
+    selected = tuple(select(frames, request.frames))
+    mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])
+    run = request.output or default_output(config.dataset, info.version, request.split)
+    progress = read_progress(run, mark)
+    held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
+    todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
+    job = Job(run, Path(info.dataroot), config, taxonomy, mark, frames=todo)
+    return Plan(job, info, selected, progress, models)
+
+
+def read_progress(run: Path, mark: str) -> Progress:
+    """What a run's manifests hold; nothing where there is no run, or one with other settings."""
+    if not (run / "run.json").exists() or read_run_info(run).fingerprint != mark:
+        return Progress(frozenset(), {}, ())
+    return done_frames(run)
+
+
+def resolve_config(request: Request) -> RunConfig:
+    """Preset or file, then overrides, then the data set's name from the command line.
+
+    Without a configuration the shipped small models are used for every data set: a user who has no weights
+    sees the whole way, and is told that the labels mean nothing on real images.
+    """
+    name = request.config or "demo"
+    path = PRESETS.get(name, Path(name))
+    if not path.is_file():
+        raise UserError(f"configuration {name!r} is neither a file nor one of {sorted(PRESETS)}")
+    overrides = [*request.overrides, *([f"dataset={request.dataset}"] if request.dataset else [])]
+    return load_config(path, overrides)
+
+
+def resolve_root(request: Request, config: RunConfig) -> Path:
+    """The data root; the demo has a place of its own.
+
+    Raises:
+        UserError: none is given, or the demo's city is not built yet.
+    """
+    if request.dataroot is None and config.dataset != "demo":
+        raise UserError(
+            f"where is the data? Give DATAROOT=/path/to/{config.dataset} (make) or --dataroot (labelgen)"
+        )
+    root = request.dataroot or DEMO_ROOT
+    if config.dataset == "demo" and not root.exists():
+        raise UserError(f"the simulated city is not built yet: `labelgen run` builds it in {root}")
+    return root
+
+
+def missing_demo(request: Request) -> DemoConfig | None:
+    """What of the simulated city is to be built for this request; None if nothing is."""
+    config = resolve_config(request)
+    root = request.dataroot or DEMO_ROOT
+    return config.demo if config.dataset == "demo" and not root.exists() else None
+
+
+def build_demo(request: Request, on_step: Callable[[int, int, str], None]) -> None:
+    """Build the simulated city.
+
+    Args:
+        request: its configuration says how much; its data root, where.
+        on_step: called with (keyframes done, keyframes in all, text).
+
+    Raises:
+        UserError: impossible sizes, or the disk is full.
+    """
+    from labelgen.world import build  # its kernels load only where a city is built
+
+    demo = resolve_config(request).demo
+    build(
+        request.dataroot or DEMO_ROOT,
+        scenes=demo.scenes,
+        frames=demo.frames,
+        seed=demo.seed,
+        image_size=demo.image_size,
+        progress=on_step,
+    )
+
+
+def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
+    """Names, revisions, licences and weight hashes of the models that the configuration names."""
+    from labelgen.regions import describe_proposer
+    from labelgen.semantics import describe_encoder
+
+    return (describe_proposer(config.regions), describe_encoder(config.semantics))
+
+
+def default_output(dataset: str, version: str | None, split: str | None) -> Path:
+    """``runs/<dataset>[-<version>][-<split>]``."""
+    parts = [dataset, *(part for part in (version, split) if part and dataset != "demo")]
+    return Path("runs") / "-".join(part.replace("/", "_") for part in parts)
+
+
+def select(frames: Sequence[Frame], wanted: str | None) -> Sequence[Frame]:
+    """``BEGIN:END`` of the plan (either may be missing), as Python slices.
+
+    Raises:
+        UserError: not of that form, or nothing is left.
+    """
+    if not wanted:
+        return frames
+    try:
+        begin, end = (int(part) if part else None for part in wanted.split(":"))
+    except ValueError as error:
+        raise UserError(f"--frames {wanted!r}: expected BEGIN:END, such as 0:100") from error
+    chosen = frames[begin:end]
+    if not chosen:
+        raise UserError(f"--frames {wanted} selects nothing of {len(frames)} frames")
+    return chosen

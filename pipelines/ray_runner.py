@@ -1,0 +1,214 @@
+"""Run the same stages as a Ray Data graph.
+
+    frames -> load + project -> regions + semantics -> vote -> shards
+
+Rows hold one pickled `FrameTask` (file bytes, run-length codes and small arrays; never pixels or dense
+masks), so that Arrow sees one bytes column whatever the stages add. Ray runs every operator at least once:
+shards have deterministic names and are published by create-if-absent, so a repeated write changes nothing.
+Resume is ours (see `labelgen.shards`); Ray Data's checkpointing stays off.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+from labelgen.errors import UserError
+from pipelines.job import Committed, Job, commit
+from pipelines.stages import FrameTask, Stage, run_stages
+
+#: Logical CPUs offered beyond the physical ones on a local Ray. With as many as there are cores, two actor
+#: pools could hold them all while the readers that feed them wait for one for ever.
+EXTRA_LOCAL_CPUS = 4
+#: CPU share of a model actor; below one for the same reason on clusters that we did not start.
+MODEL_ACTOR_CPUS = 0.5
+
+Row = dict[str, Any]
+
+
+def run_ray(job: Job, on_frame: Callable[[int], None], address: str | None = None) -> Iterator[Committed]:
+    """Label the job's frames on Ray; yields after every committed shard.
+
+    Args:
+        job: the planned run.
+        on_frame: called with the number of frames that have newly left the last stage.
+        address: of a running cluster (``ray://…``, ``host:port``, ``auto``); None starts a local Ray.
+
+    Raises:
+        UserError: the cluster cannot be reached or is unfit.
+    """
+    _connect(address)
+    try:
+        counter = _FrameCounter.options(num_cpus=0).remote()
+        dataset = _graph(job, counter)
+        with _polling(counter, on_frame):
+            for row in dataset.iter_rows():
+                yield pickle.loads(row["committed"])
+    finally:
+        if address is None:
+            ray.shutdown()
+
+
+def _graph(job: Job, counter: Any) -> ray.data.Dataset:
+    workers, cores = _pool_sizes(job)
+    worker_job = replace(job, frames=())  # operators are pickled once per task: keep them small
+    rows = [{"task": pickle.dumps(FrameTask(frame), protocol=5)} for frame in job.frames]
+    # Few rows a block, so that all workers have work from the start; but not one each on long runs,
+    # since the driver's memory grows with the number of blocks.
+    rows_per_block = max(1, min(8, len(rows) // (8 * workers)))
+    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
+
+    # Tasks: stateless, bound by file reads and one core. The pool is capped so that a fast disk cannot
+    # fill the object store with frames that wait for a model.
+    dataset = dataset.map(
+        partial(_run_row, worker_job.load()),
+        compute=TaskPoolStrategy(size=cores),
+        num_cpus=1,
+    )
+    # Actors: loading a model takes seconds to minutes and happens once per actor. Both models sit in one
+    # actor, so that an image is decoded once. Bound by the GPU (or, without one, by its core).
+    gpus = _gpus_per_worker(job)
+    dataset = dataset.map(
+        _StageActor,
+        fn_constructor_args=(worker_job,),
+        compute=ActorPoolStrategy(size=workers),
+        **({"num_gpus": gpus} if gpus else {"num_cpus": MODEL_ACTOR_CPUS}),
+    )
+    # Tasks: milliseconds per frame; fused by Ray with nothing, since its neighbours differ in batching.
+    dataset = dataset.map(
+        partial(_run_row, worker_job.label(), counter=counter),
+        compute=TaskPoolStrategy(size=cores),
+        num_cpus=0.5,
+    )
+    # Tasks: one call writes one shard, whole, once. It groups whatever frames reach it; bound by disk.
+    return dataset.map_batches(
+        partial(_write_batch, worker_job),
+        batch_size=job.config.runtime.frames_per_shard,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(size=cores),
+        num_cpus=0.5,
+    )
+
+
+def _run_row(stages: list[Stage], row: Row, counter: Any = None) -> Row:
+    task = run_stages(stages, pickle.loads(row["task"]))
+    if counter is not None:
+        counter.add.remote(1)
+    return {"task": pickle.dumps(task, protocol=5)}
+
+
+class _StageActor:
+    """The model stages, set up once per actor."""
+
+    def __init__(self, job: Job) -> None:
+        self.stages = job.models()
+        for stage in self.stages:
+            stage.setup()
+
+    def __call__(self, row: Row) -> Row:
+        return _run_row(self.stages, row)
+
+
+def _write_batch(job: Job, batch: Any) -> dict[str, list[bytes]]:
+    tasks = [pickle.loads(data.as_py()) for data in batch.column("task")] if batch.num_rows else []
+    if not tasks:  # an empty block without columns reaches the last operator when there is nothing to do
+        return {"committed": []}
+    tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
+    return {"committed": [pickle.dumps(commit(job, tasks))]}
+
+
+def _pool_sizes(job: Job) -> tuple[int, int]:
+    """(model actors, concurrent CPU tasks) for the cluster that we are connected to."""
+    resources = ray.cluster_resources()
+    cores = max(1, int(resources.get("CPU", 1)))
+    if job.config.runtime.model_workers:
+        workers = job.config.runtime.model_workers
+    elif gpus := _gpus_per_worker(job):
+        workers = max(1, int(resources.get("GPU", 0) / gpus))
+    else:
+        workers = max(1, cores - EXTRA_LOCAL_CPUS)
+    return min(workers, len(job.frames)), cores
+
+
+def _gpus_per_worker(job: Job) -> float:
+    runtime = job.config.runtime
+    available = ray.cluster_resources().get("GPU", 0)
+    if runtime.device == "cuda" and not available:
+        raise UserError(
+            "runtime.device is cuda, but the Ray cluster has no GPU; add GPU nodes or use device=cpu"
+        )
+    return runtime.gpus_per_worker if available and runtime.device != "cpu" else 0.0
+
+
+def _connect(address: str | None) -> None:
+    """Connect to a cluster, or start a local one with spare logical CPUs."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        try:
+            ray.init(address=address, **quiet)
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"cannot connect to Ray at {address!r} ({type(error).__name__}: {reason}); "
+                "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
+                f"{ray.__version__}"
+            ) from error
+    else:
+        cores = len(os.sched_getaffinity(0))
+        ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.execution_options.verbose_progress = False
+    # A first batch on a cold node loads weights and may compile: slow is not stuck.
+    context.execution_no_progress_timeout_s = 6 * 3600
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+@ray.remote
+class _FrameCounter:
+    """Counts frames that left the last stage, for the driver's progress bar."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, number: int) -> None:
+        self.count += number
+
+    def take(self) -> int:
+        count, self.count = self.count, 0
+        return count
+
+
+@contextmanager
+def _polling(counter: Any, on_frame: Callable[[int], None]) -> Iterator[None]:
+    """Ask the counter once a second, in a thread, and pass its count on."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(1.0)
+            try:
+                on_frame(ray.get(counter.take.remote(), timeout=10))
+            except ray.exceptions.RayError:
+                return  # progress is a courtesy: the run itself reports what went wrong
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=15)

@@ -1,0 +1,297 @@
+"""The way of one frame as stages: thin callables that run with or without Ray.
+
+A stage takes a `FrameTask`, calls the library, and fills in its part of the task. ``setup`` does what is
+dear and happens once per process (loading models). A stage that raises fails its frame, not the run: see
+`run_stages`. `build_record` closes the row.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.config import RunConfig
+from labelgen.datasets.loading import decode_image, load_cloud, read_image
+from labelgen.errors import FrameError
+from labelgen.frame import Frame, PointCloud
+from labelgen.geometry import ego_mask, project, region_hits, view_region
+from labelgen.labels import vote
+from labelgen.records import (
+    Failure,
+    FrameRecord,
+    FrameStatus,
+    PointLabels,
+    RegionHits,
+    Regions,
+    Semantics,
+    Views,
+)
+from labelgen.taxonomy import Taxonomy
+
+MAX_TRACEBACK = 4000
+
+
+@dataclass
+class FrameTask:
+    """One frame on its way through the stages; each stage fills in its part.
+
+    Attributes:
+        frame: what the dataset says of the frame.
+        cloud: by `LoadFrame`.
+        images: by `LoadFrame`: the image files' bytes per camera, None where unreadable. Pixels are decoded
+            where they are needed: a frame's files weigh 1 MB, its pixels 26 MB.
+        pixels: (H, W, 3) uint8 RGB per camera while a model stage works on the frame, never transported.
+        views, regions, semantics, hits, labels: by the stages of these names.
+        hashes: {path: hash of the bytes read}.
+        notes: what went wrong without failing the frame.
+        seconds: time per stage.
+        failure: set when a stage raised; later stages pass the task through.
+    """
+
+    frame: Frame
+    cloud: PointCloud | None = None
+    images: list[bytes | None] = field(default_factory=list)
+    pixels: list[NDArray[np.uint8] | None] | None = None
+    views: Views | None = None
+    regions: Regions | None = None
+    semantics: Semantics | None = None
+    hits: RegionHits | None = None
+    labels: PointLabels | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    def drop_payload(self) -> None:
+        """Let go of everything that a failed frame no longer needs."""
+        failed = FrameTask(self.frame, notes=self.notes, seconds=self.seconds, failure=self.failure)
+        self.__dict__.update(failed.__dict__)
+
+    def decode(self) -> list[NDArray[np.uint8] | None]:
+        """Decode the images once; one that is corrupt becomes None and a note.
+
+        Raises:
+            FrameError: no camera of the frame has a readable image.
+        """
+        if self.pixels is None:
+            self.pixels = [None] * len(self.images)
+            for number, (camera, data) in enumerate(zip(self.frame.cameras, self.images, strict=True)):
+                if data is not None:
+                    try:
+                        self.pixels[number] = decode_image(data, camera, self.frame.frame_id)
+                    except FrameError as error:
+                        self.images[number] = None
+                        self.notes.append(str(error))
+        if self.frame.cameras and all(image is None for image in self.pixels):
+            raise FrameError(
+                "none of its images is readable: " + "; ".join(self.notes), frame_id=self.frame.frame_id
+            )
+        return self.pixels
+
+
+class Stage(Protocol):
+    """One step; pickled to where it runs, so it holds settings only until ``setup`` is called."""
+
+    name: str
+
+    def setup(self) -> None:
+        """Load what the process needs once."""
+
+    def __call__(self, task: FrameTask) -> None:
+        """Fill in this stage's part of the task."""
+
+
+@dataclass
+class LoadFrame:
+    """Read the point cloud and the image files."""
+
+    root: Path
+    name: str = "load"
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, task: FrameTask) -> None:
+        """Fill ``cloud`` and ``images``; an unreadable image is a note, an unreadable cloud an error."""
+        frame = task.frame
+        task.cloud, task.hashes[frame.lidar_path] = load_cloud(self.root, frame)
+        for camera in frame.cameras:
+            try:
+                data, task.hashes[camera.image_path] = read_image(self.root, camera, frame.frame_id)
+            except FrameError as error:
+                data = None
+                task.notes.append(str(error))
+            task.images.append(data)
+
+
+@dataclass
+class ProjectPoints:
+    """Project all points into all cameras and test what each camera can see."""
+
+    config: RunConfig
+    name: str = "project"
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, task: FrameTask) -> None:
+        """Fill ``views``."""
+        assert task.cloud is not None
+        task.views = project(task.frame, task.cloud, self.config.projection)
+
+
+@dataclass
+class ProposeRegions:
+    """Propose regions in every readable image."""
+
+    config: RunConfig
+    name: str = "regions"
+
+    def setup(self) -> None:
+        """Load the proposer's model."""
+        from labelgen.regions import make_proposer
+
+        runtime = self.config.runtime
+        self.proposer = make_proposer(self.config.regions, runtime.device, runtime.threads)
+
+    def __call__(self, task: FrameTask) -> None:
+        """Fill ``regions``."""
+        from labelgen.regions import join_cameras
+
+        task.regions = join_cameras(
+            [None if image is None else self.proposer.propose(image) for image in task.decode()]
+        )
+
+
+@dataclass
+class DescribeRegions:
+    """Give every region class scores and a feature."""
+
+    config: RunConfig
+    taxonomy: Taxonomy
+    name: str = "semantics"
+
+    def setup(self) -> None:
+        """Load the encoder's model and embed the taxonomy's words."""
+        from labelgen.semantics import make_encoder
+
+        runtime = self.config.runtime
+        self.encoder = make_encoder(self.config.semantics, runtime.device, runtime.threads)
+
+    def __call__(self, task: FrameTask) -> None:
+        """Fill ``semantics``; the pixels are no longer needed afterwards."""
+        assert task.regions is not None
+        task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
+        task.pixels = None
+
+
+@dataclass
+class VoteLabels:
+    """Let all regions that a point falls into vote on its label."""
+
+    config: RunConfig
+    name: str = "vote"
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, task: FrameTask) -> None:
+        """Fill ``hits`` and ``labels``."""
+        assert task.cloud is not None
+        assert task.views is not None
+        assert task.regions is not None
+        assert task.semantics is not None
+        task.hits = region_hits(task.views, task.regions, task.frame.cameras)
+        task.labels = vote(
+            len(task.cloud),
+            task.views,
+            task.hits,
+            task.regions,
+            task.semantics,
+            self.config.labels,
+            camera_ok=np.array([data is not None for data in task.images], bool),
+            ego=ego_mask(task.cloud.xyz, self.config.projection.ego_box),
+        )
+
+
+def run_stages(stages: Sequence[Stage], task: FrameTask) -> FrameTask:
+    """Run stages one after another; an exception becomes the task's failure and later stages are skipped.
+
+    Two kinds of exceptions escape, since they are not the frame's fault: CUDA errors, after which the
+    process's context is lost, and running out of memory.
+    """
+    for stage in stages:
+        if task.failure is not None:
+            break
+        begin = time.perf_counter()
+        try:
+            stage(task)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if type(error).__name__ in ("AcceleratorError", "OutOfMemoryError") or "CUDA error" in str(error):
+                raise
+            message = str(error)
+            if not isinstance(error, FrameError):
+                message = f"frame {task.frame.frame_id}: {message}"
+            task.failure = Failure(
+                frame_id=task.frame.frame_id,
+                source_id=task.frame.source_id,
+                stage=stage.name,
+                error_type=type(error).__name__,
+                message=message[:1000],
+                traceback=traceback.format_exc()[-MAX_TRACEBACK:],
+            )
+            task.drop_payload()
+        task.seconds[stage.name] = round(time.perf_counter() - begin, 4)
+    return task
+
+
+def build_record(task: FrameTask, store_points: bool) -> FrameRecord:
+    """What is stored of a task that went through all stages."""
+    assert task.cloud is not None
+    assert task.views is not None
+    assert task.hits is not None
+    assert task.regions is not None
+    assert task.semantics is not None
+    assert task.labels is not None
+    frame = task.frame
+    return FrameRecord(
+        frame_id=frame.frame_id,
+        scene_id=frame.scene_id,
+        timestamp_us=frame.timestamp_us,
+        source_id=frame.source_id,
+        status=FrameStatus.PARTIAL if any(data is None for data in task.images) else FrameStatus.OK,
+        notes=tuple(task.notes),
+        source_hashes=task.hashes,
+        views=task.views,
+        view_region=view_region(task.hits),
+        regions=task.regions,
+        semantics=task.semantics,
+        labels=task.labels,
+        xyz=task.cloud.xyz if store_points else None,
+        intensity=task.cloud.intensity if store_points else None,
+        seconds=task.seconds,
+    )
+
+
+def load_stages(root: Path, config: RunConfig) -> list[Stage]:
+    """Stages bound by file reads and one core: no models."""
+    return [LoadFrame(root), ProjectPoints(config)]
+
+
+def model_stages(config: RunConfig, taxonomy: Taxonomy) -> list[Stage]:
+    """Stages that hold models; kept together, so that an image is decoded once."""
+    return [ProposeRegions(config), DescribeRegions(config, taxonomy)]
+
+
+def label_stages(config: RunConfig) -> list[Stage]:
+    """Stages after the models: cheap, on one core."""
+    return [VoteLabels(config)]

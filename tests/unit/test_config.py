@@ -1,0 +1,74 @@
+import pytest
+
+from labelgen.config import RunConfig, fingerprint, load_config
+from labelgen.errors import UserError
+from labelgen.taxonomy import load_taxonomy
+from pipelines.planning import PRESETS
+
+MODELS = [{"name": "sam", "weights": "aa"}, {"name": "clip", "weights": "bb"}]
+
+
+def mark(config: RunConfig, digest: str = "t", models=MODELS) -> str:
+    return fingerprint(config, digest, models)
+
+
+def test_the_fingerprint_covers_what_changes_a_label():
+    base = mark(RunConfig())
+    for override in (
+        "regions.points_per_side=8",
+        "semantics.crop_scale=2.0",
+        "labels.min_margin=0.3",
+        "projection.max_residual=0.1",
+        "projection.ego_box=null",
+        "shards.store_points=true",
+        "regions.backend=superpixel",
+    ):
+        assert mark(load_config(None, [override])) != base, override
+    assert mark(RunConfig(), digest="u") != base
+    assert mark(RunConfig(), models=[{"name": "sam", "weights": "ac"}, MODELS[1]]) != base
+
+
+def test_the_fingerprint_covers_nothing_else():
+    base = mark(RunConfig())
+    for override in (
+        "runtime.runner=sequential",
+        "runtime.frames_per_shard=3",
+        "runtime.threads=2",
+        "regions.checkpoint=/elsewhere/sam.pth",
+        "regions.points_per_batch=8",
+        "semantics.batch_size=3",
+        "demo.scenes=9",
+    ):
+        assert mark(load_config(None, [override])) == base, override
+    assert mark(RunConfig(), models=MODELS[::-1]) == base
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_shipped_presets_are_valid(preset):
+    config = load_config(PRESETS[preset])
+    load_taxonomy(config.taxonomy)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("regions.points_per_side=0", "points_per_side"),
+        ("regions.no_such_field=1", "no_such_field"),
+        ("nonsense", r"section\.field=value"),
+        ("dataset.deep=1", "dataset"),
+        ("regions.backend=magic", "backend"),
+        ("semantics.temperature=.nan", "temperature"),
+        ("regions.points_per_side=[1", "points_per_side"),
+    ],
+)
+def test_a_wrong_override_is_named(override, message):
+    with pytest.raises(UserError, match=message):
+        load_config(None, [override])
+
+
+def test_a_preset_may_be_overridden_field_by_field(tmp_path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("regions: {points_per_side: 4}\nlabels: {min_margin: 0.5}\n")
+    config = load_config(preset, ["regions.points_per_side=5"])
+    assert config.regions.points_per_side == 5
+    assert config.labels.min_margin == 0.5
