@@ -42,6 +42,13 @@ def change_bytes(root, frame):
     (root / frame.cameras[1].image_path).write_bytes(b"longer than it was before" * 9)
 
 
+def change_size_only(root, frame):
+    path = root / frame.cameras[1].image_path
+    time = path.stat().st_mtime_ns
+    path.write_bytes(b"")
+    os.utime(path, ns=(time, time))
+
+
 def touch(root, frame):
     os.utime(root / frame.lidar_path, ns=(1, 1))
 
@@ -50,7 +57,7 @@ def remove(root, frame):
     (root / frame.cameras[0].image_path).unlink()
 
 
-@pytest.mark.parametrize("change", [change_bytes, touch, remove])
+@pytest.mark.parametrize("change", [change_bytes, change_size_only, touch, remove])
 def test_a_changed_file_changes_its_frame_only(drive, change):
     root, frames = drive
     before = ids(root, frames)
