@@ -65,7 +65,7 @@ def index_table(run: Path) -> pa.Table:
     if damaged:
         raise damaged[0]
     rows = [_row(outcome) for outcome in resolve(manifests, planned_sources(run)).values()]
-    rows.sort(key=lambda row: (row["scene_id"] or "", row["timestamp_us"] or 0, row["frame_id"]))
+    rows.sort(key=lambda row: (row.get("scene_id", ""), row.get("timestamp_us", 0), row["frame_id"]))
     metadata = {"format_version": str(FORMAT_VERSION), "fingerprint": info.fingerprint}
     return pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
 

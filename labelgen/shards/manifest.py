@@ -99,9 +99,8 @@ class Manifest(_Part):
             return self
         # A name of its own below shards/ and nothing else: no "..", no absolute path.
         if self.path != shard_path(self.shard_id, self.attempt):
-            raise ValueError(
-                f"path: {self.path!r} is not {shard_path(self.shard_id, self.attempt)!r}, as shard_id and attempt say"
-            )
+            want = shard_path(self.shard_id, self.attempt)
+            raise ValueError(f"path: {self.path!r} is not {want!r}, which shard_id and attempt make")
         if "zarr.json" not in self.metadata:
             raise ValueError("metadata: zarr.json is missing")
         try:

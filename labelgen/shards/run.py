@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from labelgen.shards.schema import FORMAT_VERSION
 RUN_JSON = "run.json"
 PLAN = "frames.parquet"
 INDEX = "index.parquet"
-_TOOLS = ("labelgen", "numpy", "zarr", "numcodecs", "pyarrow")
+_TOOLS = ("labelgen", "numpy", "numcodecs", "pyarrow")
 
 
 class Parent(BaseModel):
@@ -144,6 +145,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@cache
 def tool_versions() -> dict[str, str]:
     """Versions of Python and of what has a part in the files."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in _TOOLS}

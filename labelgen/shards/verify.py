@@ -60,16 +60,14 @@ def _shard_problems(run: Path, info: RunInfo, manifest: Manifest, deep: bool) ->
     if info.parent is None and (missing := required(GROUPS) - manifest.arrays.keys()):
         yield Problem("torn-shard", manifest.path, f"the manifest names no {', '.join(sorted(missing))}")
     found = [error.problem for error in file_problems(run, manifest)]
-    if not any(problem.where == manifest.path for problem in found):  # the folder itself is there
-        broken = {problem.where.removesuffix("/zarr.json") for problem in found}
+    yield from found
+    broken = [problem.where for problem in found]
+    if manifest.path not in broken:  # the folder itself is there
         for error in Shard(run, manifest).problems(deep=deep):
             # One line for each damaged file, not one for each look at it.
-            if not any(
-                where == error.problem.where or where.startswith(error.problem.where + "/")
-                for where in broken
-            ):
-                found.append(error.problem)
-    yield from found
+            where = error.problem.where
+            if not any(file == where or file.startswith(f"{where}/") for file in broken):
+                yield error.problem
 
 
 def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import uuid
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from labelgen.errors import UserError
 from labelgen.records import UNLABELLED, Failure, FrameRecord
 from labelgen.shards import atomic, columns
 from labelgen.shards.commit import publish, published
+from labelgen.shards.encode import write_group
 from labelgen.shards.manifest import (
     MANIFESTS,
     SHARDS,
@@ -28,7 +28,7 @@ from labelgen.shards.manifest import (
     shard_path,
 )
 from labelgen.shards.run import now, tool_versions
-from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS, ZSTD_LEVEL
+from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS
 from labelgen.shards.shard import Shard, digest
 
 _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 8_000
@@ -138,7 +138,7 @@ def _write(
                 "shard_id": shard_id,
                 "uv_steps_per_pixel": steps,
             }
-            _write_arrays(run / path, content, head)
+            write_group(run / path, content, head)
             arrays, metadata = _describe(run / path, content)
         manifest = Manifest(
             format="labelgen-manifest",
@@ -165,30 +165,6 @@ def _write(
     if path is not None and winner.attempt != attempt:
         shutil.rmtree(run / path, ignore_errors=True)
     return winner
-
-
-def _write_arrays(path: Path, content: columns.Columns, attributes: dict[str, Any]) -> None:
-    import zarr  # slow to import, and readers need none of it
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    root = zarr.create_group(path, zarr_format=3, attributes=attributes)
-    groups = {name: root.create_group(name) for name in dict.fromkeys(ARRAYS[name].group for name in content)}
-    for name, values in content.items():
-        spec = ARRAYS[name]
-        array = groups[spec.group].create_array(
-            name.partition("/")[2],
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=spec.chunk_shape(values.shape),
-            shards=spec.shard_shape(values.shape),
-            compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()] if spec.compressed else [Crc32cCodec()],
-            fill_value=spec.fill,
-            config={"write_empty_chunks": True},  # so that a chunk that is not there is always damage
-        )
-        array[...] = values
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(root.store)
 
 
 def _describe(

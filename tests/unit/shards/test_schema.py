@@ -54,7 +54,8 @@ def test_arrays_of_a_later_writer_are_passed_over() -> None:
 
 def test_the_document_lists_the_same_arrays() -> None:
     rows = re.findall(
-        r"^\| `(\w+/\w+)`( \(optional\))? \| (\w+) \| \(([^)]*)\) \| ([^|]*) \| ([\d,]+) \| (yes|no) \| (.*) \|$",
+        r"^\| `(\w+/\w+)`( \(optional\))? \| (\w+) \| \(([^)]*)\) \| ([^|]*) \| ([\d,]+) "
+        r"\| (yes|no) \| (.*) \|$",
         DOCUMENT.read_text(),
         re.MULTILINE,
     )

@@ -167,14 +167,14 @@ def test_a_full_disk_leaves_nothing_and_says_so(
 def test_a_write_that_is_not_read_back_is_not_published(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from labelgen.shards import writer
 
-    real = writer._write_arrays
+    real = writer.write_group
 
     def lossy(path: Path, *arguments: object) -> None:
         real(path, *arguments)  # type: ignore[arg-type]
         file = path / "points/label/c/0/0"
         file.write_bytes(file.read_bytes()[:20] + b"\0" + file.read_bytes()[21:])
 
-    monkeypatch.setattr(writer, "_write_arrays", lossy)
+    monkeypatch.setattr(writer, "write_group", lossy)
     with pytest.raises(UserError, match="points/label"):
         write(run, some_records())
     assert not shards(run)
