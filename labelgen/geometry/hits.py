@@ -1,0 +1,138 @@
+"""Which regions each view's pixel falls in, looked up in the run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.frame import Camera
+from labelgen.geometry.rle import Runs, measure, parse
+from labelgen.records import NO_REGION, RegionHits, Regions, Views
+
+
+def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera]) -> RegionHits:
+    """Regions under each view, in its own camera, smallest first.
+
+    A view's pixel is the nearest one, (floor(u + 1/2), floor(v + 1/2)). No mask is
+    decoded. Regions of equal area keep their order.
+
+    Args:
+        views: of the frame.
+        regions: of the frame, with their run lengths at the cameras' image sizes.
+        cameras: of the frame.
+
+    Raises:
+        ValueError: if a run-length code is damaged, or a row names a camera that is not there.
+    """
+    for rows in (views.camera, regions.camera):
+        if len(rows) and rows[-1] >= len(cameras):
+            raise ValueError(f"camera {rows[-1]} is named, but the frame has {len(cameras)}")
+    pairs = []
+    for c, camera in enumerate(cameras):
+        seen, drawn = views.camera_slice(c), regions.camera_slice(c)
+        if seen.start == seen.stop or drawn.start == drawn.stop:
+            continue
+        try:
+            runs = parse(regions.rle[drawn], camera.height, camera.width)
+        except ValueError as error:
+            raise ValueError(f"camera {camera.name}: {error}") from None
+        area, box = measure(runs, camera.height)
+        by_area = np.argsort(area, kind="stable")
+        view, region = _match(views.uv[seen], runs, box, by_area, camera.height, camera.width)
+        pairs.append((view + np.int32(seen.start), region + np.int32(drawn.start)))
+    view = np.concatenate([np.zeros(0, np.int32), *(view for view, _ in pairs)])
+    region = np.concatenate([np.zeros(0, np.int32), *(region for _, region in pairs)])
+    return RegionHits(*_group(view, region, len(views)))
+
+
+def view_region(hits: RegionHits) -> NDArray[np.uint16]:
+    """(V,) the smallest region that each view falls in; 65535 for none."""
+    begins = hits.offsets[:-1]
+    out = np.full(len(begins), NO_REGION, np.uint16)
+    some = begins < hits.offsets[1:]
+    out[some] = hits.region[begins[some]]
+    return out
+
+
+@numba.njit(cache=True)
+def _match(
+    uv: NDArray[np.float32],
+    runs: Runs,
+    box: NDArray[np.int32],
+    order: NDArray[np.int64],
+    height: int,
+    width: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Pairs of view and region, the regions in the given order.
+
+    Views are put into buckets by image column. A region looks at the buckets under its box only, and
+    finds the run of each pixel by bisection.
+    """
+    V = len(uv)
+    column = np.empty(V, np.int32)
+    first = np.zeros(
+        width + 2, np.int32
+    )  # bucket x is first[x]:first[x + 1]; the last is for what is outside
+    for i in range(V):
+        x, y = np.floor(uv[i, 0] + 0.5), np.floor(uv[i, 1] + 0.5)
+        column[i] = x if (x >= 0) & (x < width) & (y >= 0) & (y < height) else width
+        first[column[i] + 1] += 1
+    for x in range(width + 1):
+        first[x + 1] += first[x]
+    place = first.copy()
+    owner = np.empty(V, np.int32)
+    row = np.empty(V, np.int32)
+    pixel = np.empty(V, np.int32)
+    for i in range(V):
+        j = place[column[i]]
+        place[column[i]] += 1
+        owner[j] = i
+        row[j] = int(np.floor(uv[i, 1] + 0.5)) if column[i] < width else -1
+        pixel[j] = column[i] * height + row[j]
+
+    near = np.empty(V + 1, np.int32)
+    view = np.empty(2 * V + 1, np.int32)
+    region = np.empty(2 * V + 1, np.int32)
+    found = 0
+    for k in order:
+        if found + V >= len(view):  # a region hits each view once at most
+            view = np.concatenate((view, np.empty_like(view)))
+            region = np.concatenate((region, np.empty_like(region)))
+        left, top, right, bottom = box[k]
+        begin, end = runs.offsets[k], runs.offsets[k + 1]
+        boxed = 0  # no branches from here on: which pixels are in a region cannot be foreseen
+        for j in range(first[left], first[right]):
+            near[boxed] = j
+            boxed += (top <= row[j]) & (row[j] < bottom)
+        for j in near[:boxed]:
+            at, size = begin, end - begin
+            while size > 1:
+                half = size >> 1
+                at += half * (runs.ends[at + half - 1] <= pixel[j])
+                size -= half
+            at += runs.ends[at] <= pixel[j]
+            view[found] = owner[j]
+            region[found] = k
+            found += (at - begin) & 1
+    return view[:found], region[:found]
+
+
+@numba.njit(cache=True)
+def _group(
+    view: NDArray[np.int32], region: NDArray[np.int32], V: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Sort pairs by view, keeping the order within each: a counting sort."""
+    offsets = np.zeros(V + 1, np.int64)
+    for v in view:
+        offsets[v + 1] += 1
+    for v in range(V):
+        offsets[v + 1] += offsets[v]
+    place = offsets[:-1].copy()
+    out = np.empty(len(view), np.int32)
+    for i in range(len(view)):
+        out[place[view[i]]] = region[i]
+        place[view[i]] += 1
+    return offsets, out

@@ -1,0 +1,273 @@
+"""Votes of all regions that a point falls into: label, confidence, margin, and why there is none.
+
+Every visible view of a point votes with every region that its pixel falls in. A region's vote is its
+class scores times a weight (`region_weights`, `_share`); what its scores lack to 1 goes to the void class,
+which competes like any other. The label is the class with the largest sum.
+
+The result does not depend on the order of cameras, regions or views: weights are multiples of 2^-20 and
+class scores, being float16 in 0..1, multiples of 2^-24, so that every product and every sum below is
+exact in float64, whatever the order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.records import (
+    NO_CAMERA,
+    NO_REGION,
+    UNLABELLED,
+    PointLabels,
+    Reason,
+    RegionHits,
+    Regions,
+    Semantics,
+    Views,
+)
+
+_LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_MISSING = map(int, Reason)
+
+
+@dataclass(frozen=True)
+class VoteSettings:
+    """How votes are weighed and when they are enough.
+
+    Attributes:
+        min_margin: lead over the second class, as a share of all votes, that a label needs.
+        specificity: a region weighs area^-specificity beside the others under the same pixel: at 0.5, one
+            with a hundredth of the pixels weighs ten times as much; at 0 all are equal.
+    """
+
+    min_margin: float = 0.02
+    specificity: float = 0.5
+
+
+def vote(
+    num_points: int,
+    views: Views,
+    hits: RegionHits,
+    regions: Regions,
+    semantics: Semantics,
+    settings: VoteSettings,
+    camera_ok: NDArray[np.bool_],
+    ego: NDArray[np.bool_],
+) -> PointLabels:
+    """Label the points of one frame.
+
+    A point without a label gets the first reason that holds: EGO; NO_CAMERA; CAMERA_MISSING (it projects
+    into images, but all of them are missing); OCCLUDED (hidden in every camera that is there); NO_REGION
+    (no region under it, or only regions that weigh nothing); VOID (void has the most votes); TOO_CLOSE.
+    Confidence, margin, deciding region and camera are kept for the last two. Equal sums: the lowest class
+    id wins, and any class wins over void. Equal contributions: the smaller region decides, then the lower
+    camera, then the lower row.
+
+    Args:
+        num_points: N, points in the cloud.
+        views: (V,) rows of the frame.
+        hits: regions under each view.
+        regions: (K,) rows.
+        semantics: (K,) rows; scores that are not numbers count as 0.
+        settings: how votes are weighed.
+        camera_ok: (cameras,) False where the image is missing or unreadable.
+        ego: (N,) True for points on or near the ego vehicle.
+
+    Returns:
+        N rows; ``instance`` is 0 everywhere.
+
+    Raises:
+        ValueError: if the arguments do not belong together.
+    """
+    _check(num_points, views, hits, regions, semantics, camera_ok, ego)
+    quality, specificity = region_weights(regions, settings)
+    columns = _vote(
+        num_points,
+        (views.point, views.camera, views.visible),
+        hits.offsets,
+        hits.region,
+        quality,
+        specificity,
+        regions.area,
+        class_votes(semantics),
+        settings.min_margin,
+        camera_ok,
+        ego,
+    )
+    label, confidence, margin, region, camera, seen, reason = columns
+    instance = np.zeros(num_points, np.uint16)
+    return PointLabels(label, confidence, margin, instance, region, camera, seen, reason)
+
+
+def region_weights(
+    regions: Regions, settings: VoteSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a region brings to the weight of its votes; see `_share` for how the two are used.
+
+    Returns:
+        quality (K,): the proposer's score, in 0..1; and specificity (K,): area^-s, as whole multiples of
+        2^-32, so that their sums are exact.
+    """
+    quality = np.clip(np.nan_to_num(regions.score.astype(np.float64)), 0.0, 1.0)
+    area = np.maximum(regions.area, 1).astype(np.float64)
+    return quality, np.rint(area**-settings.specificity * 2.0**32)
+
+
+@numba.njit(cache=True)
+def _share(quality: float, specificity: float, rivals: float) -> float:
+    """Weight of one region's vote in one view.
+
+    w = q_r s_r / sum of s over all regions under the pixel, rounded to a multiple of 2^-20: each view
+    has at most one vote to give, shared among its regions by how specific they are, and keeps back
+    what the regions lack in quality. Evidence about the view itself (distance to the mask's edge, depth
+    residual, viewing angle) belongs here as a further factor.
+    """
+    return np.rint(quality * specificity / rivals * 1048576.0) / 1048576.0
+
+
+def class_votes(semantics: Semantics) -> NDArray[np.float64]:
+    """(K, C + 1) float64: class scores in 0..1, and in the last column what they lack to 1 (void)."""
+    scores = np.clip(np.nan_to_num(semantics.class_scores.astype(np.float64)), 0.0, 1.0)
+    void = np.maximum(1.0 - scores.sum(axis=1, keepdims=True), 0.0)
+    return np.concatenate([scores, void], axis=1)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _vote(
+    N: int,
+    views: tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]],
+    offsets: NDArray[np.int64],
+    under: NDArray[np.int32],
+    quality: NDArray[np.float64],
+    specificity: NDArray[np.float64],
+    area: NDArray[np.int32],
+    votes: NDArray[np.float64],
+    min_margin: float,
+    camera_ok: NDArray[np.bool_],
+    ego: NDArray[np.bool_],
+) -> tuple[
+    NDArray[np.uint8],
+    NDArray[np.uint8],
+    NDArray[np.uint8],
+    NDArray[np.uint16],
+    NDArray[np.uint8],
+    NDArray[np.uint8],
+    NDArray[np.uint8],
+]:
+    point, camera, visible = views
+    begins, order = _by_point(point, N)
+    C = votes.shape[1] - 1
+    total = np.zeros(C + 1)
+    label = np.full(N, UNLABELLED, np.uint8)
+    confidence = np.zeros(N, np.uint8)
+    margin = np.zeros(N, np.uint8)
+    decider = np.full(N, NO_REGION, np.uint16)
+    chosen = np.full(N, NO_CAMERA, np.uint8)
+    seen = np.zeros(N, np.uint8)
+    reason = np.full(N, _NO_CAMERA, np.uint8)
+    for i in range(N):
+        present = 0
+        total[:] = 0
+        for j in range(begins[i], begins[i + 1]):
+            v = order[j]
+            if not camera_ok[camera[v]]:
+                continue
+            present += 1
+            if not visible[v]:
+                continue
+            seen[i] += 1
+            rivals = 0.0
+            for h in range(offsets[v], offsets[v + 1]):
+                rivals += specificity[under[h]]
+            for h in range(offsets[v], offsets[v + 1]):
+                r = under[h]
+                weight = _share(quality[r], specificity[r], rivals)
+                for c in range(C + 1):
+                    total[c] += weight * votes[r, c]
+
+        winner, second, everything = C, 0.0, total[C]
+        for c in range(C):
+            everything += total[c]
+            if total[c] > total[winner] or (winner == C and total[c] == total[C]):
+                winner = c
+        for c in range(C + 1):
+            if c != winner:
+                second = max(second, total[c])
+
+        if ego[i]:
+            reason[i] = _EGO
+        elif present == 0:
+            reason[i] = _NO_CAMERA if begins[i] == begins[i + 1] else _CAMERA_MISSING
+        elif seen[i] == 0:
+            reason[i] = _OCCLUDED
+        elif everything == 0:
+            reason[i] = _NO_REGION
+        else:
+            share, lead = total[winner] / everything, (total[winner] - second) / everything
+            confidence[i] = int(share * 255 + 0.5)
+            margin[i] = int(lead * 255 + 0.5)
+            reason[i] = _VOID if winner == C else _TOO_CLOSE if lead < min_margin else _LABELLED
+            if reason[i] == _LABELLED:
+                label[i] = winner
+            most = 0.0
+            for j in range(begins[i], begins[i + 1]):
+                v = order[j]
+                if not (camera_ok[camera[v]] and visible[v]):
+                    continue
+                rivals = 0.0
+                for h in range(offsets[v], offsets[v + 1]):
+                    rivals += specificity[under[h]]
+                for h in range(offsets[v], offsets[v + 1]):
+                    r = under[h]
+                    share = _share(quality[r], specificity[r], rivals) * votes[r, winner]
+                    if share > most or (share == most and share > 0 and area[r] < area[decider[i]]):
+                        most, decider[i], chosen[i] = share, r, camera[v]
+    return label, confidence, margin, decider, chosen, seen, reason
+
+
+@numba.njit(cache=True)
+def _by_point(point: NDArray[np.int32], N: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rows of views by point, as offsets (N + 1,) and rows (V,): a counting sort, which keeps their order."""
+    begins = np.zeros(N + 1, np.int32)
+    for v in range(len(point)):
+        begins[point[v] + 1] += 1
+    for i in range(N):
+        begins[i + 1] += begins[i]
+    place = begins[:-1].copy()
+    order = np.empty(len(point), np.int32)
+    for v in range(len(point)):
+        order[place[point[v]]] = v
+        place[point[v]] += 1
+    return begins, order
+
+
+def _check(
+    num_points: int,
+    views: Views,
+    hits: RegionHits,
+    regions: Regions,
+    semantics: Semantics,
+    camera_ok: NDArray[np.bool_],
+    ego: NDArray[np.bool_],
+) -> None:
+    """The kernel indexes without looking: whatever it indexes by is checked here."""
+    K = len(regions)
+    if len(semantics) != K:
+        raise ValueError(f"{len(semantics)} semantics for {K} regions")
+    if ego.shape != (num_points,):
+        raise ValueError(f"ego mask of shape {ego.shape} for {num_points} points")
+    if len(hits.offsets) != len(views) + 1 or (len(views) and np.any(np.diff(hits.offsets) < 0)):
+        raise ValueError(f"hits do not belong to these {len(views)} views")
+    if hits.offsets[0] != 0 or hits.offsets[-1] != len(hits.region):
+        raise ValueError("hits: offsets do not cover the regions")
+    for name, index, size in (
+        ("views.point", views.point, num_points),
+        ("views.camera", views.camera, len(camera_ok)),
+        ("hits.region", hits.region, K),
+    ):
+        if len(index) and not (index.min() >= 0 and index.max() < size):
+            raise ValueError(f"{name} holds {index.min()}..{index.max()}, which is outside 0..{size - 1}")
+    if semantics.class_scores.shape[1] >= UNLABELLED:
+        raise ValueError(f"{semantics.class_scores.shape[1]} classes; {UNLABELLED} is the label of none")
