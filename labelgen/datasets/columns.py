@@ -51,7 +51,9 @@ class Columns:
         known = set(schema.names)
         unknown = sorted(name for name in arrays if name not in known and not name.startswith("__"))
         if unknown:
-            raise UserError(f"{where}: unknown column {prefix}{unknown[0]!s}; the columns are {schema.names}")
+            raise UserError(
+                f"{where}: unknown column {prefix + unknown[0]!r}; the columns are {schema.names}"
+            )
         length = len(next(iter(arrays.values()))) if arrays else 0
         complete = {}
         for field in schema:
@@ -69,7 +71,8 @@ class Columns:
     def refuse(self, name: str, row: int | None, problem: str) -> UserError:
         """The error for one cell, or for a whole column."""
         place = "" if row is None else f"{self.place(int(row))}, "
-        return UserError(f"{self.where}: {place}column {self.prefix}{name}: {problem}")
+        one_line = " ".join(problem.split())
+        return UserError(f"{self.where}: {place}column {self.prefix}{name}: {one_line}")
 
     def text(self, name: str, unsafe: str | None = None, meaning: str = "") -> list[Any]:
         """Strings; None where null and allowed.

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nuscenes.utils.color_map import get_colormap
 from PIL import Image, ImageDraw
 from scipy.spatial.transform import Rotation
 
@@ -30,7 +29,41 @@ CAMERAS = {
     "CAM_BACK_LEFT": (109.0, -1_000, 1256.0),
     "CAM_FRONT_LEFT": (55.0, -43_000, 1272.0),
 }
-CATEGORIES = list(get_colormap())
+#: In the order of their ids. Not from the devkit, whose import takes seconds.
+CATEGORIES = [
+    "noise",
+    "animal",
+    "human.pedestrian.adult",
+    "human.pedestrian.child",
+    "human.pedestrian.construction_worker",
+    "human.pedestrian.personal_mobility",
+    "human.pedestrian.police_officer",
+    "human.pedestrian.stroller",
+    "human.pedestrian.wheelchair",
+    "movable_object.barrier",
+    "movable_object.debris",
+    "movable_object.pushable_pullable",
+    "movable_object.trafficcone",
+    "static_object.bicycle_rack",
+    "vehicle.bicycle",
+    "vehicle.bus.bendy",
+    "vehicle.bus.rigid",
+    "vehicle.car",
+    "vehicle.construction",
+    "vehicle.emergency.ambulance",
+    "vehicle.emergency.police",
+    "vehicle.motorcycle",
+    "vehicle.trailer",
+    "vehicle.truck",
+    "flat.driveable_surface",
+    "flat.other",
+    "flat.sidewalk",
+    "flat.terrain",
+    "static.manmade",
+    "static.other",
+    "static.vegetation",
+    "vehicle.ego",
+]
 COLORS = {
     "flat.driveable_surface": (105, 105, 110),
     "flat.sidewalk": (160, 150, 150),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nuscenes import NuScenes
 from nuscenes.eval.lidarseg.evaluate import LidarSegEval
+from nuscenes.utils.color_map import get_colormap
 from nuscenes.utils.geometry_utils import transform_matrix
 from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
@@ -13,7 +14,7 @@ from pyquaternion import Quaternion
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.metrics import SegmentationScore
 from labelgen.taxonomy import load_taxonomy
-from tests.helpers.nuscenes_root import VERSION, make_dataroot
+from tests.helpers.nuscenes_root import CATEGORIES, VERSION, make_dataroot
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,10 @@ def pose(devkit: NuScenes, record: dict) -> np.ndarray:
         found = devkit.get(table, record[key])
         out = out @ transform_matrix(found["translation"], Quaternion(found["rotation"]))
     return out
+
+
+def test_the_made_data_root_has_the_devkits_categories():
+    assert list(get_colormap()) == CATEGORIES
 
 
 def test_frames_are_the_devkits(both):

@@ -224,7 +224,7 @@ class TestBrokenTables:
         assert f"{table}.json is missing" in refused(root)
 
     @pytest.mark.parametrize(("table", "field"), [(t, f) for t, fields in FIELDS.items() for f in fields])
-    @pytest.mark.parametrize("value", ["absent", None, {"a": 1}, [None], 1.5])
+    @pytest.mark.parametrize("value", ["absent", None, [None], 1.5])
     def test_field_of_another_type(self, root, table, field, value):
         def spoil(records):
             # the last record of ego_pose and sample_data is of a keyframe of a camera
@@ -309,7 +309,7 @@ class TestBrokenTables:
         edit_table(root, "category", lambda records: records[3].update(index=4))
         assert "same index" in refused(root)
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(data=st.data())
     def test_any_damage_gives_a_plan_or_one_line(self, pristine, tmp_path_factory, data):
         root = tmp_path_factory.mktemp("damage")
