@@ -2,14 +2,13 @@
 
 from labelgen.geometry.ego import NUSCENES_EGO_BOX, ego_mask
 from labelgen.geometry.hits import region_hits, view_region
-from labelgen.geometry.occlusion import VisibilitySettings
-from labelgen.geometry.projection import ProjectionSettings, project_points
+from labelgen.geometry.projection import project_points
+from labelgen.geometry.settings import ProjectionSettings
 from labelgen.geometry.views import project
 
 __all__ = [
     "NUSCENES_EGO_BOX",
     "ProjectionSettings",
-    "VisibilitySettings",
     "ego_mask",
     "project",
     "project_points",

@@ -9,7 +9,6 @@ applies the rule to the few that are left, exactly, in float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numba
@@ -18,22 +17,10 @@ from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 from labelgen.geometry.cameras import Rig, stack
+from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 
 _BLOCK = 256  #: points per block: four float32 rows of it stay in the first-level cache
 _BATCH = 256  #: candidates per batch of the exact test
-
-
-@dataclass(frozen=True)
-class ProjectionSettings:
-    """Which points count as projecting into an image.
-
-    Attributes:
-        min_depth: metres along the camera's axis that a point must exceed.
-        border: pixels at the image's edges that do not count: border < u < width - border, and likewise v.
-    """
-
-    min_depth: float = 1.0
-    border: float = 1.0
 
 
 class Projection(NamedTuple):
@@ -55,7 +42,7 @@ class Projection(NamedTuple):
 def project_points(
     xyz: NDArray[np.float32],
     cameras: Sequence[Camera],
-    settings: ProjectionSettings = ProjectionSettings(),
+    settings: ProjectionSettings = DEFAULT,
 ) -> Projection:
     """Project all points into all cameras.
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
-from labelgen.geometry.occlusion import VisibilitySettings, depth_residual, is_visible
-from labelgen.geometry.projection import ProjectionSettings, project_points
+from labelgen.geometry.occlusion import depth_residual, is_visible
+from labelgen.geometry.projection import project_points
+from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 from labelgen.records import Views
 
 
-def project(
-    frame: Frame,
-    cloud: PointCloud,
-    projection: ProjectionSettings = ProjectionSettings(),
-    visibility: VisibilitySettings = VisibilitySettings(),
-) -> Views:
+def project(frame: Frame, cloud: PointCloud, settings: ProjectionSettings = DEFAULT) -> Views:
     """Project a frame's points into its cameras and test which of them the cameras can see.
 
     Args:
         frame: with its cameras.
         cloud: N points, in the LiDAR frame.
-        projection: which points count as projecting into an image.
-        visibility: which of these count as hidden.
+        settings: which points count as projecting into an image, and which of these as hidden.
 
     Returns:
         One row per (point, camera) pair, sorted by camera, then by point.
@@ -30,15 +25,15 @@ def project(
         FrameError: if a camera's intrinsics or distortion cannot be used.
     """
     try:
-        found = project_points(cloud.xyz, frame.cameras, projection)
+        found = project_points(cloud.xyz, frame.cameras, settings)
     except ValueError as error:
         raise FrameError(str(error), frame_id=frame.frame_id) from None
-    residual = depth_residual(found, cloud.xyz, frame.cameras, visibility)
+    residual = depth_residual(found, cloud.xyz, frame.cameras, settings)
     return Views(
         point=found.point,
         camera=found.camera,
         uv=found.uv,
         depth=found.depth,
         depth_residual=residual,
-        visible=is_visible(residual, found.depth, visibility),
+        visible=is_visible(residual, found.depth, settings),
     )

@@ -29,21 +29,21 @@ from labelgen.records import (
     Views,
 )
 
+#: Among regions under one pixel, one weighs area^-SPECIFICITY: a hundredth of the pixels, ten times the vote.
+SPECIFICITY = 0.5
+
 _LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_MISSING = map(int, Reason)
 
 
 @dataclass(frozen=True)
 class VoteSettings:
-    """How votes are weighed and when they are enough.
+    """When votes are enough.
 
     Attributes:
         min_margin: lead over the second class, as a share of all votes, that a label needs.
-        specificity: a region weighs area^-specificity beside the others under the same pixel: at 0.5, one
-            with a hundredth of the pixels weighs ten times as much; at 0 all are equal.
     """
 
     min_margin: float = 0.02
-    specificity: float = 0.5
 
 
 def vote(
@@ -71,7 +71,7 @@ def vote(
         hits: regions under each view.
         regions: (K,) rows.
         semantics: (K,) rows; scores that are not numbers count as 0.
-        settings: how votes are weighed.
+        settings: when votes are enough.
         camera_ok: (cameras,) False where the image is missing or unreadable.
         ego: (N,) True for points on or near the ego vehicle.
 
@@ -82,7 +82,7 @@ def vote(
         ValueError: if the arguments do not belong together.
     """
     _check(num_points, views, hits, regions, semantics, camera_ok, ego)
-    quality, specificity = region_weights(regions, settings)
+    quality, specificity = region_weights(regions)
     columns = _vote(
         num_points,
         (views.point, views.camera, views.visible),
@@ -101,18 +101,16 @@ def vote(
     return PointLabels(label, confidence, margin, instance, region, camera, seen, reason)
 
 
-def region_weights(
-    regions: Regions, settings: VoteSettings
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def region_weights(regions: Regions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What a region brings to the weight of its votes; see `_share` for how the two are used.
 
     Returns:
-        quality (K,): the proposer's score, in 0..1; and specificity (K,): area^-s, as whole multiples of
-        2^-32, so that their sums are exact.
+        quality (K,): the proposer's score, in 0..1; and specificity (K,): area^-SPECIFICITY in whole
+        units of 2^-32, so that sums are exact.
     """
     quality = np.clip(np.nan_to_num(regions.score.astype(np.float64)), 0.0, 1.0)
     area = np.maximum(regions.area, 1).astype(np.float64)
-    return quality, np.rint(area**-settings.specificity * 2.0**32)
+    return quality, np.rint(area**-SPECIFICITY * 2.0**32)
 
 
 @numba.njit(cache=True)
