@@ -1,7 +1,6 @@
-"""Camera pictures with exact truth: parts are sorted into tiles of the picture and rays test a tile's parts.
+"""What a camera's rays meet: parts are sorted into tiles of the picture and rays test a tile's parts.
 
-Distances along a ray are depths (metres along the camera's z axis). Kernels release the interpreter's lock
-and know no threads: callers split the rows of tiles among threads, the result does not depend on how.
+Distances along a ray are depths (metres along the camera's z axis).
 """
 
 from __future__ import annotations
@@ -11,26 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.world.hits import hit
 from labelgen.world.jit import kernel, leaf
-from labelgen.world.categories import SKY
-from labelgen.world.hits import hash01, hit, normal
-from labelgen.world.light import in_sun, sky
-from labelgen.world.materials import albedo, ground_albedo
 from labelgen.world.primitives import Prims
-from labelgen.world.surface import CATEGORY, HEIGHT, Ground, ground_hit, piece_at
+from labelgen.world.surface import HEIGHT, Ground, ground_hit
 
 FloatArray = NDArray[np.float64]
 TILE = 16
 NEAR, FAR = 0.05, 900.0
 #: Rows of `Bins.part` stand for parts; these two for the ground and for nothing.
 GROUND, NOTHING = -1, -2
-
-# Filmic curve (Narkowicz 2015, "ACES"), then gamma 2.2: grey level by the square root of the light.
-_TONE_STEP = 1500.0
-_TONE_LAST = 4095
-_LIGHT = (np.arange(_TONE_LAST + 1) / _TONE_STEP) ** 2
-_CURVE = _LIGHT * (2.51 * _LIGHT + 0.03) / (_LIGHT * (2.43 * _LIGHT + 0.59) + 0.14)
-_TONE = (255.0 * np.clip(_CURVE, 0.0, 1.0) ** (1.0 / 2.2)).astype(np.float32)
 
 
 class Lens(NamedTuple):
@@ -222,6 +211,20 @@ def part_hit(p, rays, i, u, v, low):
     )
 
 
+@leaf
+def nearest_part(p, bins, tile, u, v, limit):
+    """Row and depth of the first part along a ray, `NOTHING` and ``limit`` if there is none before that."""
+    found, best = NOTHING, limit
+    for j in range(bins.start[tile], bins.start[tile + 1]):
+        i = bins.part[j]
+        if bins.near[i] >= best:
+            break
+        t = part_hit(p, bins.rays, i, u, v, NEAR)
+        if t < best:
+            found, best = i, t
+    return found, best
+
+
 def first_along(
     prims: Prims, bins: Bins, ground: Ground, lens: Lens, us: FloatArray, vs: FloatArray, limits: FloatArray
 ) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -241,15 +244,7 @@ def _first_along(p, bins, g, lens, us, vs, limits, depth, row):
     for k in range(len(us)):
         u, v = us[k], vs[k]
         tile = (int(v + 0.5) // TILE) * cols + int(u + 0.5) // TILE
-        best = limits[k]
-        for j in range(bins.start[tile], bins.start[tile + 1]):
-            i = bins.part[j]
-            if bins.near[i] >= best:
-                break
-            t = part_hit(p, bins.rays, i, u, v, NEAR)
-            if t < best:
-                best = t
-                row[k] = i
+        row[k], best = nearest_part(p, bins, tile, u, v, limits[k])
         a, b = (u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy
         dx = m[0, 0] * a + m[0, 1] * b + m[0, 2]
         dy = m[1, 0] * a + m[1, 1] * b + m[1, 2]
@@ -263,65 +258,7 @@ def _first_along(p, bins, g, lens, us, vs, limits, depth, row):
 
 
 @leaf
-def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb, category, object_id, depth):
-    """Fill rows of tiles first..last of the picture: colour (gamma-coded 0..255), truth and depth.
-
-    ``best`` (TILE, TILE) float64 and ``row`` (TILE, TILE) int32 are work space.
-    """
-    cols = (lens.width + TILE - 1) // TILE
-    m, place = lens.axes, lens.place
-    guess = 0
-    for tile_row in range(first, last):
-        for tile_col in range(cols):
-            x0, y0 = tile_col * TILE, tile_row * TILE
-            x1, y1 = min(x0 + TILE, lens.width), min(y0 + TILE, lens.height)
-            _trace_tile(p, bins, lens, tile_row * cols + tile_col, x0, y0, x1, y1, best, row)
-            for y in range(y0, y1):
-                for x in range(x0, x1):
-                    a, b = (x - lens.cx) / lens.fx, (y - lens.cy) / lens.fy
-                    dx = m[0, 0] * a + m[0, 1] * b + m[0, 2]
-                    dy = m[1, 0] * a + m[1, 1] * b + m[1, 2]
-                    dz = m[2, 0] * a + m[2, 1] * b + m[2, 2]
-                    i, t = row[y - y0, x - x0], best[y - y0, x - x0]
-                    far, kind, face, seg, d, beyond, other = ground_hit(
-                        g, HEIGHT, place[0], place[1], place[2], dx, dy, dz, t, guess
-                    )
-                    if far < t:
-                        i, t, guess = GROUND, far, kind
-                    length = np.sqrt(a * a + b * b + 1.0)
-                    dx, dy, dz, t = dx / length, dy / length, dz / length, t * length
-                    if i == NOTHING:
-                        colour = sky(w, dx, dy, dz, True)
-                        category[y, x], object_id[y, x], depth[y, x] = SKY, 0, np.inf
-                    else:
-                        wx, wy, wz = place[0] + t * dx, place[1] + t * dy, place[2] + t * dz
-                        depth[y, x] = t / length
-                        if i == GROUND:
-                            category[y, x], object_id[y, x] = CATEGORY[kind], piece_at(g, kind, wx, wy)
-                            foot = t / lens.fx / max(-dz, 0.03) ** 0.7
-                            paint = ground_albedo(
-                                g, w.ground, kind, face, wx, wy, seg, d, beyond, other, foot, w.ground_seed
-                            )
-                            facing = (-0.6 * dx, -0.6 * dy, 0.5) if face else (0.0, 0.0, 1.0)
-                            shade = 1.0
-                        else:
-                            category[y, x], object_id[y, x] = p.category[i], p.object_id[i]
-                            paint, facing = _part_paint(p, bins.rays[i], i, x, y, depth[y, x], t / lens.fx)
-                            # Little of the sky reaches what is close to the ground.
-                            shade = 0.55 + 0.45 * min(1.0, max(wz, 0.0) / 0.9)
-                        colour = _lit(p, sun, w, paint, facing, shade, wx, wy, wz, dx, dy, dz)
-                        clear = np.exp(-t / w.haze)
-                        colour = (
-                            colour[0] * clear + w.horizon[0] * (1.0 - clear),
-                            colour[1] * clear + w.horizon[1] * (1.0 - clear),
-                            colour[2] * clear + w.horizon[2] * (1.0 - clear),
-                        )
-                    for c in range(3):
-                        rgb[y, x, c] = _TONE[min(int(np.sqrt(colour[c] * exposure) * _TONE_STEP), _TONE_LAST)]
-
-
-@leaf
-def _trace_tile(p, bins, lens, tile, x0, y0, x1, y1, best, row):
+def trace_tile(p, bins, lens, tile, x0, y0, x1, y1, best, row):
     """Nearest part of every pixel of a tile."""
     best[:] = FAR
     row[:] = NOTHING
@@ -348,82 +285,3 @@ def _trace_tile(p, bins, lens, tile, x0, y0, x1, y1, best, row):
             for y in range(y0, y1):
                 for x in range(x0, x1):
                     behind = max(behind, best[y - y0, x - x0])
-
-
-@leaf
-def _part_paint(p, ray, i, x, y, t, foot):
-    """((r, g, b, gloss), (normal)) of part i where the ray through pixel (x, y) meets it at depth t."""
-    px = ray[0, 0] + t * (ray[1, 0] + x * ray[2, 0] + y * ray[3, 0])
-    py = ray[0, 1] + t * (ray[1, 1] + x * ray[2, 1] + y * ray[3, 1])
-    pz = ray[0, 2] + t * (ray[1, 2] + x * ray[2, 2] + y * ray[3, 2])
-    hx, hy, hz = p.half[i, 0], p.half[i, 1], p.half[i, 2]
-    lx, ly, lz = normal(p.kind[i], px, py, pz, hx, hy, hz, p.shape[i, 0], p.shape[i, 1], p.shape[i, 2])
-    paint = albedo(
-        p.material[i], px, py, pz, lx, ly, lz, hx, hy, hz, p.colour[i, 0], p.colour[i, 1], p.tex[i, 0], p.tex[i, 1],
-        p.seed[i], foot,
-    )  # fmt: skip
-    m = p.axes[i]
-    nx = m[0, 0] * lx + m[0, 1] * ly + m[0, 2] * lz
-    ny = m[1, 0] * lx + m[1, 1] * ly + m[1, 2] * lz
-    nz = m[2, 0] * lx + m[2, 1] * ly + m[2, 2] * lz
-    if p.open[i, 0] > 0.0:
-        # Leaves face all ways.
-        jitter = hash01(np.floor(px * 9.0), np.floor(py * 9.0), np.floor(pz * 9.0), p.seed[i]) - 0.5
-        nx, ny, nz = nx + 0.9 * jitter, ny - 0.9 * jitter, nz + 0.35
-        length = np.sqrt(nx * nx + ny * ny + nz * nz)
-        nx, ny, nz = nx / length, ny / length, nz / length
-    return paint, (nx, ny, nz)
-
-
-@leaf
-def _lit(p, sun, w, paint, facing, shade, wx, wy, wz, dx, dy, dz):
-    """Linear colour of a point in sun and sky, seen along the unit direction (dx, dy, dz)."""
-    nx, ny, nz = facing
-    cosine = nx * dx + ny * dy + nz * dz
-    if cosine > 0.0:
-        nx, ny, nz, cosine = -nx, -ny, -nz, -cosine
-    lambert = max(nx * w.sun[0] + ny * w.sun[1] + nz * w.sun[2], 0.0)
-    if lambert > 0.0 and not in_sun(p, sun, wx + 0.01 * nx, wy + 0.01 * ny, wz + 0.01 * nz):
-        lambert = 0.0
-    above = (0.62 + 0.38 * nz) * shade * 0.9
-    r = paint[0] * (lambert * w.sun_colour[0] + above * w.zenith[0] + 0.08 * w.horizon[0])
-    g = paint[1] * (lambert * w.sun_colour[1] + above * w.zenith[1] + 0.08 * w.horizon[1])
-    b = paint[2] * (lambert * w.sun_colour[2] + above * w.zenith[2] + 0.08 * w.horizon[2])
-    if paint[3] > 0.0:
-        mx, my, mz = dx - 2.0 * cosine * nx, dy - 2.0 * cosine * ny, dz - 2.0 * cosine * nz
-        amount = paint[3] * (0.25 + 0.75 * (1.0 + cosine) ** 3)  # Schlick's shape
-        if mz > 0.0:
-            mirror = sky(w, mx, my, mz, False)
-        else:
-            mirror = (0.12 * w.horizon[0], 0.12 * w.horizon[1], 0.12 * w.horizon[2])
-        r, g, b = r + (mirror[0] - r) * amount, g + (mirror[1] - g) * amount, b + (mirror[2] - b) * amount
-    return r, g, b
-
-
-@leaf
-def develop(raw, blur, grain, seed, first, last, out):
-    """Rows first..last of the finished picture: lens blur, vignetting, sensor noise, 8 bits.
-
-    Args:
-        raw: (H, W, 3) float32 of `render_rows`; blur: weight of the 3x3 binomial filter in 0..1.
-        grain: standard deviation of the noise in grey levels; seed: of the noise.
-        out: (H, W, 3) uint8.
-    """
-    height, width, _ = raw.shape
-    for y in range(first, last):
-        up, down = max(y - 1, 0), min(y + 1, height - 1)
-        for x in range(width):
-            left, right = max(x - 1, 0), min(x + 1, width - 1)
-            a, b = (x - 0.5 * width) / width, (y - 0.5 * height) / width
-            dark = 1.0 - 0.35 * (a * a + b * b)
-            bits = np.uint64(hash01(x, y, 0, seed) * 9007199254740992.0)
-            for c in range(3):
-                edge = raw[up, x, c] + raw[down, x, c] + raw[y, left, c] + raw[y, right, c]
-                corner = raw[up, left, c] + raw[up, right, c] + raw[down, left, c] + raw[down, right, c]
-                soft = 0.25 * raw[y, x, c] + 0.125 * edge + 0.0625 * corner
-                value = raw[y, x, c] + blur * (soft - raw[y, x, c])
-                # Sum of two uniform numbers: triangular, close enough to Gaussian.
-                noise = float(bits & np.uint64(255)) + float((bits >> np.uint64(8)) & np.uint64(255)) - 255.0
-                bits >>= np.uint64(16)
-                value = value * dark + noise * grain / 104.0
-                out[y, x, c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))

@@ -6,6 +6,7 @@ Body frame: x forward, y left, z up, origin on the ground.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.world.hits import CONE, ELLIPSOID, TUBE
 from labelgen.world.jit import kernel
 
 FloatArray = NDArray[np.float64]
@@ -118,16 +120,11 @@ class Assembly:
 
     def rod(self, a: Triple, b: Triple, radius: float, material: int, colour: Colour, **more: object) -> None:
         """Add a cylinder from a to b."""
-        av, bv = np.asarray(a), np.asarray(b)
-        axis = bv - av
-        length = float(np.linalg.norm(axis))
-        yaw = float(np.arctan2(axis[1], axis[0]))
-        pitch = float(np.arccos(np.clip(axis[2] / length, -1.0, 1.0)))
-        mid = (av + bv) / 2
-        turn = (yaw, pitch, 0.0)
-        half = (radius, radius, length / 2)
-        centre = (float(mid[0]), float(mid[1]), float(mid[2]))
-        self.cone(centre, half, 1.0, material, colour, turn=turn, **more)
+        dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        turn = (math.atan2(dy, dx), math.acos(min(max(dz / length, -1.0), 1.0)), 0.0)
+        centre = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2)
+        self.cone(centre, (radius, radius, length / 2), 1.0, material, colour, turn=turn, **more)
 
     def add(self, other: Assembly, at: Triple = (0.0, 0.0, 0.0), yaw: float = 0.0) -> None:
         """Add all parts of another assembly, turned and moved."""
@@ -146,45 +143,63 @@ class Assembly:
 
     def bounds(self) -> FloatArray:
         """(2, 3) lower and upper corner of all parts, swinging limbs at their extremes."""
-        low, high = np.full(3, np.inf), np.full(3, -np.inf)
-        for part in self.parts:
-            for angle in (0.0,) if part.swing == 0 else (-part.swing, 0.0, part.swing):
-                axes, half, centre = turn_matrix(part.turn), np.asarray(part.half), np.asarray(part.centre)
-                if angle:
-                    rotation = turn_matrix((0.0, angle, 0.0))
-                    pivot = centre + axes[:, 2] * half[2]
-                    centre, axes = pivot + rotation @ (centre - pivot), rotation @ axes
-                if part.kind == Kind.ELLIPSOID:
-                    reach = np.sqrt(((axes * half) ** 2).sum(1))
-                elif part.kind in (Kind.CONE, Kind.TUBE):
-                    reach = np.sqrt(((axes[:, :2] * half[:2]) ** 2).sum(1)) + np.abs(axes[:, 2]) * half[2]
-                else:
-                    reach = np.abs(axes) @ half
-                low, high = np.minimum(low, centre - reach), np.maximum(high, centre + reach)
-        return np.stack([low, high])
+        rows = np.array([(*p.turn, *p.centre, *p.half, p.swing, p.kind) for p in self.parts])
+        axes = turn_matrices(rows[:, :3])
+        return _bounds(axes, rows[:, 3:6], rows[:, 6:9], rows[:, 9], rows[:, 10].astype(np.int64))
 
 
-def turn_matrix(turn: Triple) -> FloatArray:
-    """(3, 3) rotation Rz(yaw) Ry(pitch) Rx(roll)."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos(turn), np.sin(turn)
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
+@kernel
+def _bounds(axes, centre, half, swing, kind):
+    """Lower and upper corner (2, 3) of parts."""
+    out = np.empty((2, 3))
+    out[0], out[1] = np.inf, -np.inf
+    for i in range(len(centre)):
+        ball, round_ = kind[i] == ELLIPSOID, kind[i] == CONE or kind[i] == TUBE
+        for turn in range(-1, 2):
+            if turn != 0 and swing[i] == 0.0:
+                continue
+            angle = turn * swing[i]
+            c, s = np.cos(angle), np.sin(angle)
+            for k in range(3):
+                # Row k of the part's axes after the swing about its upper end.
+                reach, lever, upper = 0.0, 0.0, 0.0
+                for j in range(3):
+                    a = axes[i, k, j]
+                    if k == 0:
+                        a = c * axes[i, 0, j] + s * axes[i, 2, j]
+                    elif k == 2:
+                        a = -s * axes[i, 0, j] + c * axes[i, 2, j]
+                    h = a * half[i, j]
+                    if ball:
+                        reach += h * h
+                    elif round_ and j < 2:
+                        lever += h * h
+                    else:
+                        reach += abs(h)
+                    if j == 2:
+                        upper = axes[i, k, 2] * half[i, 2] - h
+                if ball:
+                    reach = np.sqrt(reach)
+                reach += np.sqrt(lever)
+                at = centre[i, k] + upper
+                out[0, k], out[1, k] = min(out[0, k], at - reach), max(out[1, k], at + reach)
+    return out
+
+
+def turn_matrices(turns: FloatArray) -> FloatArray:
+    """(N, 3, 3) rotations Rz(yaw) Ry(pitch) Rx(roll) of (N, 3) angles."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos(turns.T), np.sin(turns.T)
+    axes = np.empty((len(turns), 3, 3))
+    axes[:, 0] = np.stack([cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr], 1)
+    axes[:, 1] = np.stack([sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr], 1)
+    axes[:, 2] = np.stack([-sp, cp * sr, cp * cr], 1)
+    return axes
 
 
 def collect(parts: Sequence[tuple[Part, int, int, int]], seed: int) -> Prims:
     """Arrays of (part, body, object id, category) rows, still in body frames."""
     n = len(parts)
-    turns = np.array([p.turn for p, *_ in parts], np.float64).reshape(n, 3)
-    (cy, cp, cr), (sy, sp, sr) = np.cos(turns.T), np.sin(turns.T)
-    axes = np.empty((n, 3, 3))
-    axes[:, 0] = np.stack([cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr], 1)
-    axes[:, 1] = np.stack([sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr], 1)
-    axes[:, 2] = np.stack([-sp, cp * sr, cp * cr], 1)
+    axes = turn_matrices(np.array([p.turn for p, *_ in parts], np.float64).reshape(n, 3))
 
     def column(name: str, dtype: object, width: int) -> NDArray[np.generic]:
         return np.array([getattr(p, name) for p, *_ in parts], dtype).reshape(n, width)

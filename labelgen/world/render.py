@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import UserError
-from labelgen.world import camera, rig
+from labelgen.world import camera, picture, rig
 from labelgen.world.camera import Bins, Lens
 from labelgen.world.city import City
-from labelgen.world.light import sun_grid
+from labelgen.world.light import SunGrid, sun_grid
 from labelgen.world.primitives import Prims
 
 SHADOW_REACH = 90.0
+#: The exposure meter: width of its thumbnail, mean grey level that it aims at, and how far it goes to get there.
+METER_WIDTH, METER_LEVEL, METER_STRENGTH = 64, 118.0, 1.1
 SMALLEST_SIDE, LARGEST_SIDE = 32, 8192
 
 
@@ -119,25 +121,49 @@ def expose(city: City, time_s: float, camera_name: str, shot: Shot) -> View:
     category, object_id = np.empty(shape, np.uint8), np.empty(shape, np.uint16)
     depth = np.empty(shape, np.float32)
     sun = sun_grid(shot.prims, city.weather.sun, lens.place, SHADOW_REACH)
-    exposure = look.exposure * look.offset[index] * (1.0 + look.drift * np.sin(look.rate * time_s + index))
-    tile_rows = (lens.height + camera.TILE - 1) // camera.TILE
+    exposure = _metered(city, time_s, shot, sun) * look.offset[index]
+    exposure *= 1.0 + look.drift * np.sin(look.rate * time_s + index)
+    scene = (shot.prims, shot.bins, city.ground, lens, sun, city.weather, exposure)
 
     def rows(first: int, last: int) -> None:
-        best, row = np.empty((camera.TILE, camera.TILE)), np.empty((camera.TILE, camera.TILE), np.int32)
-        camera.render_rows(
-            shot.prims, shot.bins, city.ground, lens, sun, city.weather, exposure, first, last, best, row, raw,
-            category, object_id, depth,
-        )  # fmt: skip
+        picture.render_rows(*scene, first, last, *_work_space(), raw, category, object_id, depth)
 
-    in_bands(rows, tile_rows)
+    def edges(first: int, last: int) -> None:
+        picture.soften_rows(*scene, first, last, object_id, raw)
+
     noise_seed = city.seed * 1_000_003 + round(time_s * 1e6) * 7 + index
-    blur, grain = float(look.blur[index]), look.grain
 
     def finish(first: int, last: int) -> None:
-        camera.develop(raw, blur, grain, noise_seed, first, last, rgb)
+        picture.develop(raw, float(look.blur[index]), look.grain, noise_seed, first, last, rgb)
 
+    in_bands(rows, (lens.height + camera.TILE - 1) // camera.TILE)
+    in_bands(edges, lens.height)
     in_bands(finish, lens.height)
     return View(rgb, category, object_id, depth, city, time_s, camera_name)
+
+
+def _metered(city: City, time_s: float, shot: Shot, sun: SunGrid) -> float:
+    """Exposure that an automatic camera would choose, from a thumbnail of the scene."""
+    scale = METER_WIDTH / shot.lens.width
+    height = max(int(shot.lens.height * scale), 1)
+    lens = shot.lens._replace(
+        fx=shot.lens.fx * scale,
+        fy=shot.lens.fy * scale,
+        cx=shot.lens.cx * scale,
+        cy=shot.lens.cy * scale,
+        width=METER_WIDTH,
+        height=height,
+    )
+    shape = (height, METER_WIDTH)
+    raw, grey = np.empty((*shape, 3), np.float32), city.look.exposure
+    scene = (shot.prims, camera.bin_parts(shot.prims, lens), city.ground, lens, sun, city.weather, grey)
+    truth = np.empty(shape, np.uint8), np.empty(shape, np.uint16), np.empty(shape, np.float32)
+    picture.render_rows(*scene, 0, (height + camera.TILE - 1) // camera.TILE, *_work_space(), raw, *truth)
+    return float(grey * (METER_LEVEL / max(float(raw.mean()), 1.0)) ** METER_STRENGTH)
+
+
+def _work_space() -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    return np.empty((camera.TILE, camera.TILE)), np.empty((camera.TILE, camera.TILE), np.int32)
 
 
 def thread_count() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from labelgen.world.materials import Material as M
-from labelgen.world.primitives import Assembly, Colour
+from labelgen.world.primitives import Assembly, Colour, Triple
 from labelgen.world.shapes.thing import Thing, shade
 
 #: Word and two linear colours of leaves.
@@ -24,6 +24,15 @@ _WEIGHTS = np.array([0.3, 0.22, 0.18, 0.11, 0.07, 0.07, 0.05])
 def _foliage(rng: np.random.Generator) -> tuple[str, Colour, Colour]:
     word, a, b = _LEAVES[int(rng.choice(len(_LEAVES), p=_WEIGHTS))]
     return word, shade(rng, a), shade(rng, b)
+
+
+def _crown(
+    a: Assembly, at: Triple, half: Triple, leaf: Colour, leaf2: Colour, size: float, turn: Triple = (0.0, 0.0, 0.0)
+) -> None:
+    """A ball of leaves: two ragged shells around a denser core; ``size`` is that of a spray of leaves."""
+    for scale, holes in ((1.0, 0.62), (0.86, 0.4), (0.68, 0.12)):
+        shell = (half[0] * scale, half[1] * scale, half[2] * scale)
+        a.ball(at, shell, M.LEAVES, leaf, colour2=leaf2, open=(holes, size * (1.2 - 0.2 * scale)), turn=turn)
 
 
 def tree(rng: np.random.Generator) -> Thing:
@@ -62,15 +71,15 @@ def tree(rng: np.random.Generator) -> Thing:
         return Thing(a, "static.vegetation", "palm tree", ("tree", "palm"), "green")
     if kind == "column":
         tall = rng.uniform(2.0, 3.6)
-        a.ball((0, 0, trunk + tall), (0.85, 0.85, tall), M.LEAVES, leaf, colour2=leaf2, open=(0.2, 0.2))
+        _crown(a, (0, 0, trunk + tall), (0.85, 0.85, tall), leaf, leaf2, 0.13)
     else:
-        crowns, spread = (4, rng.uniform(1.1, 2.0)) if kind == "broad" else (2, 0.6)
+        crowns, spread = (5, rng.uniform(1.0, 1.8)) if kind == "broad" else (2, 0.6)
         for k in range(crowns):
             size = spread * rng.uniform(0.75, 1.1)
             turn = 2 * np.pi * k / crowns + rng.uniform(0, 1)
             off = spread * 0.62 * (k > 0)
             at = (off * np.cos(turn), off * np.sin(turn), trunk * 1.05 + size * rng.uniform(0.5, 1.0))
-            a.ball(at, (size, size, size * 0.8), M.LEAVES, leaf, colour2=leaf2, open=(0.3, 0.26))
+            _crown(a, at, (size, size, size * 0.8), leaf, leaf2, 0.15)
     return Thing(a, "static.vegetation", "tree", ("leafy tree",), word)
 
 
@@ -81,7 +90,7 @@ def bush(rng: np.random.Generator) -> Thing:
     for _ in range(int(rng.integers(1, 4))):
         r = rng.uniform(0.35, 0.8)
         at = (rng.normal(0, 0.4), rng.normal(0, 0.4), r * 0.7)
-        a.ball(at, (r, r, r * 0.85), M.LEAVES, leaf, colour2=leaf2, open=(0.15, 0.13))
+        _crown(a, at, (r, r, r * 0.85), leaf, leaf2, 0.08)
     return Thing(a, "static.vegetation", "bush", ("shrub",), word)
 
 
@@ -90,7 +99,9 @@ def hedge(rng: np.random.Generator, length: float) -> Thing:
     word, leaf, leaf2 = _foliage(rng)
     high, deep = rng.uniform(0.8, 1.8), rng.uniform(0.3, 0.5)
     a = Assembly()
-    a.box((0, 0, high / 2), (length / 2, deep, high / 2), M.LEAVES, leaf, colour2=leaf2, open=(0.12, 0.15))
+    for grow, holes in ((0.0, 0.3), (0.07, 0.62)):
+        half = (length / 2 + grow, deep + grow, (high + grow) / 2)
+        a.box((0, 0, half[2]), half, M.LEAVES, leaf, colour2=leaf2, open=(holes, 0.09))
     a.box(
         (0, 0, high / 2 - 0.06),
         (length / 2 - 0.1, deep - 0.1, high / 2 - 0.06),
