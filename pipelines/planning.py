@@ -15,8 +15,8 @@ from labelgen.models.info import ModelInfo
 from labelgen.shards import Progress, create_run, done_frames, read_run_info
 from labelgen.taxonomy import load_taxonomy
 from pipelines.job import Job
+from pipelines.presets import find_preset
 
-PRESETS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.yaml"))}
 DEMO_ROOT = Path("data/demo")
 
 
@@ -150,12 +150,8 @@ def resolve_config(request: Request) -> RunConfig:
     Without a configuration the shipped small models are used for every data set: a user who has no weights
     sees the whole way, and is told that the labels mean nothing on real images.
     """
-    name = request.config or "demo"
-    path = PRESETS.get(name, Path(name))
-    if not path.is_file():
-        raise UserError(f"configuration {name!r} is neither a file nor one of {sorted(PRESETS)}")
     overrides = [*request.overrides, *([f"dataset={request.dataset}"] if request.dataset else [])]
-    return load_config(path, overrides)
+    return load_config(find_preset(request.config or "demo"), overrides)
 
 
 def resolve_root(request: Request, config: RunConfig) -> Path:

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
 from labelgen.errors import UserError
 from pipelines.job import Committed, Job, commit
@@ -49,7 +49,7 @@ def run_ray(job: Job, on_frame: Callable[[int], None], address: str | None = Non
     """
     _connect(address)
     try:
-        counter = _FrameCounter.options(num_cpus=0).remote()
+        counter = ray.remote(num_cpus=0)(_FrameCounter).remote()
         dataset = _graph(job, counter)
         with _polling(counter, on_frame):
             for row in dataset.iter_rows():
@@ -59,14 +59,14 @@ def run_ray(job: Job, on_frame: Callable[[int], None], address: str | None = Non
             ray.shutdown()
 
 
-def _graph(job: Job, counter: Any) -> ray.data.Dataset:
+def _graph(job: Job, counter: Any) -> Dataset:
     workers, cores = _pool_sizes(job)
     worker_job = replace(job, frames=())  # operators are pickled once per task: keep them small
     rows = [{"task": pickle.dumps(FrameTask(frame), protocol=5)} for frame in job.frames]
     # Few rows a block, so that all workers have work from the start; but not one each on long runs,
     # since the driver's memory grows with the number of blocks.
     rows_per_block = max(1, min(8, len(rows) // (8 * workers)))
-    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
+    dataset: Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
 
     # Tasks: stateless, bound by file reads and one core. The pool is capped so that a fast disk cannot
     # fill the object store with frames that wait for a model.
@@ -79,10 +79,11 @@ def _graph(job: Job, counter: Any) -> ray.data.Dataset:
     # actor, so that an image is decoded once. Bound by the GPU (or, without one, by its core).
     gpus = _gpus_per_worker(job)
     dataset = dataset.map(
-        _StageActor,
+        _StageActor,  # type: ignore[arg-type]  # ray's stubs know functions only
         fn_constructor_args=(worker_job,),
         compute=ActorPoolStrategy(size=workers),
-        **({"num_gpus": gpus} if gpus else {"num_cpus": MODEL_ACTOR_CPUS}),
+        num_gpus=gpus or None,
+        num_cpus=None if gpus else MODEL_ACTOR_CPUS,
     )
     # Tasks: milliseconds per frame; fused by Ray with nothing, since its neighbours differ in batching.
     dataset = dataset.map(
@@ -129,7 +130,7 @@ def _write_batch(job: Job, batch: Any) -> dict[str, list[bytes]]:
 
 def _pool_sizes(job: Job) -> tuple[int, int]:
     """(model actors, concurrent CPU tasks) for the cluster that we are connected to."""
-    resources = ray.cluster_resources()
+    resources = _cluster()
     cores = max(1, int(resources.get("CPU", 1)))
     if job.config.runtime.model_workers:
         workers = job.config.runtime.model_workers
@@ -140,9 +141,15 @@ def _pool_sizes(job: Job) -> tuple[int, int]:
     return min(workers, len(job.frames)), cores
 
 
+def _cluster() -> dict[str, float]:
+    """What the cluster offers, by resource."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources
+
+
 def _gpus_per_worker(job: Job) -> float:
     runtime = job.config.runtime
-    available = ray.cluster_resources().get("GPU", 0)
+    available = _cluster().get("GPU", 0)
     if runtime.device == "cuda" and not available:
         raise UserError(
             "runtime.device is cuda, but the Ray cluster has no GPU; add GPU nodes or use device=cpu"
@@ -153,7 +160,7 @@ def _gpus_per_worker(job: Job) -> float:
 def _connect(address: str | None) -> None:
     """Connect to a cluster, or start a local one with spare logical CPUs."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address:
         try:
             ray.init(address=address, **quiet)
@@ -176,7 +183,6 @@ def _connect(address: str | None) -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-@ray.remote
 class _FrameCounter:
     """Counts frames that left the last stage, for the driver's progress bar."""
 

@@ -21,8 +21,14 @@ from labelgen.config import RunConfig
 from labelgen.datasets.loading import decode_image, load_cloud, read_image
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
-from labelgen.geometry import ego_mask, project, region_hits, view_region
-from labelgen.labels import vote
+from labelgen.geometry import (
+    ProjectionSettings,
+    ego_mask,
+    project,
+    region_hits,
+    view_region,
+)
+from labelgen.labels import VoteSettings, vote
 from labelgen.records import (
     Failure,
     FrameRecord,
@@ -144,7 +150,8 @@ class ProjectPoints:
     def __call__(self, task: FrameTask) -> None:
         """Fill ``views``."""
         assert task.cloud is not None
-        task.views = project(task.frame, task.cloud, self.config.projection)
+        settings = ProjectionSettings(**self.config.projection.model_dump(exclude={"ego_box"}))
+        task.views = project(task.frame, task.cloud, settings)
 
 
 @dataclass
@@ -215,7 +222,7 @@ class VoteLabels:
             task.hits,
             task.regions,
             task.semantics,
-            self.config.labels,
+            VoteSettings(**self.config.labels.model_dump()),
             camera_ok=np.array([data is not None for data in task.images], bool),
             ego=ego_mask(task.cloud.xyz, self.config.projection.ego_box),
         )

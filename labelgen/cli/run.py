@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from labelgen.cli.progress import frame_progress
-from labelgen.inspection import tables
-from pipelines.planning import PRESETS, Plan, Request, build_demo, make_plan, missing_demo
+from pipelines.presets import PRESETS
+
+if TYPE_CHECKING:
+    from pipelines.planning import Plan, Request
 
 #: Frames drawn in the report that ends a run; `labelgen report --pictures` draws more.
 REPORT_PICTURES = 3
@@ -52,13 +54,16 @@ def plan(
 
     Example: `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --version v1.0-trainval --split val`
     """
+    from labelgen.inspection.tables import render_plan
+    from pipelines.planning import Request, make_plan
+
     overrides = tuple(override or ())
     request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
     summary = make_plan(request).summary()
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        tables.render_plan(Console(), summary)
+        render_plan(Console(), summary)
 
 
 def run(
@@ -88,6 +93,8 @@ def run(
     Examples: `labelgen run` labels the simulated city;
     `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
     """
+    from pipelines.planning import Request, make_plan
+
     overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
     request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
     console = Console(stderr=as_json, soft_wrap=True)
@@ -157,6 +164,8 @@ def label(plan: Plan, console: Console, ray_address: str | None) -> dict[str, An
 
 def build_city(request: Request, console: Console) -> None:
     """Build the demo's city if there is none, with a progress bar."""
+    from pipelines.planning import build_demo, missing_demo
+
     if (demo := missing_demo(request)) is None:
         return
     with frame_progress(console, demo.scenes * demo.frames, "building the simulated city") as advance:

@@ -83,8 +83,10 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
     facts = _facts()
     facts.add_row("mIoU", Text(_number(result["miou"]), "bold"))
     facts.add_row("coverage", "-" if result["coverage"] is None else f"{result['coverage']:.1%}")
+    if "miou_all" in result:
+        facts.add_row("mIoU if no label is a miss", _number(result["miou_all"]))
     for key, value in result.items():
-        if key not in ("miou", "coverage") and isinstance(value, int | float) and not isinstance(value, bool):
+        if key not in ("miou", "coverage", "miou_all") and isinstance(value, int | float) and not isinstance(value, bool):
             facts.add_row(plain(key.replace("_", " ")), _number(value))
     console.print(facts)
     classes = _table("class", "IoU", "")

@@ -18,9 +18,9 @@ class SegmentationScore:
     predicted there), IoU = TP / (TP + FP + FN). A class whose union is empty, in neither truth nor
     prediction, has no IoU and is left out of the mean; a class that is only predicted has IoU 0 and counts.
 
-    Two scores, as labels may have gaps: ``iou`` over all points, where a point without a label is a miss
-    (FN) of its class; ``iou_labelled`` over the points that have a label. On predictions without gaps both
-    equal nuscenes-devkit's lidarseg evaluation, which refuses gaps.
+    Two scores, as labels may have gaps: ``iou`` over the points that have a label, to be read beside
+    ``coverage``; ``iou_all`` over all points, where a point without a label is a miss (FN) of its class. On
+    predictions without gaps both equal nuscenes-devkit's lidarseg evaluation, which refuses gaps.
 
     Attributes:
         names: of the C classes, in the order of their ids.
@@ -63,20 +63,19 @@ class SegmentationScore:
         """The scores so far, ready for JSON; None where there is nothing to divide by.
 
         Returns:
-            ``miou``, ``iou`` {class: value}: over all points. ``miou_labelled``, ``iou_labelled``: over the
-            labelled ones. ``coverage``: their share. ``points``, ``labelled``: the counts behind it.
+            ``miou``, ``iou`` {class: value}: over the labelled points. ``coverage``: their share.
+            ``miou_all``, ``iou_all``: over all points. ``points``, ``labelled``: the counts behind it.
             ``truth_points`` {class: count}.
         """
         labelled = self.confusion[:, :-1]
         points, covered = int(self.confusion.sum()), int(labelled.sum())
-        iou = self._iou(self.confusion)
-        iou_labelled = self._iou(labelled)
+        iou, iou_all = self._iou(labelled), self._iou(self.confusion)
         return {
             "miou": _mean(iou),
             "coverage": covered / points if points else None,
             "iou": iou,
-            "miou_labelled": _mean(iou_labelled),
-            "iou_labelled": iou_labelled,
+            "miou_all": _mean(iou_all),
+            "iou_all": iou_all,
             "points": points,
             "labelled": covered,
             "truth_points": dict(zip(self.names, self.confusion.sum(axis=1).tolist(), strict=True)),

@@ -3,7 +3,7 @@ import pytest
 from labelgen.config import RunConfig, fingerprint, load_config
 from labelgen.errors import UserError
 from labelgen.taxonomy import load_taxonomy
-from pipelines.planning import PRESETS
+from pipelines.presets import PRESETS
 
 MODELS = [{"name": "sam", "weights": "aa"}, {"name": "clip", "weights": "bb"}]
 

@@ -38,7 +38,7 @@ def test_only_the_first_failures_are_listed():
 
 
 def test_an_evaluation_as_a_table():
-    text = shown(render_evaluation, evaluation() | {"frames": 12, "miou_labelled": 0.5, "other": {"a": 1}})
+    text = shown(render_evaluation, evaluation() | {"frames": 12, "miou_all": 0.5, "other": {"a": 1}})
     assert lines_with(text, "mIoU")[0] == ["mIoU", "0.432"]
     assert lines_with(text, "frames")[0] == ["frames", "12"]
     assert lines_with(text, "car")[0][:2] == ["car", "0.871"]

@@ -46,9 +46,9 @@ def test_scores_are_those_of_the_definition(seed, n, gaps):
     rng = np.random.default_rng(seed)
     truth, prediction = draw(rng, n, 16, 0.2), draw(rng, n, 16, gaps)
     found = score(truth, prediction)
-    assert found["iou"] == iou_by_definition(truth, prediction, lambda t, p: True)
-    assert found["iou_labelled"] == iou_by_definition(truth, prediction, lambda t, p: p != 255)
-    for key in ("iou", "iou_labelled"):
+    assert found["iou_all"] == iou_by_definition(truth, prediction, lambda t, p: True)
+    assert found["iou"] == iou_by_definition(truth, prediction, lambda t, p: p != 255)
+    for key in ("iou", "iou_all"):
         values = [value for value in found[key].values() if value is not None]
         mean = found["m" + key]
         assert mean is None if not values else mean == pytest.approx(np.mean(values), abs=1e-12)
@@ -77,7 +77,7 @@ def test_equal_to_the_devkit_on_predictions_without_gaps(seed, frames):
         assert found["iou"][name] is None or abs(found["iou"][name] - value) <= 1e-9
     if some:
         assert abs(found["miou"] - theirs.get_mean_iou()) <= 1e-9
-    assert found["iou"] == found["iou_labelled"]
+    assert found["iou"] == found["iou_all"]
 
 
 def test_large_counts_stay_exact():
@@ -97,8 +97,8 @@ def test_a_class_that_is_only_predicted_counts_and_an_absent_one_does_not():
 def test_no_label_is_a_miss_on_all_points_and_nothing_on_labelled_ones():
     truth = np.array([0, 0, 1, 1, 255], np.uint8)
     found = score(truth, np.array([0, 255, 1, 1, 0], np.uint8), ["a", "b"])
-    assert found["iou"] == {"a": 0.5, "b": 1.0}
-    assert found["iou_labelled"] == {"a": 1.0, "b": 1.0}
+    assert found["iou_all"] == {"a": 0.5, "b": 1.0}
+    assert found["iou"] == {"a": 1.0, "b": 1.0}
     assert found["coverage"] == 0.75
     assert found["truth_points"] == {"a": 2, "b": 2}
 
