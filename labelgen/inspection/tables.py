@@ -86,7 +86,8 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
     if "miou_all" in result:
         facts.add_row("mIoU if no label is a miss", _number(result["miou_all"]))
     for key, value in result.items():
-        if key not in ("miou", "coverage", "miou_all") and isinstance(value, int | float) and not isinstance(value, bool):
+        plain_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if plain_number and key not in ("miou", "coverage", "miou_all"):
             facts.add_row(plain(key.replace("_", " ")), _number(value))
     console.print(facts)
     classes = _table("class", "IoU", "")
