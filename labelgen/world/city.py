@@ -14,6 +14,7 @@ from labelgen.world.layout import Plan, plan_city
 from labelgen.world.light import Weather
 from labelgen.world.populate import populate
 from labelgen.world.primitives import Prims, collect, joined, place
+from labelgen.world.shapes.thing import colour_word
 from labelgen.world.surface import CATEGORY, Surface, surfaces
 from labelgen.world.traffic import Track, Traffic
 
@@ -95,13 +96,15 @@ class City:
             )
             parts.extend((part, body, object_id, category) for part in thing.assembly.parts)
         for object_id, kind in plan.pieces.items():
-            noun, synonyms, colour = _GROUND_WORDS[kind]
+            noun, synonyms = _GROUND_WORDS[kind]
+            r, g, b = plan.weather.ground[int(kind)]
+            colour = colour_word((r, g, b))
             items.append(
                 Item(object_id, int(CATEGORY[kind]), noun, synonyms, colour, -1, (0, 0, 0), (0, 0, 0), 0, False,
                      surface=kind)
             )  # fmt: skip
         self.items: dict[int, Item] = {item.object_id: item for item in items}
-        self.traffic = Traffic(self.roads, resting, tracks, stock.speed)
+        self.traffic = Traffic(self.roads, self.ground, resting, tracks, stock.speed)
         self.ego_body = stock.ego
         self.prims: Prims = collect(parts, self.seed * 1_000_003)
         moving = np.isin(self.prims.body, self.traffic.rows)
@@ -141,8 +144,10 @@ class City:
     def place_of(self, item: Item) -> str:
         """Words for the ground that a thing stands on at the scene's start."""
         x, y = self.traffic.poses(0.0)[item.body, :2]
-        kind = Surface(int(surfaces(self.ground, np.array([x]), np.array([y]))[0][0]))
-        return _PLACES[kind]
+        kinds, _, other = surfaces(self.ground, np.array([x]), np.array([y]))
+        if other[0] < 0.0:
+            return "at the crossing"
+        return _PLACES[Surface(int(kinds[0]))]
 
 
 _PLACES: dict[Surface, str] = {
@@ -157,17 +162,16 @@ _PLACES: dict[Surface, str] = {
     Surface.RAILS: "on the rails",
     Surface.WATER: "by the water",
 }
-_GROUND_WORDS: dict[Surface, tuple[str, tuple[str, ...], str]] = {
-    Surface.ROAD: ("road", ("street", "carriageway"), "grey"),
-    Surface.DRIVEWAY: ("road", ("driveway",), "grey"),
-    Surface.PARKING: ("parking lot", ("car park",), "grey"),
-    Surface.SIDEWALK: ("sidewalk", ("pavement", "footpath"), "grey"),
-    Surface.PLAZA: ("plaza", ("paved square", "sidewalk"), "grey"),
-    Surface.GRASS: ("grass", ("lawn", "terrain"), "green"),
-    Surface.DIRT: ("dirt", ("soil", "terrain"), "brown"),
-    Surface.ISLAND: ("traffic island", ("median",), "grey"),
-    Surface.RAILS: ("rails", ("tram tracks",), "brown"),
-    Surface.WATER: ("water", ("canal", "pond"), "blue"),
+_GROUND_WORDS: dict[Surface, tuple[str, tuple[str, ...]]] = {
+    Surface.ROAD: ("road", ("street", "carriageway")),
+    Surface.PARKING: ("parking lot", ("car park",)),
+    Surface.SIDEWALK: ("sidewalk", ("pavement", "footpath")),
+    Surface.PLAZA: ("plaza", ("paved square", "sidewalk")),
+    Surface.GRASS: ("grass", ("lawn", "terrain")),
+    Surface.DIRT: ("dirt", ("soil", "terrain")),
+    Surface.ISLAND: ("traffic island", ("median",)),
+    Surface.RAILS: ("rails", ("tram tracks",)),
+    Surface.WATER: ("water", ("canal", "pond")),
 }
 
 __all__ = ["City", "Item", "Track", "Weather"]

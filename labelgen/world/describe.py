@@ -16,7 +16,7 @@ class Description:
         noun: e.g. ``bus``; synonyms: other words, e.g. ``("double-decker bus",)``.
         colour: word for its main colour, e.g. ``red``.
         category: nuScenes' general category; class_name: the challenge's class, or ``ignore``.
-        place: where it stands, e.g. ``on the road``.
+        place: where it stands, e.g. ``on the road``; for ground what it is part of, ``in the street``.
         action: ``parked``, ``driving``, ``walking``, ``standing``, or empty for what cannot move.
         rider: whether somebody rides it.
     """
@@ -41,7 +41,7 @@ def describe(city: City, object_id: int) -> Description:
         raise KeyError(f"no object {object_id} in the city of seed {city.seed}")
     item = city.items[object_id]
     category = CATEGORIES[item.category]
-    action, place = "", "on the ground" if item.surface is None else "underfoot"
+    action, place = "", "in the street"
     if category.startswith("vehicle."):
         action = "driving" if item.moving else "parked"
     elif category.startswith("human."):

@@ -36,6 +36,12 @@ def hash01(x, y, z, seed):
 def _solid(px, py, pz, hz, share, pitch, seed):
     """Whether a part has matter at a point of its surface (leaves, bars of a fence)."""
     if share > 0.0:
+        # Warped cells look less like dice.
+        px, py, pz = (
+            px + 0.45 * pitch * np.sin(1.9 * py / pitch),
+            py + 0.45 * pitch * np.sin(1.7 * pz / pitch),
+            pz + 0.45 * pitch * np.sin(2.1 * px / pitch),
+        )
         return hash01(np.floor(px / pitch), np.floor(py / pitch), np.floor(pz / pitch), seed) >= share
     if abs(pz) > 0.86 * hz or abs(pz - 0.1 * hz) < 0.03:
         return True

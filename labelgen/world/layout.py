@@ -74,9 +74,8 @@ class Plan:
 
 def plan_city(rng: np.random.Generator) -> Plan:
     """Draw a plan."""
-    half_x, half_y = rng.uniform(75, 125), rng.uniform(55, 90)
+    half_x, half_y = rng.uniform(70, 105), rng.uniform(55, 80)
     roads = [circuit(half_x, half_y, rng.uniform(16, 42, 4), **_profile(rng, True))]
-    width = roads[0].half_width
     for across in rng.permutation(2)[: int(rng.integers(1, 3))]:
         for _ in range(int(rng.integers(1, 3))):
             profile = _profile(rng, False)
@@ -95,7 +94,6 @@ def plan_city(rng: np.random.Generator) -> Plan:
                 if any(abs(r.pieces[0, 1] - y) < 40 and abs(r.pieces[0, 3]) < 0.5 for r in roads[1:]):
                     continue
                 roads.append(straight(half_x, y, 0.0, reach, **profile))
-    del width
     lots = int(np.ceil(max(road.length for road in roads) / LOT_LENGTH)) + 1
     names = np.array(list(ZONES))
     zones = np.empty((len(roads), 2, lots), names.dtype)

@@ -26,6 +26,8 @@ SLICE = 16  #: firings that share one placement of the moving parts
 MAX_RANGE = 105.0
 MIN_RANGE = 0.35
 RANGE_NOISE = 0.012  #: metres, standard deviation
+#: Metres at which half of the beams come back from a surface that sends back a quarter of the light.
+HALF_RANGE = 82.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _returns(city, time_s, fired, start, ray, distance, row, cosine, truth, worl
     )  # fmt: skip
     # Lambert's law; dark, slanted or far surfaces send too little light back to be seen.
     power = reflect * (0.15 + 0.85 * cosine)
-    chance = 1.0 / (1.0 + np.exp((distance - 105.0 * np.sqrt(power / 0.25)) / 9.0))
+    chance = 1.0 / (1.0 + np.exp((distance - HALF_RANGE * np.sqrt(power / 0.25)) / 9.0))
     own = truth[..., 0] == EGO
     seen = np.isfinite(distance) & (distance > MIN_RANGE) & (own | (draw < 0.985 * chance))
     c, r = column[seen], ring[seen]

@@ -41,7 +41,9 @@ def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb,
             for y in range(y0, y1):
                 for x in range(x0, x1):
                     i, t = row[y - y0, x - x0], best[y - y0, x - x0]
-                    colour, i, t, guess, wx, wy = _seen(p, bins, g, lens, sun, w, float(x), float(y), i, t, guess)
+                    colour, i, t, guess, wx, wy = _seen(
+                        p, bins, g, lens, sun, w, float(x), float(y), i, t, guess
+                    )
                     depth[y, x] = t
                     if i == NOTHING:
                         category[y, x], object_id[y, x] = SKY, 0

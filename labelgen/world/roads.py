@@ -194,11 +194,12 @@ def _with_pieces(
     ys = low[1] + (np.arange(rows) + 0.5) * PIECE_CELL
     gx, gy = np.meshgrid(xs, ys)
     kinds = sf.surfaces(ground, gx.ravel(), gy.ravel())[0].reshape(rows, cols)
+    # Driveways join the road without a visible edge.
+    kinds[kinds == Surface.DRIVEWAY] = Surface.ROAD
     piece = np.zeros((rows, cols), np.uint16)
     surface_of: dict[int, Surface] = {}
     following = first_id
     for kind in Surface:
-        # Paved ways that meet without a visible edge are one piece.
         mask = kinds == kind
         if not mask.any():
             continue

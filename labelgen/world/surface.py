@@ -216,6 +216,7 @@ def ground_hit(g, heights, ox, oy, oz, dx, dy, dz, limit, guess):
 @leaf
 def piece_at(g, kind, x, y):
     """Object id of the connected piece of ground of that kind at a place (0 beyond the map)."""
+    kind = ROAD if kind == DRIVEWAY else kind
     size = g.piece_grid[2]
     col = int(np.floor((x - g.piece_grid[0]) / size))
     row = int(np.floor((y - g.piece_grid[1]) / size))
@@ -231,9 +232,9 @@ def piece_at(g, kind, x, y):
 
 @kernel
 def surfaces(g, xs, ys):
-    """Kinds (N,) uint8 and metres beyond the nearest kerb (N,) float64 at many places."""
-    kinds, beyond = np.empty(len(xs), np.uint8), np.empty(len(xs))
+    """At many places (N,): kinds (N,) uint8, metres beyond the nearest kerb and the second nearest road's."""
+    kinds, beyond, other = np.empty(len(xs), np.uint8), np.empty(len(xs)), np.empty(len(xs))
     for i in range(len(xs)):
-        kind, _, _, edge, _, _ = surface(g, xs[i], ys[i])
-        kinds[i], beyond[i] = kind, edge
-    return kinds, beyond
+        kind, _, _, beyond[i], other[i], _ = surface(g, xs[i], ys[i])
+        kinds[i] = kind
+    return kinds, beyond, other

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.world.roads import Road
+from labelgen.world.surface import HEIGHT, Ground, surfaces
 
 FloatArray = NDArray[np.float64]
 
@@ -39,16 +40,21 @@ class Traffic:
     """Poses of all bodies at any time.
 
     Args:
-        roads: the network.
+        roads: the network; ground: its surfaces, on which people walk.
         resting: (B, 5) x, y, z, yaw, phase of every body at rest; rows of tracked bodies are ignored.
         tracks: {body row: track}.
         speed: (L, 4) per lane: mean speed in m/s, relative swing, angular frequency in rad/s, phase.
     """
 
     def __init__(
-        self, roads: list[Road], resting: FloatArray, tracks: dict[int, Track], speed: FloatArray
+        self,
+        roads: list[Road],
+        ground: Ground,
+        resting: FloatArray,
+        tracks: dict[int, Track],
+        speed: FloatArray,
     ) -> None:
-        self._roads, self._resting, self._speed = roads, resting, speed
+        self._roads, self._ground, self._resting, self._speed = roads, ground, resting, speed
         self.rows = np.array(sorted(tracks), np.int64)
         ordered = [tracks[int(row)] for row in self.rows]
         self._road = np.array([t.road for t in ordered], np.int64)
@@ -65,8 +71,6 @@ class Traffic:
     def poses(self, time_s: float) -> FloatArray:
         """(B, 5) x, y, z in metres, yaw and walking phase in radians of all bodies."""
         out = self._resting.copy()
-        if not len(self.rows):
-            return out
         s0, d, heading, speed, stop, stride = self._values.T
         own = speed * time_s
         ends = np.isfinite(stop)
@@ -79,8 +83,9 @@ class Traffic:
                 x, y, yaw = road.at(s[mine], d[mine])
                 yaw = yaw + np.where(heading[mine] > 0, 0.0, np.pi)
                 zero = np.zeros_like(x)
-                out[self.rows[mine]] = np.stack(
-                    [x, y, zero + self._resting[self.rows[mine], 2], yaw, zero], 1
-                )
+                out[self.rows[mine]] = np.stack([x, y, zero, yaw, zero], 1)
         out[self.rows, 4] = self._resting[self.rows, 4] + stride * moved
+        walking = self.rows[stride > 0]
+        kinds, _, _ = surfaces(self._ground, out[walking, 0], out[walking, 1])
+        out[walking, 2] = HEIGHT[kinds]
         return out

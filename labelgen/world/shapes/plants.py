@@ -27,7 +27,13 @@ def _foliage(rng: np.random.Generator) -> tuple[str, Colour, Colour]:
 
 
 def _crown(
-    a: Assembly, at: Triple, half: Triple, leaf: Colour, leaf2: Colour, size: float, turn: Triple = (0.0, 0.0, 0.0)
+    a: Assembly,
+    at: Triple,
+    half: Triple,
+    leaf: Colour,
+    leaf2: Colour,
+    size: float,
+    turn: Triple = (0.0, 0.0, 0.0),
 ) -> None:
     """A ball of leaves: two ragged shells around a denser core; ``size`` is that of a spray of leaves."""
     for scale, holes in ((1.0, 0.62), (0.86, 0.4), (0.68, 0.12)):

@@ -54,6 +54,12 @@ def paint(
     return word, shade(rng, PALETTE[word])
 
 
+def colour_word(colour: Colour) -> str:
+    """The word of `PALETTE` that is nearest to a linear colour, as the eye sees it (by its square roots)."""
+    root = np.sqrt(np.asarray(colour))
+    return min(WORDS, key=lambda word: float(((np.sqrt(PALETTE[word]) - root) ** 2).sum()))
+
+
 def shade(rng: np.random.Generator, colour: Colour, spread: float = 0.22) -> Colour:
     """A colour somewhat lighter or darker and off in hue."""
     factor = np.exp(rng.normal(0.0, spread)) * (1.0 + rng.normal(0.0, 0.06, 3))
