@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from labelgen.world import rig
 from labelgen.world.categories import CATEGORIES, EGO, FIRST_STUFF
 from labelgen.world.city import City, Item
-from labelgen.world.keyframe import Keyframe
+from labelgen.world.keyframe import Sighting
 from labelgen.world.tables import Tables, link, token
 
 #: Annotators leave some room around a thing; so do these boxes, in metres on each side.
@@ -19,7 +19,7 @@ def annotate(
     tables: Tables,
     city: City,
     scene: str,
-    frames: list[Keyframe],
+    frames: list[Sighting],
     samples: list[str],
     origin: NDArray[np.float64],
 ) -> None:
@@ -67,7 +67,7 @@ def annotate(
 def box_of(
     city: City, item: Item, time_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centre (3,), unit quaternion (4,) and width, length, height (3,) of a thing's box in the scene's frame."""
+    """Centre (3,), unit quaternion (4,) and width, length, height (3,) of a thing's box in its scene."""
     x, y, z, yaw, _ = city.traffic.poses(time_s)[item.body]
     c, s = np.cos(yaw), np.sin(yaw)
     mx, my, mz = item.middle
@@ -76,7 +76,7 @@ def box_of(
     return centre, rig.euler_quaternion(yaw), np.array([width, length, height]) + 2 * MARGIN
 
 
-def _visibility(frame: Keyframe, item: Item) -> str:
+def _visibility(frame: Sighting, item: Item) -> str:
     """NuScenes' level 1..4 of the share of a thing that the pictures show."""
     return str(1 + int(np.searchsorted([0.4, 0.6, 0.8], frame.shown_of.get(item.object_id, 0.0))))
 

@@ -3,6 +3,9 @@
 Distances along a ray are depths (metres along the camera's z axis).
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 from typing import NamedTuple

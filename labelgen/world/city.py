@@ -13,7 +13,7 @@ from labelgen.world.categories import INDEX
 from labelgen.world.layout import Plan, plan_city
 from labelgen.world.light import Weather
 from labelgen.world.populate import populate
-from labelgen.world.primitives import Prims, collect, joined, place
+from labelgen.world.primitives import Part, Prims, collect, joined, place
 from labelgen.world.shapes.thing import colour_word
 from labelgen.world.surface import CATEGORY, Surface, surfaces
 from labelgen.world.traffic import Track, Traffic
@@ -30,7 +30,8 @@ class Item:
         category: general category index.
         noun, synonyms, colour: words for captions.
         body: row of `City.poses`, or -1 for a piece of ground.
-        size: (3,) length, width, height of its box in metres; middle: (3,) the box's centre in the body's frame.
+        size: (3,) length, width, height of its box in metres.
+        middle: (3,) the box's centre in the body's frame.
         instance: number within its category from 1 for things with boxes, else 0.
         moving: whether it follows a track.
         rider: whether somebody sits on it.
@@ -66,7 +67,10 @@ class City:
         plan: Plan = plan_city(rng)
         self.roads, self.ground, self.weather = plan.roads, plan.ground, plan.weather
         stock = populate(plan, rng)
-        parts, items, resting, tracks = [], [], np.zeros((len(stock.entries), 5)), {}
+        parts: list[tuple[Part, int, int, int]] = []
+        items: list[Item] = []
+        tracks: dict[int, Track] = {}
+        resting = np.zeros((len(stock.entries), 5))
         counters: dict[int, int] = {}
         for body, entry in enumerate(stock.entries):
             thing, category = entry.thing, INDEX[entry.thing.category]
@@ -100,9 +104,20 @@ class City:
             r, g, b = plan.weather.ground[int(kind)]
             colour = colour_word((r, g, b))
             items.append(
-                Item(object_id, int(CATEGORY[kind]), noun, synonyms, colour, -1, (0, 0, 0), (0, 0, 0), 0, False,
-                     surface=kind)
-            )  # fmt: skip
+                Item(
+                    object_id,
+                    int(CATEGORY[kind]),
+                    noun,
+                    synonyms,
+                    colour,
+                    -1,
+                    (0, 0, 0),
+                    (0, 0, 0),
+                    0,
+                    False,
+                    surface=kind,
+                )
+            )
         self.items: dict[int, Item] = {item.object_id: item for item in items}
         self.traffic = Traffic(self.roads, self.ground, resting, tracks, stock.speed)
         self.ego_body = stock.ego
@@ -120,7 +135,8 @@ class City:
     @cached_property
     def parts_object(self) -> NDArray[np.uint16]:
         """(P,) object id of each row of `parts`."""
-        return self.prims.object_id[np.concatenate([self._static_rows, self._moving_rows])]
+        ids: NDArray[np.uint16] = self.prims.object_id[np.concatenate([self._static_rows, self._moving_rows])]
+        return ids
 
     def moving(self, time_s: float) -> Prims:
         """Parts of all moving bodies, in world coordinates."""

@@ -19,7 +19,7 @@ from labelgen.world import rig, seeds
 from labelgen.world.annotate import annotate
 from labelgen.world.categories import CATEGORIES, CLASS_OF_CATEGORY, FIRST_STUFF
 from labelgen.world.city import City
-from labelgen.world.keyframe import Keyframe, take
+from labelgen.world.keyframe import Keyframe, Sighting, take
 from labelgen.world.maps import draw_map
 from labelgen.world.render import check_image_size
 from labelgen.world.tables import LOCATION, VERSION, Tables, link, scene_names, token
@@ -124,7 +124,7 @@ def _check_room(out: Path, total: int, image_size: tuple[int, int]) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{total} keyframes need at least {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB left; "
+            f"{total} keyframes need at least {needed / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB left; "
             "free some space or ask for fewer or smaller pictures"
         )
 
@@ -190,7 +190,7 @@ class _Scene:
         self.log = f"world-{city.seed}"
         self.samples: list[dict[str, object]] = []
         self.data: dict[str, list[dict[str, object]]] = {s: [] for s in self.calibrations}
-        self.seen: list[Keyframe] = []
+        self.seen: list[Sighting] = []
         for folder in ("samples", "truth/category", "truth/object"):
             for sensor in rig.CAMERA_NAMES:
                 (root / folder / sensor).mkdir(parents=True, exist_ok=True)
@@ -220,9 +220,12 @@ class _Scene:
             translation, rotation = self.city.ego_pose(at)
             when = self.start_us + round(at * 1e6)
             self.tables.add(
-                "ego_pose", token=data, timestamp=when, rotation=rotation.tolist(),
+                "ego_pose",
+                token=data,
+                timestamp=when,
+                rotation=rotation.tolist(),
                 translation=(translation + ORIGIN).tolist(),
-            )  # fmt: skip
+            )
             self.data[sensor.name].append(
                 self.tables.add(
                     "sample_data",
@@ -241,7 +244,7 @@ class _Scene:
                 )
             )
         self._cloud(index, frame)
-        self.seen.append(frame.without_points())
+        self.seen.append(frame.sighting)
         return np.bincount(frame.sweep.category, minlength=len(CATEGORIES)).astype(np.int64)
 
     def close(self) -> None:
@@ -261,15 +264,22 @@ class _Scene:
             description=f"simulated city, seed {self.city.seed}",
         )
         self.tables.add(
-            "log", token=token("log", self.key), logfile=self.log, vehicle="world", date_captured="2023-11-14",
+            "log",
+            token=token("log", self.key),
+            logfile=self.log,
+            vehicle="world",
+            date_captured="2023-11-14",
             location=LOCATION,
-        )  # fmt: skip
+        )
         picture = f"maps/{token('map', self.key)}.png"
         draw_map(self.city, ORIGIN[:2]).save(self.root / picture, compress_level=1)
         self.tables.add(
-            "map", token=token("map", self.key), category="semantic_prior", filename=picture,
+            "map",
+            token=token("map", self.key),
+            category="semantic_prior",
+            filename=picture,
             log_tokens=[token("log", self.key)],
-        )  # fmt: skip
+        )
         objects = {
             str(item.object_id): {
                 "category": CATEGORIES[item.category],
@@ -319,14 +329,12 @@ def panoptic_of(city: City, category: NDArray[np.uint8], object_id: NDArray[np.u
 
 
 _TRUTH_README = {
-    "category": "<channel>/<sample_data token>.png, 8 bits: index of nuScenes' general category; 255 sky; "
+    "category": "<channel>/<sample_data token>.png, 8 bits: index of nuScenes' general category; 255 sky, "
     "31 the ego vehicle",
-    "object": "<channel>/<sample_data token>.png, 16 bits: key of objects-<scene>.json; 0 sky. Every house, tree and "
-    "connected piece of ground has its own; the same number is the same object in all frames of a scene",
-    "visibility": "<lidar sample_data token>.npz: bits (N, 6) uint8 by camera (order of the sample_data rows: "
-    + ", ".join(rig.CAMERA_NAMES)
-    + "); 1 in the image, 2 truly seen, 4 its pixel shows its object; object_id (N,) uint16",
+    "object": "<channel>/<sample_data token>.png, 16 bits: key of objects-<scene>.json, 0 sky; every house, "
+    "tree and connected piece of ground has its own, the same in all frames of a scene",
+    "visibility": "<lidar sample_data token>.npz: object_id (N,) uint16; bits (N, 6) uint8: 1 in image, "
+    f"2 truly seen, 4 its pixel shows its object; columns are {', '.join(rig.CAMERA_NAMES)}",
 }
-
 
 __all__ = ["Summary", "build", "panoptic_of"]

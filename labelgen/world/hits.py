@@ -4,6 +4,9 @@ Rays are given in the part's own frame; the direction need not have unit length,
 multiples. Sources: slab test (Kay and Kajiya 1986), quadrics (Glassner, An Introduction to Ray Tracing).
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 import numpy as np

@@ -21,7 +21,7 @@ def fill_kerbs(room: Room) -> None:
             near = side * (road.half_width + min(0.7, room.plan.walk / 3))
             outward = 0.0 if side < 0 else np.pi
             for s in np.arange(rng.uniform(0, 20), road.length, _LAMP_SPACING):
-                room.stand(street.lamp(rng), road, s, near, outward, _WALKED + (sf.ROAD,), room=0.3)
+                room.stand(street.lamp(rng), road, s, near, outward, (*_WALKED, sf.ROAD), room=0.3)
             s = rng.uniform(0, 6)
             while s < road.length:
                 _furnish(room, road, s, side, near, outward)
@@ -38,9 +38,7 @@ def _signals(room: Room, road: Road, side: float, near: float) -> None:
     for s in steps[:-1][arrives]:
         if room.rng.random() < 0.5:
             yaw = np.pi if side < 0 else 0.0
-            light = street.traffic_light(room.rng)
-            light_yaw = yaw if side < 0 else 0.0
-            room.stand(light, road, float(s), near, light_yaw, room=0.05, crossing=True)
+            room.stand(street.traffic_light(room.rng), road, float(s), near, yaw, room=0.05, crossing=True)
 
 
 def _furnish(room: Room, road: Road, s: float, side: float, near: float, outward: float) -> None:
@@ -88,9 +86,13 @@ def park_vehicles(room: Room) -> None:
     """Vehicles in the parking lanes, away from crossings."""
     rng = room.rng
     makers: tuple[Maker, ...] = (
-        vehicles.car, vehicles.truck, vehicles.trailer, vehicles.bus, people.motorcycle,
+        vehicles.car,
+        vehicles.truck,
+        vehicles.trailer,
+        vehicles.bus,
+        people.motorcycle,
         machines.construction_vehicle,
-    )  # fmt: skip
+    )
     for road in room.plan.roads:
         if road.parking == 0.0:
             continue

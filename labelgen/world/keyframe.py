@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,37 +21,35 @@ _GRID = 16
 
 
 @dataclass(frozen=True)
-class Keyframe:
-    """What all sensors give around one moment.
+class Sighting:
+    """What is known of the things around at a keyframe, small enough to be kept for a whole scene.
 
     Attributes:
-        time_s: of the sweep's end, the keyframe's timestamp.
-        fired_s: by channel, when the sensor fired.
-        sweep: the point cloud.
-        visibility: (N, 6) uint8 bits, see `labelgen.world.visibility`.
+        time_s: of the keyframe.
         points_on: LiDAR points by object id.
         shown_of: by object id of a thing, the share of its silhouettes that the six pictures show, 0..1.
     """
 
     time_s: float
-    fired_s: dict[str, float]
-    sweep: Sweep
-    visibility: NDArray[np.uint8]
     points_on: dict[int, int]
     shown_of: dict[int, float]
 
-    def without_points(self) -> Keyframe:
-        """The same without the arrays, to be kept for a whole scene."""
-        none = self.sweep.points[:0]
-        empty = replace(
-            self.sweep, points=none, category=self.sweep.category[:0], object_id=self.sweep.object_id[:0],
-            body=self.sweep.body[:0], fired_s=self.sweep.fired_s[:0], world=self.sweep.world[:0],
-            incidence=self.sweep.incidence[:0],
-        )  # fmt: skip
-        empty = replace(empty, points=none.copy(), category=empty.category.copy(), object_id=empty.object_id.copy(),
-                        body=empty.body.copy(), fired_s=empty.fired_s.copy(), world=empty.world.copy(),
-                        incidence=empty.incidence.copy())  # fmt: skip
-        return replace(self, sweep=empty, visibility=self.visibility[:0].copy())
+
+@dataclass(frozen=True)
+class Keyframe:
+    """What all sensors give around one moment.
+
+    Attributes:
+        fired_s: by channel, when the sensor fired; the LiDAR's is the keyframe's time.
+        sweep: the point cloud.
+        visibility: (N, 6) uint8 bits, see `labelgen.world.visibility`.
+        sighting: see there.
+    """
+
+    fired_s: dict[str, float]
+    sweep: Sweep
+    visibility: NDArray[np.uint8]
+    sighting: Sighting
 
 
 def take(
@@ -85,11 +83,10 @@ def take(
         results = list(pool.map(shoot, rig.CAMERA_NAMES))
     ids, counts = np.unique(sweep.object_id, return_counts=True)
     met, shown = np.sum([c for _, c in results], 0).T
-    return Keyframe(
+    sighting = Sighting(
         time_s,
-        {rig.LIDAR_NAME: time_s, **fired},
-        sweep,
-        np.stack([bits for bits, _ in results], 1),
         dict(zip(ids.tolist(), counts.tolist(), strict=True)),
         dict(zip(things.tolist(), (shown / np.maximum(met, 1)).tolist(), strict=True)),
     )
+    visibility = np.stack([bits for bits, _ in results], 1)
+    return Keyframe({rig.LIDAR_NAME: time_s, **fired}, sweep, visibility, sighting)

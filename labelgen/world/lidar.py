@@ -4,6 +4,9 @@ The revolution is cut into slices of a few firings. Parts that move are placed a
 shifted along their velocity to the moment of each firing, so that hits lie on the surface where it was then.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.world.jit import kernel, leaf
-from labelgen.world import materials, rig
+from labelgen.world import materials, paving, rig
 from labelgen.world.camera import GROUND, NOTHING
 from labelgen.world.categories import EGO
 from labelgen.world.city import City
 from labelgen.world.hits import hit, normal
+from labelgen.world.jit import kernel, leaf
 from labelgen.world.primitives import joined
 from labelgen.world.render import in_bands
 from labelgen.world.surface import CATEGORY, HEIGHT, ground_hit, piece_at
@@ -84,14 +87,37 @@ def scan(city: City, time_s: float) -> Sweep:
             velocity[len(city.static.kind) :] = (after.centre - before.centre) / 2e-3
             prims = joined(city.static, now)
             chosen, near = _within(prims, start[a:b], ray[a:b], MAX_RANGE)
-            _cast(prims, chosen, near, velocity, city.ground, start[a:b], ray[a:b], fired[a:b] - middle, MAX_RANGE,
-                  distance[a:b], row[a:b], cosine[a:b], truth[a:b])  # fmt: skip
+            _cast(
+                prims,
+                chosen,
+                near,
+                velocity,
+                city.ground,
+                start[a:b],
+                ray[a:b],
+                fired[a:b] - middle,
+                MAX_RANGE,
+                distance[a:b],
+                row[a:b],
+                cosine[a:b],
+                truth[a:b],
+            )
 
     in_bands(slices, (steps + SLICE - 1) // SLICE)
-    return _returns(city, time_s, fired, start, ray, distance, row, cosine, truth, world_from_lidar)
+    return _returns(city, time_s, fired, start, ray, distance, row, cosine, truth)
 
 
-def _returns(city, time_s, fired, start, ray, distance, row, cosine, truth, world_from_lidar):  # type: ignore[no-untyped-def]
+def _returns(
+    city: City,
+    time_s: float,
+    fired: FloatArray,
+    start: FloatArray,
+    ray: FloatArray,
+    distance: FloatArray,
+    row: NDArray[np.int32],
+    cosine: FloatArray,
+    truth: NDArray[np.int32],
+) -> Sweep:
     """Drop weak returns, add noise, and bring what is left to the sweep's own time."""
     rng = np.random.default_rng(np.random.SeedSequence([city.seed, 1, round(time_s * 1e6)]))
     shape = distance.shape
@@ -100,9 +126,10 @@ def _returns(city, time_s, fired, start, ray, distance, row, cosine, truth, worl
     draw, jitter, fade = rng.random(shape), rng.normal(0.0, 1.0, shape), rng.normal(0.0, 1.0, shape)
     ground = row == GROUND
     reflect = np.where(
-        ground, materials.GROUND_REFLECTIVITY[np.where(ground, truth[..., 2], 0)],
+        ground,
+        paving.GROUND_REFLECTIVITY[np.where(ground, truth[..., 2], 0)],
         materials.REFLECTIVITY[np.where(ground, 0, truth[..., 2])],
-    )  # fmt: skip
+    )
     # Lambert's law; dark, slanted or far surfaces send too little light back to be seen.
     power = reflect * (0.15 + 0.85 * cosine)
     chance = 1.0 / (1.0 + np.exp((distance - HALF_RANGE * np.sqrt(power / 0.25)) / 9.0))

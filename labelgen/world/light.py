@@ -4,6 +4,9 @@ Shadows are exact: parts are sorted into cells of a plane at right angles to the
 the sun tests the parts of one cell (a one-level version of the light buffer of Haines and Greenberg 1986).
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.world.jit import kernel, leaf
 from labelgen.world.hits import hit
+from labelgen.world.jit import kernel, leaf
 from labelgen.world.materials import noise2
 from labelgen.world.primitives import Prims
 

@@ -23,9 +23,15 @@ def fill_lots(room: Room) -> None:
 
 
 def _building(
-    room: Room, road: Road, s: float, side: float, make: Callable[..., Thing], setback: float, width: float,
+    room: Room,
+    road: Road,
+    s: float,
+    side: float,
+    make: Callable[..., Thing],
+    setback: float,
+    width: float,
     depth: float,
-) -> None:  # fmt: skip
+) -> None:
     # Fronts look along -y of their own frame: turned to face the road.
     thing = make(room.rng, width, depth)
     yaw = 0.0 if side > 0 else np.pi
@@ -74,8 +80,11 @@ def _industry(room: Room, road: Road, s: float, side: float) -> None:
     rng = room.rng
     _building(room, road, s, side, buildings.hall, rng.uniform(14, 18), LOT_LENGTH - 1, 14)
     makers: tuple[Maker, ...] = (
-        vehicles.trailer, vehicles.truck, buildings.container, machines.construction_vehicle,
-    )  # fmt: skip
+        vehicles.trailer,
+        vehicles.truck,
+        buildings.container,
+        machines.construction_vehicle,
+    )
     for _ in range(int(rng.integers(2, 5))):
         maker = makers[int(rng.choice(4, p=[0.4, 0.3, 0.2, 0.1]))]
         yaw = float(rng.choice([0.0, np.pi / 2, -np.pi / 2]))

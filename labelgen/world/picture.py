@@ -4,6 +4,9 @@ Kernels release the interpreter's lock and know no threads: callers split the ro
 does not depend on how.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,7 +16,8 @@ from labelgen.world.categories import SKY
 from labelgen.world.hits import hash01, normal
 from labelgen.world.jit import leaf
 from labelgen.world.light import in_sun, sky
-from labelgen.world.materials import albedo, ground_albedo
+from labelgen.world.materials import albedo
+from labelgen.world.paving import ground_albedo
 from labelgen.world.surface import CATEGORY, HEIGHT, ground_hit, piece_at
 
 _TURNED = np.array([[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]])
@@ -57,7 +61,7 @@ def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb,
 
 @leaf
 def soften_rows(p, bins, g, lens, sun, w, exposure, first, last, object_id, rgb):
-    """Average five rays in each pixel of rows first..last where two objects meet; truth stays that of the centre."""
+    """Average five rays in each pixel of rows first..last where two objects meet; truth stays."""
     cols = (lens.width + TILE - 1) // TILE
     guess = 0
     for y in range(first, last):
@@ -88,8 +92,8 @@ def _seen(p, bins, g, lens, sun, w, u, v, i, t, guess):
     """Colour of what a ray meets, given the nearest part i at depth t along it.
 
     Returns:
-        ((r, g, b), row, depth, surface, x, y): linear light; the part, `GROUND` or `NOTHING` that was met; its
-        depth, infinite for nothing; the surface of the ground if it was met, else ``guess``; and the place.
+        ((r, g, b), row, depth, surface, x, y): linear light; the part, `GROUND` or `NOTHING` that was met;
+        its depth, infinite for nothing; the surface of the ground if that was met, else ``guess``; the place.
     """
     m, place = lens.axes, lens.place
     a, b = (u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy
@@ -141,9 +145,23 @@ def _part_paint(p, ray, i, x, y, t, foot):
     hx, hy, hz = p.half[i, 0], p.half[i, 1], p.half[i, 2]
     lx, ly, lz = normal(p.kind[i], px, py, pz, hx, hy, hz, p.shape[i, 0], p.shape[i, 1], p.shape[i, 2])
     paint = albedo(
-        p.material[i], px, py, pz, lx, ly, lz, hx, hy, hz, p.colour[i, 0], p.colour[i, 1], p.tex[i, 0], p.tex[i, 1],
-        p.seed[i], foot,
-    )  # fmt: skip
+        p.material[i],
+        px,
+        py,
+        pz,
+        lx,
+        ly,
+        lz,
+        hx,
+        hy,
+        hz,
+        p.colour[i, 0],
+        p.colour[i, 1],
+        p.tex[i, 0],
+        p.tex[i, 1],
+        p.seed[i],
+        foot,
+    )
     m = p.axes[i]
     nx = m[0, 0] * lx + m[0, 1] * ly + m[0, 2] * lz
     ny = m[1, 0] * lx + m[1, 1] * ly + m[1, 2] * lz
@@ -186,10 +204,8 @@ def _lit(p, sun, w, paint, facing, shade, wx, wy, wz, dx, dy, dz):
 def develop(raw, blur, grain, seed, first, last, out):
     """Rows first..last of the finished picture: lens blur, vignetting, sensor noise, 8 bits.
 
-    Args:
-        raw: (H, W, 3) float32 of `render_rows`; blur: weight of the 3x3 binomial filter in 0..1.
-        grain: standard deviation of the noise in grey levels; seed: of the noise.
-        out: (H, W, 3) uint8.
+    ``raw`` (H, W, 3) float32 comes from `render_rows`, ``out`` (H, W, 3) is uint8; ``blur`` is the weight of
+    the 3x3 binomial filter in 0..1, ``grain`` the standard deviation of the noise in grey levels.
     """
     height, width, _ = raw.shape
     for y in range(first, last):

@@ -10,9 +10,12 @@ from labelgen.world.kerbside import fill_kerbs, park_vehicles
 from labelgen.world.layout import Plan
 from labelgen.world.lots import fill_lots
 from labelgen.world.movers import add_drivers, add_queues, add_walkers
+from labelgen.world.primitives import Triple
 from labelgen.world.room import Entry, Room, Stock
 from labelgen.world.shapes import buildings, plants
 from labelgen.world.shapes.thing import Thing
+
+_FAR_TREES = 12.0  #: times the size of a bush
 
 
 def populate(plan: Plan, rng: np.random.Generator) -> Stock:
@@ -45,6 +48,11 @@ def _horizon(room: Room) -> None:
         room.stock.entries.append(Entry(thing, (float(x), float(y), 0.0, turn - np.pi / 2, 0.0)))
 
 
+def _grown(triple: Triple) -> Triple:
+    x, y, z = triple
+    return _FAR_TREES * x, _FAR_TREES * y, _FAR_TREES * z
+
+
 def _wood(rng: np.random.Generator) -> Thing:
     """Far trees: a bush grown twelvefold."""
     thing = plants.bush(rng)
@@ -52,9 +60,9 @@ def _wood(rng: np.random.Generator) -> Thing:
     thing.assembly.parts = [
         dataclasses.replace(
             part,
-            centre=tuple(12 * c for c in part.centre),
-            half=tuple(12 * h for h in part.half),
-            open=(part.open[0], 12 * part.open[1]),
+            centre=_grown(part.centre),
+            half=_grown(part.half),
+            open=(part.open[0], _FAR_TREES * part.open[1]),
         )
         for part in thing.assembly.parts
     ]

@@ -4,6 +4,9 @@ A part is a box, hull (box with a narrower top), cone frustum, ellipsoid or tube
 Body frame: x forward, y left, z up, origin on the ground.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 import math
@@ -144,8 +147,9 @@ class Assembly:
     def bounds(self) -> FloatArray:
         """(2, 3) lower and upper corner of all parts, swinging limbs at their extremes."""
         rows = np.array([(*p.turn, *p.centre, *p.half, p.swing, p.kind) for p in self.parts])
-        axes = turn_matrices(rows[:, :3])
-        return _bounds(axes, rows[:, 3:6], rows[:, 6:9], rows[:, 9], rows[:, 10].astype(np.int64))
+        axes, kind = turn_matrices(rows[:, :3]), rows[:, 10].astype(np.int64)
+        corners: FloatArray = _bounds(axes, rows[:, 3:6], rows[:, 6:9], rows[:, 9], kind)
+        return corners
 
 
 @kernel
@@ -201,23 +205,23 @@ def collect(parts: Sequence[tuple[Part, int, int, int]], seed: int) -> Prims:
     n = len(parts)
     axes = turn_matrices(np.array([p.turn for p, *_ in parts], np.float64).reshape(n, 3))
 
-    def column(name: str, dtype: object, width: int) -> NDArray[np.generic]:
-        return np.array([getattr(p, name) for p, *_ in parts], dtype).reshape(n, width)
+    def column(name: str, width: int) -> FloatArray:
+        return np.array([getattr(p, name) for p, *_ in parts], np.float64).reshape(n, width)
 
     return Prims(
-        kind=column("kind", np.uint8, 1)[:, 0].copy(),
-        centre=column("centre", np.float64, 3),
+        kind=column("kind", 1)[:, 0].astype(np.uint8),
+        centre=column("centre", 3),
         axes=axes,
-        half=column("half", np.float64, 3),
-        shape=column("shape", np.float64, 3),
-        open=column("open", np.float64, 2),
+        half=column("half", 3),
+        shape=column("shape", 3),
+        open=column("open", 2),
         body=np.array([row[1] for row in parts], np.int32),
-        swing=column("swing", np.float64, 1)[:, 0].copy(),
+        swing=column("swing", 1)[:, 0].copy(),
         object_id=np.array([row[2] for row in parts], np.uint16),
         category=np.array([row[3] for row in parts], np.uint8),
-        material=column("material", np.uint8, 1)[:, 0].copy(),
-        colour=np.stack([column("colour", np.float32, 3), column("colour2", np.float32, 3)], 1),
-        tex=column("tex", np.float64, 2),
+        material=column("material", 1)[:, 0].astype(np.uint8),
+        colour=np.stack([column("colour", 3), column("colour2", 3)], 1).astype(np.float32),
+        tex=column("tex", 2),
         seed=np.arange(n, dtype=np.int64) * 7919 + seed,
     )
 
@@ -230,7 +234,7 @@ def place(prims: Prims, rows: NDArray[np.int64], poses: FloatArray) -> Prims:
         rows: (Q,) rows to take.
         poses: (B, 5) per body: x, y, z in metres, yaw and walking phase in radians.
     """
-    taken = Prims(*(column[rows] for column in prims))
+    taken = Prims._make(column[rows] for column in prims)
     _place(taken.centre, taken.axes, taken.half, taken.body, taken.swing, poses)
     return taken
 
@@ -264,4 +268,4 @@ def _place(centre, axes, half, body, swing, poses):
 
 def joined(first: Prims, second: Prims) -> Prims:
     """Rows of both."""
-    return Prims(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+    return Prims._make(np.concatenate([a, b]) for a, b in zip(first, second, strict=True))

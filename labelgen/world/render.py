@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from labelgen.world.light import SunGrid, sun_grid
 from labelgen.world.primitives import Prims
 
 SHADOW_REACH = 90.0
-#: The exposure meter: width of its thumbnail, mean grey level that it aims at, and how far it goes to get there.
+#: The exposure meter: width of its thumbnail, mean grey level it aims at, how far it goes to get there.
 METER_WIDTH, METER_LEVEL, METER_STRENGTH = 64, 118.0, 1.1
 SMALLEST_SIDE, LARGEST_SIDE = 32, 8192
 
@@ -184,5 +185,5 @@ def in_bands(work: Callable[[int, int], None], total: int) -> None:
         work(0, total)
         return
     edges = np.linspace(0, total, min(threads * 6, total) + 1).astype(int)
-    for job in [_pool(os.getpid()).submit(work, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]:
+    for job in [_pool(os.getpid()).submit(work, a, b) for a, b in pairwise(edges)]:
         job.result()

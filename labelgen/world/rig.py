@@ -86,7 +86,8 @@ def euler_quaternion(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Float
             cr * cp * sy - sr * sp * cy,
         ]
     )
-    return q / np.linalg.norm(q)
+    unit: FloatArray = q / np.linalg.norm(q)
+    return unit
 
 
 def pose_matrix(translation: FloatArray, rotation: FloatArray) -> FloatArray:

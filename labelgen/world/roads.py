@@ -104,7 +104,8 @@ def ground_of(
 
     Args:
         roads: R roads.
-        lot, verge: (R, 2, K) uint8 surfaces, see `Ground`.
+        lot: (R, 2, K) uint8 surfaces, see `Ground`.
+        verge: (R, 2, K) uint8 surfaces, see `Ground`.
         profile: (6,) see `Ground`.
         first_id: first object id to give.
     """
@@ -161,7 +162,7 @@ def _nearest_segments(
     size: tuple[int, int],
     reach: float,
 ) -> list[list[int]]:
-    """By cell of the search grid, the segments that may be on the nearest or second nearest road within it."""
+    """By cell of the search grid, segments that may be on the nearest or second nearest road in it."""
     x, y = np.meshgrid(low[0] + (np.arange(size[0]) + 0.5) * CELL, low[1] + (np.arange(size[1]) + 0.5) * CELL)
     x, y = x.ravel(), y.ravel()
     half = CELL * 0.7072

@@ -74,7 +74,9 @@ class Room:
 
         Args:
             thing: what to put.
-            road, s, d: where: metres along it and to the left of it.
+            road: beside which road.
+            s: metres along it.
+            d: metres to the left of it.
             yaw: radians relative to the road's direction.
             kinds: surfaces that it may stand on; None for all.
             min_beyond: metres from the carriageway that all of it must keep.
@@ -112,16 +114,23 @@ class Room:
         return True
 
     def line_up(
-        self, maker: Maker, road: Road, s: float, d: float, length: float, step: float, jitter: float = 0.05,
+        self,
+        maker: Maker,
+        road: Road,
+        s: float,
+        d: float,
+        length: float,
+        step: float,
+        jitter: float = 0.05,
         kinds: tuple[int, ...] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Stand things in a row along a road, around s."""
         for at in np.arange(s - length / 2 + step / 2, s + length / 2, step):
             place = d + self.rng.normal(0, jitter)
             self.stand(maker(self.rng), road, at, place, self.rng.normal(0, 0.04), kinds, room=0.9)
 
     def beyond(self, road: Road, side: float, setback: float) -> float:
-        """Place across a road that lies ``setback`` metres behind the sidewalk of a side (+1 left, -1 right)."""
+        """Place across a road ``setback`` metres behind the sidewalk of a side (+1 left, -1 right)."""
         return side * (road.half_width + self.plan.walk + setback)
 
     def _free(self, places: FloatArray, radius: float) -> bool:

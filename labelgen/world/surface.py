@@ -6,6 +6,9 @@ Beyond the sidewalk lie lots. All heights come from `HEIGHT`, so a ray is tested
 face is found by bisection between two of them.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 from enum import IntEnum
@@ -14,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.world.jit import kernel, leaf
 from labelgen.world.categories import INDEX
+from labelgen.world.jit import kernel, leaf
 
 
 class Surface(IntEnum):
@@ -34,8 +37,18 @@ class Surface(IntEnum):
 
 
 ROAD, PARKING, SIDEWALK, PLAZA, GRASS, DIRT, ISLAND, RAILS, WATER, DRIVEWAY = range(10)
-_FLAT = ("driveable_surface", "driveable_surface", "sidewalk", "sidewalk", "terrain", "terrain", "other", "other",
-         "other", "driveable_surface")  # fmt: skip
+_FLAT = (
+    "driveable_surface",
+    "driveable_surface",
+    "sidewalk",
+    "sidewalk",
+    "terrain",
+    "terrain",
+    "other",
+    "other",
+    "other",
+    "driveable_surface",
+)
 #: (10,) uint8 general category and (10,) metres of each kind of ground.
 CATEGORY = np.array([INDEX[f"flat.{name}"] for name in _FLAT], np.uint8)
 HEIGHT = np.array([0.0, 0.0, 0.15, 0.15, 0.15, 0.15, 0.15, 0.0, -0.35, 0.0])
@@ -58,7 +71,8 @@ class Ground(NamedTuple):
             lane width, parking lane width, length (for wrapping), unused.
         lot: (R, 2, K) uint8, surface of each lot right and left of each road.
         verge: (R, 2, K) uint8, surface of the strip between kerb and sidewalk.
-        profile: (6,) float64: verge width, sidewalk width, lot depth, lot length, corner radius, inner surface.
+        profile: (6,) float64: verge width, sidewalk width, lot depth, lot length, corner radius, and the
+            surface of what lies within the blocks.
         piece: (Y, X) uint16, object id by cell of the piece map.
         piece_kind: (Y, X) uint8, surface by cell of the piece map.
         piece_grid: (3,) float64: x0, y0, cell size.
@@ -86,7 +100,7 @@ def _nearest(g, x, y):
     col, row = int(np.floor((x - g.grid[0]) / g.grid[2])), int(np.floor((y - g.grid[1]) / g.grid[2]))
     width = int(g.grid[3])
     cell = row * width + col
-    if not (0 <= col < width and 0 <= row and cell < len(g.cell_start) - 1):
+    if not (0 <= col < width and row >= 0 and cell < len(g.cell_start) - 1):
         return found, best_d, best, other
     for k in range(g.cell_start[cell], g.cell_start[cell + 1]):
         i = g.cell_seg[k]
@@ -127,9 +141,10 @@ def surface(g, x, y):
     """What lies at a place.
 
     Returns:
-        (kind, segment, d, beyond, other, margin): the surface; the nearest segment of a road or -1, and metres
-        to the left of its centre line; metres beyond the kerb, negative on the carriageway; the same for the
-        second nearest road, 1e9 for none; and for a carriageway how far at least it goes on at this height.
+        (kind, segment, d, beyond, other, margin): the surface; the nearest segment of a road or -1, and
+        metres to the left of its centre line; metres beyond the kerb, negative on the carriageway; the
+        same for the second nearest road, 1e9 for none; and for a carriageway how far at least it goes on
+        at this height.
     """
     i, d, best, other = _nearest(g, x, y)
     if i < 0:
@@ -166,10 +181,7 @@ def surface(g, x, y):
 
 @leaf
 def ground_hit(g, heights, ox, oy, oz, dx, dy, dz, limit, guess):
-    """First ground along a ray.
-
-    Args:
-        guess: surface that a neighbouring ray met; it only saves time.
+    """First ground along a ray; ``guess``, the surface that a neighbouring ray met, only saves time.
 
     Returns:
         (distance, surface, on a kerb's face, segment, d, beyond, other), see `surface`; the distance is

@@ -6,6 +6,7 @@ Tokens are hashes of what they stand for, so the same city always gets the same 
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any
 
 from labelgen.world import rig
@@ -34,7 +35,7 @@ def token(*what: object) -> str:
 
 
 def scene_names(count: int) -> list[str]:
-    """Names that nuscenes-devkit's splits know: the two of ``mini_val``, the eight of ``mini_train``, then others.
+    """Names that nuscenes-devkit's splits know: the two of ``mini_val``, the eight of ``mini_train``, others.
 
     The devkit evaluates a split only if all its scenes are there: ``mini_val`` from two scenes on,
     ``mini_train`` from ten on.
@@ -50,8 +51,23 @@ def scene_names(count: int) -> list[str]:
 class Tables:
     """All tables of one dataroot while it is being written."""
 
-    NAMES = ("category", "attribute", "visibility", "instance", "sensor", "calibrated_sensor", "ego_pose", "log",
-             "scene", "sample", "sample_data", "sample_annotation", "map", "lidarseg", "panoptic")  # fmt: skip
+    NAMES = (
+        "category",
+        "attribute",
+        "visibility",
+        "instance",
+        "sensor",
+        "calibrated_sensor",
+        "ego_pose",
+        "log",
+        "scene",
+        "sample",
+        "sample_data",
+        "sample_annotation",
+        "map",
+        "lidarseg",
+        "panoptic",
+    )
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         self.rows: dict[str, list[Row]] = {name: [] for name in self.NAMES}
@@ -90,5 +106,5 @@ class Tables:
 
 def link(rows: list[Row]) -> None:
     """Fill ``prev`` and ``next`` of rows that follow each other."""
-    for earlier, later in zip(rows[:-1], rows[1:], strict=True):
+    for earlier, later in pairwise(rows):
         earlier["next"], later["prev"] = later["token"], earlier["token"]

@@ -66,7 +66,10 @@ class Traffic:
     def driven(self, time_s: float) -> FloatArray:
         """(L,) metres that each lane has moved since time 0."""
         mean, swing, omega, phase = self._speed.T
-        return mean * (time_s + swing / omega * (np.cos(phase) - np.cos(omega * time_s + phase)))
+        metres: FloatArray = mean * (
+            time_s + swing / omega * (np.cos(phase) - np.cos(omega * time_s + phase))
+        )
+        return metres
 
     def poses(self, time_s: float) -> FloatArray:
         """(B, 5) x, y, z in metres, yaw and walking phase in radians of all bodies."""

@@ -1,14 +1,17 @@
 """Which camera truly sees which LiDAR point, by rays at the camera's own firing time."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (numba infers the types of kernels)
+
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.world.jit import kernel
 from labelgen.world import rig
 from labelgen.world.camera import GROUND, NOTHING, first_along, part_hit
 from labelgen.world.city import City
+from labelgen.world.jit import kernel
 from labelgen.world.lidar import Sweep
 from labelgen.world.render import Shot
 
@@ -54,7 +57,7 @@ def seen_by(city: City, sweep: Sweep, shot: Shot, camera_time_s: float) -> NDArr
 
 
 def carried(city: City, sweep: Sweep, time_s: float) -> FloatArray:
-    """(N, 3) where the spots of surface that returned the beams are at another time, moved with their bodies."""
+    """(N, 3) where the spots that returned the beams are at another time, moved with their bodies."""
     world = sweep.world.copy()
     rows = np.flatnonzero(np.isin(sweep.body, city.traffic.rows))
     later = city.traffic.poses(time_s)

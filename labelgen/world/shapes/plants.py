@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelgen.world.materials import Material as M
+from labelgen.world.materials import Material
 from labelgen.world.primitives import Assembly, Colour, Triple
 from labelgen.world.shapes.thing import Thing, shade
 
@@ -38,7 +38,15 @@ def _crown(
     """A ball of leaves: two ragged shells around a denser core; ``size`` is that of a spray of leaves."""
     for scale, holes in ((1.0, 0.62), (0.86, 0.4), (0.68, 0.12)):
         shell = (half[0] * scale, half[1] * scale, half[2] * scale)
-        a.ball(at, shell, M.LEAVES, leaf, colour2=leaf2, open=(holes, size * (1.2 - 0.2 * scale)), turn=turn)
+        a.ball(
+            at,
+            shell,
+            Material.LEAVES,
+            leaf,
+            colour2=leaf2,
+            open=(holes, size * (1.2 - 0.2 * scale)),
+            turn=turn,
+        )
 
 
 def tree(rng: np.random.Generator) -> Thing:
@@ -49,18 +57,24 @@ def tree(rng: np.random.Generator) -> Thing:
     a = Assembly()
     if kind == "conifer":
         high = rng.uniform(4.5, 9.0)
-        a.cone((0, 0, 0.5), (0.13, 0.13, 0.5), 0.9, M.BARK, bark)
+        a.cone((0, 0, 0.5), (0.13, 0.13, 0.5), 0.9, Material.BARK, bark)
         layers = 3
         for k in range(layers):
             z, r = 0.9 + (high - 0.9) * k / (layers + 0.6), (1.9 - 0.5 * k) * high / 8
             tall = (high - 0.9) * 0.45
             a.cone(
-                (0, 0, z + tall / 2), (r, r, tall / 2), 0.12, M.LEAVES, leaf, colour2=leaf2, open=(0.22, 0.24)
+                (0, 0, z + tall / 2),
+                (r, r, tall / 2),
+                0.12,
+                Material.LEAVES,
+                leaf,
+                colour2=leaf2,
+                open=(0.22, 0.24),
             )
         return Thing(a, "static.vegetation", "conifer", ("tree", "fir"), word)
     trunk = {"broad": rng.uniform(2.0, 3.4), "column": 1.4, "palm": rng.uniform(4.5, 7.0), "young": 1.7}[kind]
     thick = {"broad": rng.uniform(0.14, 0.28), "column": 0.12, "palm": 0.16, "young": 0.05}[kind]
-    a.cone((0, 0, trunk * 0.6), (thick, thick, trunk * 0.6), 0.7, M.BARK, bark)
+    a.cone((0, 0, trunk * 0.6), (thick, thick, trunk * 0.6), 0.7, Material.BARK, bark)
     if kind == "palm":
         for k in range(9):
             turn = 2 * np.pi * k / 9 + rng.uniform(0, 0.4)
@@ -68,7 +82,7 @@ def tree(rng: np.random.Generator) -> Thing:
             a.ball(
                 out,
                 (1.1, 0.28, 0.16),
-                M.LEAVES,
+                Material.LEAVES,
                 leaf,
                 colour2=leaf2,
                 turn=(turn, 0.35, 0.0),
@@ -107,11 +121,11 @@ def hedge(rng: np.random.Generator, length: float) -> Thing:
     a = Assembly()
     for grow, holes in ((0.0, 0.3), (0.07, 0.62)):
         half = (length / 2 + grow, deep + grow, (high + grow) / 2)
-        a.box((0, 0, half[2]), half, M.LEAVES, leaf, colour2=leaf2, open=(holes, 0.09))
+        a.box((0, 0, half[2]), half, Material.LEAVES, leaf, colour2=leaf2, open=(holes, 0.09))
     a.box(
         (0, 0, high / 2 - 0.06),
         (length / 2 - 0.1, deep - 0.1, high / 2 - 0.06),
-        M.LEAVES,
+        Material.LEAVES,
         leaf,
         colour2=leaf2,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelgen.world.primitives import Assembly, Colour
+
+FloatArray = NDArray[np.float64]
 
 #: Linear RGB by the word that captions use.
 PALETTE: dict[str, Colour] = {
@@ -47,7 +51,9 @@ class Thing:
 
 
 def paint(
-    rng: np.random.Generator, words: tuple[str, ...] = WORDS, weights: object = None
+    rng: np.random.Generator,
+    words: tuple[str, ...] = WORDS,
+    weights: Sequence[float] | FloatArray | None = None,
 ) -> tuple[str, Colour]:
     """A colour word and a shade of it."""
     word = str(rng.choice(words, p=weights))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelgen.world.materials import Material as M
+from labelgen.world.materials import Material
 from labelgen.world.primitives import Assembly, Colour
 from labelgen.world.shapes.thing import Thing, paint, shade
 
@@ -39,7 +39,7 @@ def wheels(
                 (x, side * (half_track - width / 2), radius),
                 (radius, radius, width / 2),
                 1.0,
-                M.TYRE,
+                Material.TYRE,
                 _DARK,
                 colour2=hub,
                 turn=(0.0, 0.0, np.pi / 2),
@@ -62,7 +62,9 @@ def car(rng: np.random.Generator) -> Thing:
     hx, hy = length / 2, width / 2
     a = Assembly()
     clear = 0.2 if kind != "suv" else 0.26
-    a.hull((0, 0, (belt + clear) / 2), (hx, hy, (belt - clear) / 2), (-0.965, 0.95, 0.93), M.PAINT, body)
+    a.hull(
+        (0, 0, (belt + clear) / 2), (hx, hy, (belt - clear) / 2), (-0.965, 0.95, 0.93), Material.PAINT, body
+    )
     rear, front, base0, base1 = {
         "sedan": (-0.72, 0.30, -0.62, 0.44),
         "hatchback": (-0.82, 0.42, -0.93, 0.62),
@@ -75,21 +77,30 @@ def car(rng: np.random.Generator) -> Thing:
     top1 = (front * hx - middle) / half
     roof = height - 0.07
     a.hull(
-        (middle, 0, (belt + roof) / 2), (half, hy * 0.93, (roof - belt) / 2), (max(top0, -1.0), min(top1, 1.0), 0.8),
-        M.GLASS, _GLASS,
-    )  # fmt: skip
+        (middle, 0, (belt + roof) / 2),
+        (half, hy * 0.93, (roof - belt) / 2),
+        (max(top0, -1.0), min(top1, 1.0), 0.8),
+        Material.GLASS,
+        _GLASS,
+    )
     r0, r1 = rear * hx * 0.94 - 0.05, front * hx + 0.05
     a.hull(
-        ((r0 + r1) / 2, 0, roof + 0.03), ((r1 - r0) / 2, hy * 0.78, 0.04), (-0.95, 0.95, 0.92), M.PLAIN, body
+        ((r0 + r1) / 2, 0, roof + 0.03),
+        ((r1 - r0) / 2, hy * 0.78, 0.04),
+        (-0.95, 0.95, 0.92),
+        Material.PLAIN,
+        body,
     )
     for x in (middle - 0.1 * hx, middle - 0.75 * half):
-        a.box((x, 0, (belt + roof) / 2), (0.05, hy * 0.865, (roof - belt) / 2 - 0.02), M.PLAIN, body)
+        a.box((x, 0, (belt + roof) / 2), (0.05, hy * 0.865, (roof - belt) / 2 - 0.02), Material.PLAIN, body)
     radius = 0.33 if kind not in ("suv", "van") else 0.37
     wheels(a, (-0.6 * hx, 0.62 * hx), hy + 0.01, radius, 0.22, shade(rng, (0.35, 0.36, 0.38)))
     for side in (-1.0, 1.0):
-        a.box((0.36 * hx, side * (hy + 0.06), belt + 0.08), (0.07, 0.09, 0.07), M.PLAIN, body)
+        a.box((0.36 * hx, side * (hy + 0.06), belt + 0.08), (0.07, 0.09, 0.07), Material.PLAIN, body)
     if word == "yellow" and rng.random() < 0.6:
-        a.box(((r0 + r1) / 2, 0, roof + 0.14), (0.12, 0.3, 0.08), M.SIGN, (0.8, 0.8, 0.75), colour2=_DARK)
+        a.box(
+            ((r0 + r1) / 2, 0, roof + 0.14), (0.12, 0.3, 0.08), Material.SIGN, (0.8, 0.8, 0.75), colour2=_DARK
+        )
     noun = {"suv": "car", "van": "van"}.get(str(kind), "car")
     return Thing(a, "vehicle.car", noun, ("automobile", str(kind)), word)
 
@@ -104,12 +115,12 @@ def truck(rng: np.random.Generator) -> Thing:
     a = Assembly()
     if kind == "pickup":
         hx, hy = 2.65, 0.98
-        a.hull((0, 0, 0.66), (hx, hy, 0.38), (-0.98, 0.96, 0.95), M.PAINT, cab)
-        a.hull((0.35, 0, 1.42), (1.15, hy * 0.92, 0.38), (-0.8, 0.5, 0.82), M.GLASS, _GLASS)
-        a.box((0.25, 0, 1.82), (0.72, hy * 0.75, 0.035), M.PLAIN, cab)
-        a.box((-1.65, 0, 1.09), (0.95, hy * 0.98, 0.06), M.PLAIN, _DARK)
+        a.hull((0, 0, 0.66), (hx, hy, 0.38), (-0.98, 0.96, 0.95), Material.PAINT, cab)
+        a.hull((0.35, 0, 1.42), (1.15, hy * 0.92, 0.38), (-0.8, 0.5, 0.82), Material.GLASS, _GLASS)
+        a.box((0.25, 0, 1.82), (0.72, hy * 0.75, 0.035), Material.PLAIN, cab)
+        a.box((-1.65, 0, 1.09), (0.95, hy * 0.98, 0.06), Material.PLAIN, _DARK)
         for side in (-1.0, 1.0):
-            a.box((-1.7, side * hy * 0.93, 1.16), (0.9, 0.05, 0.14), M.PLAIN, cab)
+            a.box((-1.7, side * hy * 0.93, 1.16), (0.9, 0.05, 0.14), Material.PLAIN, cab)
         wheels(a, (-1.6, 1.7), hy + 0.02, 0.4, 0.26, hub)
         return Thing(a, "vehicle.truck", "pickup truck", ("pickup", "truck"), word)
     hy = rng.uniform(1.1, 1.25)
@@ -118,41 +129,56 @@ def truck(rng: np.random.Generator) -> Thing:
     ]
     hx, cab_half, cab_top = length / 2, 0.95, rng.uniform(2.5, 3.0)
     front = hx - cab_half
-    a.hull((front, 0, 0.95), (cab_half, hy, 0.5), (-1.0, 1.0, 1.0), M.PAINT, cab)
+    a.hull((front, 0, 0.95), (cab_half, hy, 0.5), (-1.0, 1.0, 1.0), Material.PAINT, cab)
     a.hull(
         (front, 0, (1.45 + cab_top) / 2),
         (cab_half, hy, (cab_top - 1.45) / 2),
         (-1.0, 0.82, 0.95),
-        M.PAINT,
+        Material.PAINT,
         cab,
     )
-    a.hull((front + 0.06, 0, 1.95), (cab_half * 0.96, hy * 0.9, 0.36), (-0.2, 0.94, 0.98), M.GLASS, _GLASS)
+    a.hull(
+        (front + 0.06, 0, 1.95), (cab_half * 0.96, hy * 0.9, 0.36), (-0.2, 0.94, 0.98), Material.GLASS, _GLASS
+    )
     for side in (-1.0, 1.0):
-        a.box((front + 0.25, side * (hy - 0.005), 2.0), (0.38, 0.03, 0.3), M.GLASS, _GLASS)
-        a.box((front + 0.8, side * (hy + 0.12), 2.0), (0.06, 0.1, 0.25), M.PLAIN, _DARK)
-    a.box((-0.5, 0, 0.85), (hx - 0.6, 0.45, 0.14), M.METAL, (0.06, 0.06, 0.06))
+        a.box((front + 0.25, side * (hy - 0.005), 2.0), (0.38, 0.03, 0.3), Material.GLASS, _GLASS)
+        a.box((front + 0.8, side * (hy + 0.12), 2.0), (0.06, 0.1, 0.25), Material.PLAIN, _DARK)
+    a.box((-0.5, 0, 0.85), (hx - 0.6, 0.45, 0.14), Material.METAL, (0.06, 0.06, 0.06))
     bed = (hx - cab_half - 0.12, -(cab_half + 0.12))
     if kind == "box":
         _, box = paint(rng)
         _, second = paint(rng)
         high = rng.uniform(3.0, 3.8)
-        material = M.LIVERY if rng.random() < 0.7 else M.RIBBED
-        a.box((bed[1], 0, (1.05 + high) / 2), (bed[0], hy + 0.03, (high - 1.05) / 2), material, box, colour2=second,
-              tex=(0.3, 0.0))  # fmt: skip
+        material = Material.LIVERY if rng.random() < 0.7 else Material.RIBBED
+        a.box(
+            (bed[1], 0, (1.05 + high) / 2),
+            (bed[0], hy + 0.03, (high - 1.05) / 2),
+            material,
+            box,
+            colour2=second,
+            tex=(0.3, 0.0),
+        )
     elif kind == "flatbed":
-        a.box((bed[1], 0, 1.1), (bed[0], hy, 0.1), M.WOOD, (0.3, 0.2, 0.1))
+        a.box((bed[1], 0, 1.1), (bed[0], hy, 0.1), Material.WOOD, (0.3, 0.2, 0.1))
         for side in (-1.0, 1.0):
-            a.box((bed[1], side * hy, 1.4), (bed[0], 0.03, 0.25), M.PLAIN, cab)
+            a.box((bed[1], side * hy, 1.4), (bed[0], 0.03, 0.25), Material.PLAIN, cab)
         for _ in range(int(rng.integers(0, 4))):
             x, size = bed[1] + rng.uniform(-0.7, 0.7) * bed[0], rng.uniform(0.35, 0.6, 3)
-            a.box((x, rng.uniform(-0.5, 0.5), 1.2 + size[2]), tuple(size), M.WOOD, paint(rng)[1])
+            a.box((x, rng.uniform(-0.5, 0.5), 1.2 + size[2]), tuple(size), Material.WOOD, paint(rng)[1])
     elif kind == "tipper":
         load = shade(rng, (0.4, 0.3, 0.1))
-        a.hull((bed[1], 0, 1.85), (bed[0], hy + 0.05, 0.75), (-1.0, 1.0, 1.0), M.RIBBED, load, tex=(0.5, 0.0))
-        a.ball((bed[1], 0, 2.55), (bed[0] * 0.85, hy * 0.8, 0.45), M.CONCRETE, (0.25, 0.18, 0.1))
+        a.hull(
+            (bed[1], 0, 1.85),
+            (bed[0], hy + 0.05, 0.75),
+            (-1.0, 1.0, 1.0),
+            Material.RIBBED,
+            load,
+            tex=(0.5, 0.0),
+        )
+        a.ball((bed[1], 0, 2.55), (bed[0] * 0.85, hy * 0.8, 0.45), Material.CONCRETE, (0.25, 0.18, 0.1))
     else:
-        a.cone((-1.2, 0, 1.1), (0.55, 0.55, 0.08), 1.0, M.METAL, _DARK)
-        a.box((0.95, 0, 1.9), (0.25, hy * 0.85, 0.5), M.RIBBED, (0.3, 0.3, 0.3), tex=(0.15, 0.0))
+        a.cone((-1.2, 0, 1.1), (0.55, 0.55, 0.08), 1.0, Material.METAL, _DARK)
+        a.box((0.95, 0, 1.9), (0.25, hy * 0.85, 0.5), Material.RIBBED, (0.3, 0.3, 0.3), tex=(0.15, 0.0))
     axles = [front + 0.1, -hx + 1.3] + ([-hx + 2.5] if length > 7.4 or kind == "tractor" else [])
     wheels(a, axles, hy, 0.5, 0.32, hub)
     return Thing(a, "vehicle.truck", "truck", ("lorry", f"{kind} truck"), word)
@@ -168,20 +194,20 @@ def trailer(rng: np.random.Generator) -> Thing:
     if kind == "small":
         hx, hy = rng.uniform(1.2, 1.7), rng.uniform(0.75, 0.95)
         high = rng.uniform(0.9, 2.0)
-        a.box((0, 0, (0.5 + high) / 2), (hx, hy, (high - 0.5) / 2), M.RIBBED, body, tex=(0.2, 0.0))
-        a.rod((hx, 0, 0.5), (hx + 1.1, 0, 0.45), 0.05, M.METAL, _DARK)
+        a.box((0, 0, (0.5 + high) / 2), (hx, hy, (high - 0.5) / 2), Material.RIBBED, body, tex=(0.2, 0.0))
+        a.rod((hx, 0, 0.5), (hx + 1.1, 0, 0.45), 0.05, Material.METAL, _DARK)
         wheels(a, (-0.1,), hy + 0.22, 0.32, 0.2, hub)
         return Thing(a, "vehicle.trailer", "trailer", ("utility trailer",), word)
     hx = rng.uniform(4.5, 6.6)
     hy, high = 1.25, rng.uniform(3.5, 4.0)
-    material = M.RIBBED if kind == "container" else M.LIVERY
+    material = Material.RIBBED if kind == "container" else Material.LIVERY
     a.box(
         (0, 0, (1.2 + high) / 2), (hx, hy, (high - 1.2) / 2), material, body, colour2=second, tex=(0.28, 0.0)
     )
-    a.box((0, 0, 1.08), (hx, 0.5, 0.12), M.METAL, (0.05, 0.05, 0.05))
+    a.box((0, 0, 1.08), (hx, 0.5, 0.12), Material.METAL, (0.05, 0.05, 0.05))
     wheels(a, (-hx + 1.2, -hx + 2.4, -hx + 3.6), hy - 0.02, 0.5, 0.34, hub)
     for side in (-1.0, 1.0):
-        a.box((hx - 2.6, side * 0.8, 0.5), (0.08, 0.08, 0.5), M.METAL, (0.1, 0.1, 0.1))
+        a.box((hx - 2.6, side * 0.8, 0.5), (0.08, 0.08, 0.5), Material.METAL, (0.1, 0.1, 0.1))
     return Thing(a, "vehicle.trailer", "trailer", ("semi-trailer", "lorry trailer"), word)
 
 
@@ -197,14 +223,14 @@ def bus(rng: np.random.Generator) -> Thing:
     a = Assembly()
     if kind == "bendy":
         for x, hx in ((4.7, 4.3), (-4.4, 3.9)):
-            a.hull((x, 0, 1.7), (hx, hy, 1.38), (-0.99, 0.99, 0.97), M.BUS, body, colour2=second)
-        a.box((0.0, 0, 1.65), (0.6, hy * 0.94, 1.25), M.RIBBED, _DARK, tex=(0.2, 0.0))
+            a.hull((x, 0, 1.7), (hx, hy, 1.38), (-0.99, 0.99, 0.97), Material.BUS, body, colour2=second)
+        a.box((0.0, 0, 1.65), (0.6, hy * 0.94, 1.25), Material.RIBBED, _DARK, tex=(0.2, 0.0))
         wheels(a, (-6.0, 2.0, 7.2), hy, 0.48, 0.3, hub)
         return Thing(a, "vehicle.bus.bendy", "bus", ("articulated bus",), word)
     hx = rng.uniform(5.0, 6.0)
     if kind == "double":
-        a.hull((0, 0, 1.25), (hx, hy, 0.95), (-1.0, 1.0, 1.0), M.BUS, body, colour2=second)
-        a.hull((0, 0, 3.2), (hx, hy, 1.0), (-0.99, 0.97, 0.97), M.BUS, body, colour2=second)
+        a.hull((0, 0, 1.25), (hx, hy, 0.95), (-1.0, 1.0, 1.0), Material.BUS, body, colour2=second)
+        a.hull((0, 0, 3.2), (hx, hy, 1.0), (-0.99, 0.97, 0.97), Material.BUS, body, colour2=second)
     else:
         low = 0.35 if kind == "city" else 0.4
         high = 3.1 if kind == "city" else 3.6
@@ -212,15 +238,15 @@ def bus(rng: np.random.Generator) -> Thing:
             (0, 0, (low + high) / 2),
             (hx, hy, (high - low) / 2),
             (-0.99, 0.97, 0.96),
-            M.BUS,
+            Material.BUS,
             body,
             colour2=second,
         )
         if kind == "city":
-            a.box((-1.0, 0, high + 0.12), (1.6, 0.8, 0.14), M.PLAIN, body)
+            a.box((-1.0, 0, high + 0.12), (1.6, 0.8, 0.14), Material.PLAIN, body)
     wheels(a, (-0.55 * hx, 0.62 * hx), hy + 0.005, 0.48, 0.3, hub)
     for side in (-1.0, 1.0):
-        a.box((hx + 0.12, side * (hy - 0.1), 2.4), (0.15, 0.07, 0.22), M.PLAIN, _DARK)
+        a.box((hx + 0.12, side * (hy - 0.1), 2.4), (0.15, 0.07, 0.22), Material.PLAIN, _DARK)
     synonyms = {"city": "city bus", "double": "double-decker bus", "coach": "coach"}[kind]
     return Thing(a, "vehicle.bus.rigid", "bus", (synonyms,), word)
 
@@ -229,10 +255,10 @@ def ego() -> Thing:
     """The car that carries the sensors: bonnet, roof and the LiDAR's platform."""
     a = Assembly()
     white: Colour = (0.7, 0.7, 0.7)
-    a.hull((2.75, 0, 0.62), (0.85, 0.85, 0.29), (-1.0, 0.92, 0.86), M.PLAIN, white)
-    a.box((0.55, 0, 0.52), (1.9, 0.86, 0.28), M.PLAIN, white)
-    a.hull((0.30, 0, 1.1), (1.6, 0.78, 0.3), (-0.30, 0.75, 0.82), M.GLASS, _GLASS)
-    a.box((0.70, 0, 1.41), (0.85, 0.42, 0.02), M.PLAIN, white)
-    a.cone((0.944, 0, 1.56), (0.475, 0.475, 0.08), 1.0, M.PLAIN, (0.1, 0.1, 0.1))
-    a.cone((0.944, 0, 1.69), (0.06, 0.06, 0.07), 1.0, M.PLAIN, (0.1, 0.1, 0.1))
+    a.hull((2.75, 0, 0.62), (0.85, 0.85, 0.29), (-1.0, 0.92, 0.86), Material.PLAIN, white)
+    a.box((0.55, 0, 0.52), (1.9, 0.86, 0.28), Material.PLAIN, white)
+    a.hull((0.30, 0, 1.1), (1.6, 0.78, 0.3), (-0.30, 0.75, 0.82), Material.GLASS, _GLASS)
+    a.box((0.70, 0, 1.41), (0.85, 0.42, 0.02), Material.PLAIN, white)
+    a.cone((0.944, 0, 1.56), (0.475, 0.475, 0.08), 1.0, Material.PLAIN, (0.1, 0.1, 0.1))
+    a.cone((0.944, 0, 1.69), (0.06, 0.06, 0.07), 1.0, Material.PLAIN, (0.1, 0.1, 0.1))
     return Thing(a, "vehicle.ego", "ego vehicle", ("bonnet",), "white")
