@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 from skimage.segmentation import slic
 
 from labelgen.config import RegionsConfig
+from labelgen.geometry.rle import area_and_box, encode_labels
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, as_rgb
 from labelgen.regions.scale import reduce_image, source_index
@@ -26,23 +27,6 @@ class SuperpixelProposer:
     def propose(self, image: NDArray[np.uint8], prompts: NDArray[np.float32] | None = None) -> ImageRegions:
         """Superpixels of one image; prompts change nothing. See `RegionProposer.propose`."""
         image = as_rgb(image)
-        labels = self._label_map(image)
-        codes = [
-            coco.encode(np.asfortranarray(labels == label, dtype=np.uint8)) for label in np.unique(labels)
-        ]
-        box = np.asarray(coco.toBbox(codes), np.float32).reshape(-1, 4)
-        box[:, 2:] += box[:, :2]
-        return ImageRegions(
-            size=(image.shape[0], image.shape[1]),
-            box_xyxy=box,
-            area=coco.area(codes).astype(np.int32),
-            score=np.ones(len(codes), np.float16),
-            stability=np.ones(len(codes), np.float16),
-            rle=tuple(code["counts"] for code in codes),
-        )
-
-    def _label_map(self, image: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """(H, W) superpixel numbers, computed on the reduced image."""
         reduced = reduce_image(image, self.config.max_side)
         labels = slic(
             reduced,
@@ -54,5 +38,19 @@ class SuperpixelProposer:
         )
         rows = source_index(reduced.shape[0], image.shape[0])
         columns = source_index(reduced.shape[1], image.shape[1])
-        full: NDArray[np.int64] = labels[rows[:, None], columns]
-        return full
+        names, numbers = np.unique(labels, return_inverse=True)
+        return regions_of_labels(numbers.reshape(labels.shape)[rows[:, None], columns], len(names))
+
+
+def regions_of_labels(labels: NDArray[np.integer[Any]], count: int) -> ImageRegions:
+    """Regions of a label map: the pixels that hold 0, 1, ... ``count - 1``; score 1.
+
+    Args:
+        labels: (H, W) integers; others than 0..count - 1 are in no region.
+        count: number of regions.
+    """
+    size = (labels.shape[0], labels.shape[1])
+    codes = encode_labels(labels, count)
+    area, box = area_and_box(codes, *size)
+    ones = np.ones(count, np.float16)
+    return ImageRegions(size, box, area, score=ones, stability=ones.copy(), rle=codes)

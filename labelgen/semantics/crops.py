@@ -13,7 +13,7 @@ MAX_SAMPLES = 4
 
 def region_crop(
     image: NDArray[np.uint8],
-    counts: NDArray[np.int64],
+    ends: NDArray[np.int32],
     box_xyxy: NDArray[np.float32],
     *,
     size: int,
@@ -29,7 +29,7 @@ def region_crop(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        counts: (R,) int64 run lengths of the region's mask, column-major, background first.
+        ends: (R,) int32 ends of the runs of the region's mask, as in `labelgen.geometry.rle.Runs`.
         box_xyxy: (4,) pixels, right and bottom exclusive.
         size: pixels per side of the result.
         scale: at least 1.
@@ -44,7 +44,7 @@ def region_crop(
     left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
     samples = int(min(max(np.ceil(side / size), 1), MAX_SAMPLES))
     fill = np.asarray(mean, np.float32)
-    mask = _mask_in_box(counts, image.shape[0], int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
+    mask = _mask_in_box(ends, image.shape[0], int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
     crop: NDArray[np.uint8] = _sample(
         image, mask, int(x0), int(y0), left, top, side, size, samples, background, fill
     )
@@ -52,18 +52,14 @@ def region_crop(
 
 
 @njit(cache=True)
-def _mask_in_box(counts, height, x0, y0, x1, y1):  # type: ignore[no-untyped-def]
+def _mask_in_box(ends, height, x0, y0, x1, y1):  # type: ignore[no-untyped-def]
     """The mask inside its box, (y1 - y0, x1 - x0) uint8."""
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    position = 0
-    for i in range(len(counts)):
-        end = position + counts[i]
-        if i % 2 == 1:
-            for pixel in range(position, end):
-                x, y = pixel // height - x0, pixel % height - y0
-                if 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0]:
-                    mask[y, x] = 1
-        position = end
+    for i in range(1, len(ends), 2):
+        for pixel in range(ends[i - 1], ends[i]):
+            x, y = pixel // height - x0, pixel % height - y0
+            if 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0]:
+                mask[y, x] = 1
     return mask
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
+from labelgen.geometry.rle import parse
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo, file_hash
 from labelgen.models.shipped import (
@@ -30,7 +31,6 @@ from labelgen.models.shipped import (
 )
 from labelgen.records import Regions, Semantics
 from labelgen.regions.base import as_rgb
-from labelgen.regions.codes import decode_counts
 from labelgen.semantics.crops import region_crop
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary
 from labelgen.taxonomy import Taxonomy
@@ -86,7 +86,9 @@ def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelI
     name = f"local-dir:{folder}" if folder else model
     try:
         with _quiet():
-            network = open_clip.create_model(name, pretrained=None if folder else str(path))
+            # By its tag, if it has one: mean and deviation of the pixels come with it.
+            public = str(path) if checkpoint is None or Path(checkpoint).is_file() else checkpoint
+            network = open_clip.create_model(name, pretrained=None if folder else public)
             bpe = {"bpe_path": str(folder / BPE_FILE)} if folder and (folder / BPE_FILE).is_file() else {}
             tokenizer = open_clip.get_tokenizer(name, **bpe)
     except FAULTS as error:
@@ -113,6 +115,9 @@ def _public_weights(model: str, checkpoint: str | None) -> Path:
     tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
     if not tag:
         raise UserError(f"checkpoint {checkpoint} is neither a file nor a tag of {model}; tags: {tags}")
+    if bool(tag.get("quick_gelu")) != bool(open_clip.get_model_config(model).get("quick_gelu")):
+        other = model.removesuffix("-quickgelu") + ("-quickgelu" if tag.get("quick_gelu") else "")
+        raise UserError(f"the weights {checkpoint} were trained as {other}: set semantics.model={other}")
     try:
         return Path(open_clip.pretrained.download_pretrained(tag))
     except FAULTS as error:
@@ -205,10 +210,11 @@ class OpenClipEncoder:
                     f"regions {rows.start}..{rows.stop - 1} lie in camera {camera}, which has no image"
                 )
             image = as_rgb(image)
-            for row in range(rows.start, rows.stop):
+            runs = parse(regions.rle[rows], image.shape[0], image.shape[1])
+            for number, row in enumerate(range(rows.start, rows.stop)):
                 yield region_crop(
                     image,
-                    decode_counts(regions.rle[row]),
+                    runs.ends[runs.offsets[number] : runs.offsets[number + 1]],
                     regions.box_xyxy[row],
                     size=self.image_size,
                     scale=self.config.crop_scale,

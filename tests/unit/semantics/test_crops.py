@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from labelgen.regions.codes import decode_counts
+from labelgen.geometry.rle import parse
 from labelgen.semantics.crops import region_crop
 
 MEAN = (100.0, 110.0, 120.0)
@@ -14,7 +14,9 @@ def crop(image, mask, **settings):
     code = coco.encode(np.asfortranarray(mask, np.uint8))
     x, y, w, h = coco.toBbox(code)
     settings = {"size": 16, "scale": 1.5, "background": 0.5, "mean": MEAN} | settings
-    return region_crop(image, decode_counts(code["counts"]), np.float32([x, y, x + w, y + h]), **settings)
+    return region_crop(
+        image, parse([code["counts"]], *mask.shape).ends, np.float32([x, y, x + w, y + h]), **settings
+    )
 
 
 @pytest.fixture

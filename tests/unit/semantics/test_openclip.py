@@ -151,8 +151,12 @@ class TestCheckpoints:
             load_open_clip("ViT-B-16", None)
 
     def test_neither_tag_nor_file(self):
-        with pytest.raises(UserError, match=r"nowhere.pt cannot be loaded as ViT-B-16"):
+        with pytest.raises(UserError, match=r"nowhere.pt is neither a file nor a tag"):
             load_open_clip("ViT-B-16", "nowhere.pt")
+
+    def test_weights_of_another_activation(self):
+        with pytest.raises(UserError, match=r"semantics\.model=ViT-L-14-quickgelu"):
+            load_open_clip("ViT-L-14", "openai")
 
     @pytest.mark.parametrize("fault", ["truncated", "empty", "absent", "other"])
     def test_faulty_folder(self, tmp_path, fault):

@@ -1,0 +1,113 @@
+"""``labelgen models``: what models there are, and training of the small ones."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Models: what there is, and training of the small demo models.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+class Kind(StrEnum):
+    """The small models."""
+
+    sam = "sam"
+    clip = "clip"
+
+
+@app.callback()
+def _group() -> None:
+    """Models: what there is, and training of the small demo models."""
+
+
+@app.command("list")
+def list_command(
+    weights: Annotated[Path, typer.Option("--weights", help="Folder of downloaded checkpoints.")] = Path(
+        "weights"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Show every backend: revision, licence, and whether its weights are there, with their hash."""
+    from labelgen.models.registry import list_models
+
+    entries = list_models(weights)
+    if as_json:
+        typer.echo(json.dumps({"models": [entry.to_dict() for entry in entries]}))
+        return
+    table = Table(title="models", title_justify="left")
+    for column in ("stage", "backend", "model", "revision", "licence", "weights", "note"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        if entry.present is None:
+            state = f"fetched by the tag {entry.checkpoint}"
+        elif not entry.present:
+            state = f"[yellow]missing[/] {entry.checkpoint}"
+        else:
+            state = f"[green]there[/] {entry.weights[:12]}" if entry.weights else "none needed"
+        table.add_row(
+            entry.stage, entry.backend, entry.model, entry.revision, entry.licence, state, entry.note
+        )
+    Console().print(table)
+
+
+@app.command("train-demo")
+def train_demo_command(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Budget per model.")] = 30.0,
+    only: Annotated[
+        Kind | None, typer.Option("--only", help="Train one of them. Default: both.", show_default=False)
+    ] = None,
+    work: Annotated[
+        Path, typer.Option("--work", help="Rendered pictures, states and metrics; a second call goes on.")
+    ] = Path("runs/train-demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the results. Default: the package itself.", show_default=False),
+    ] = None,
+    pictures: Annotated[int, typer.Option("--pictures", min=3, help="Training pictures to render.")] = 900,
+    warm_start: Annotated[bool, typer.Option("--warm-start", help="Begin with the shipped weights.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Train the small SAM and CLIP on the simulated city's training seeds, and measure them on others.
+
+    Example: `labelgen models train-demo --minutes 30 --work runs/train-demo`
+    """
+    from labelgen.cli.progress import frame_progress
+    from labelgen.models.demo import train_demo
+
+    log = Console(stderr=True)
+    kinds = [kind.value for kind in Kind if only in (None, kind)]
+    with frame_progress(log, pictures, "training pictures") as advance:
+        figures = train_demo(
+            work,
+            kinds,
+            minutes=minutes,
+            out=out,
+            pictures=pictures,
+            warm_start=warm_start,
+            device=device,
+            threads=threads,
+            advance=lambda: advance(1),
+            report=lambda line: log.print("  ".join(f"{k} {v:g}" for k, v in line.items()), highlight=False),
+        )
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    table = Table(title="measured on validation seeds", title_justify="left")
+    for column in ("model", "figure", "value"):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    for kind, values in figures.items():
+        for name, value in values.items():
+            table.add_row(kind, name, f"{value:g}")
+    Console().print(table)

@@ -1,0 +1,83 @@
+"""Every backend, what it is, and whether its weights are there: what ``labelgen models list`` shows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+#: open_clip models that a run is likely to use, with a pretrained tag; any other works too.
+OPEN_CLIP_CHOICES = {
+    "ViT-B-16": "laion2b_s34b_b88k",
+    "ViT-L-14": "laion2b_s32b_b82k",
+    "ViT-L-14-quickgelu": "openai",
+    "convnext_large_d_320": "laion2b_s29b_b131k_ft_soup",
+}
+#: Folder in which the presets expect downloaded checkpoints.
+WEIGHTS_FOLDER = Path("weights")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the list.
+
+    Attributes:
+        stage: ``regions`` or ``semantics``; backend, model: what to write into the configuration.
+        revision, licence, note: as in `labelgen.models.info.ModelInfo`.
+        checkpoint: what to write into the configuration, empty if nothing is needed.
+        present: whether the weights are there; None if they are fetched by a tag when first used.
+        weights: their hash, empty if they are not there.
+    """
+
+    stage: str
+    backend: str
+    model: str
+    revision: str
+    licence: str
+    checkpoint: str
+    present: bool | None
+    weights: str
+    note: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data for ``--json``."""
+        return asdict(self)
+
+
+def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
+    """All backends; hashes are computed for weights that are on disk."""
+    from labelgen.config import RegionsConfig, SemanticsConfig
+    from labelgen.errors import UserError
+    from labelgen.regions import describe_proposer
+    from labelgen.regions.sam import PUBLIC_CHECKPOINTS
+    from labelgen.semantics import describe_encoder
+
+    entries = []
+    demo_regions, demo_semantics = RegionsConfig(model="demo"), SemanticsConfig(model="demo")
+    slic = RegionsConfig(backend="superpixel")
+    for stage, backend, model, describe in (
+        ("regions", "sam", "demo", lambda: describe_proposer(demo_regions)),
+        ("regions", "superpixel", "", lambda: describe_proposer(slic)),
+        ("semantics", "open_clip", "demo", lambda: describe_encoder(demo_semantics)),
+    ):
+        try:
+            info = describe()
+            entries.append(
+                Entry(stage, backend, model, info.revision, info.licence, "", True, info.weights, info.note)
+            )
+        except UserError as error:
+            entries.append(Entry(stage, backend, model, "", "", "", False, "", str(error)))
+    for model, name in PUBLIC_CHECKPOINTS.items():
+        path = weights_folder / name
+        if path.is_file():
+            info = describe_proposer(RegionsConfig(model=model, checkpoint=str(path)))
+            revision, weights = info.revision, info.weights
+        else:
+            revision, weights = "segment-anything 1.0", ""
+        entries.append(
+            Entry("regions", "sam", model, revision, "Apache-2.0", str(path), path.is_file(), weights)
+        )
+    for model, tag in OPEN_CLIP_CHOICES.items():
+        entries.append(
+            Entry("semantics", "open_clip", model, tag, "MIT", tag, None, "", "or the path of a checkpoint")
+        )
+    return entries
