@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,5 +149,5 @@ def _strings(values: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int
     return np.frombuffer(b"".join(values), np.uint8), _offsets(len(value) for value in values)
 
 
-def _offsets(lengths: Any) -> NDArray[np.int64]:
-    return np.array(list(accumulate(lengths, initial=0)), np.int64)
+def _offsets(lengths: Iterable[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)

@@ -13,6 +13,7 @@ from labelgen.records import NO_REGION, FrameRecord, FrameStatus, PointLabels, R
 from labelgen.shards.columns import decode_uv
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import FrameEntry
+from labelgen.shards.schema import ARRAYS
 from labelgen.shards.shard import Shard
 
 
@@ -143,6 +144,20 @@ class StoredFrame:
     def intensity(self) -> NDArray[np.float32] | None:
         """(N,) float32, or None if the run did not store points."""
         return self._points("intensity") if self._has("points/intensity") else None
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The frame's part of one stored array, such as ``points/label`` or ``regions/feature``.
+
+        As stored: values are compared with nothing else, ``views/uv`` is in steps. For ``points/*`` N rows,
+        for ``views/*`` V and for ``regions/*`` K; offsets and the bytes that they cut are not to be had so.
+
+        Raises:
+            DamageError: not stored, or not as it was written.
+        """
+        spec = ARRAYS.get(name)
+        if spec is None or spec.axes[0] not in ("F", "V", "R") or spec.group == "frame":
+            raise ValueError(f"{name!r} is no array of one frame")
+        return self._points(name.partition("/")[2]) if spec.group == "points" else self._rows(name)
 
     def record(self) -> FrameRecord:
         """All of it, as the stages gave it (``views.depth`` aside, which is not stored)."""

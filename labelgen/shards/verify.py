@@ -15,7 +15,7 @@ from labelgen.shards.damage import Problem
 from labelgen.shards.index import index_table, read_index
 from labelgen.shards.manifest import MANIFESTS, SHARDS, Manifest, file_problems
 from labelgen.shards.resolve import load_manifests
-from labelgen.shards.run import INDEX, RunInfo, read_run_info
+from labelgen.shards.run import INDEX, PLAN, RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
 from labelgen.shards.shard import Shard
 
@@ -112,6 +112,7 @@ def _leftovers(
             # A damaged manifest may be the one that names it; a person may want to repair that.
             yield _cleaned(path, problem, min_age) if clean and not keep_attempts else problem
     temporary = [path for folder in (run, run / MANIFESTS) for path in folder.glob(f"*{PARTIAL}")]
+    temporary += run.glob(f".{PLAN}.*")
     for path in sorted(temporary):
         problem = Problem("leftover", path.relative_to(run).as_posix(), "a write that did not end")
         yield _cleaned(path, problem, min_age) if clean else problem

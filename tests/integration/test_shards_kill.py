@@ -130,19 +130,23 @@ def test_killed_at_random_times_and_called_again(tmp_path: Path) -> None:
     everything = {record.frame_id: record for record in records()}
     whole = run_job(make_run(tmp_path / "undisturbed"))
     check_complete(tmp_path / "undisturbed", list(everything.values()))
-    kills = interrupted = 0
-    while kills < 20:
-        run = make_run(tmp_path / f"run-{kills}")
+    interrupted = 0
+    for number in range(40):
+        run = make_run(tmp_path / f"run-{number}")
         for _ in range(5):
             run_job(run, kill_after=float(rng.uniform(0, whole / 3)))
-            kills += 1
             opened = open_run(run)  # a reader in between sees whole frames only
             for frame_id in opened.frames:
                 assert_stored(opened.frame(frame_id).record(), everything[frame_id])
-            interrupted += len(opened) < len(everything)
+            if len(opened) == len(everything):
+                break
+            interrupted += 1
         run_job(run)
         check_complete(run, list(everything.values()))
-    assert interrupted >= 5
+        shutil.rmtree(run)
+        if interrupted >= 20:
+            return
+    pytest.fail(f"only {interrupted} of the jobs were killed before their end")
 
 
 # --- kill -9 before each change that a writer makes to the disk --------------------------------------------
@@ -150,18 +154,17 @@ def test_killed_at_random_times_and_called_again(tmp_path: Path) -> None:
 _CHANGES = {"os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir"}
 
 
-def _count_changes(run: Path, die_at: int, counter: Any, scenario: str) -> None:
-    seen = 0
+def _write_and_die(run: Path, scenario: str, die_at: int, answers: Any) -> None:
+    changed: list[str] = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal seen
         writes = (
             event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         )
         if (event in _CHANGES or writes) and arguments and str(arguments[0]).startswith(str(run)):
-            if seen == die_at:
+            if len(changed) == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            seen += 1
+            changed.append(str(arguments[0]))
 
     if scenario == "loser":  # the other one publishes just after we looked
         real, calls = writer.published, iter([True])
@@ -169,7 +172,7 @@ def _count_changes(run: Path, die_at: int, counter: Any, scenario: str) -> None:
     group = records(count=3)
     sys.addaudithook(hook)
     write(run, group[:2], [make_failure("frame-2")])
-    counter.value = seen
+    answers.put(changed)
 
 
 def prepare(run: Path, scenario: str) -> Path:
@@ -184,16 +187,19 @@ def prepare(run: Path, scenario: str) -> Path:
 
 @pytest.mark.parametrize("scenario", ["alone", "loser", "damaged"])
 def test_killed_before_each_change_to_the_disk(tmp_path: Path, scenario: str) -> None:
-    counter = CONTEXT.Value("i", -1)
-    process = start(_count_changes, prepare(tmp_path / "count", scenario), -1, counter, scenario)
+    answers = CONTEXT.Queue()
+    process = start(_write_and_die, prepare(tmp_path / "count", scenario), scenario, -1, answers)
+    changed = answers.get(timeout=60)
     process.join()
-    total = counter.value
-    assert total > 100
-    # Every point around the publishing, and a sample of the many files before it.
-    points = sorted({*range(0, total, 60), *range(total - 8, total)})
-    for point in points:
+    assert len(changed) > 100
+    # Every change around the publishing, and a sample of the many files before and after it.
+    publishing = [number for number, path in enumerate(changed) if "/manifests/" in path]
+    points = {*publishing, max(publishing) + 1, *range(0, len(changed), 60), len(changed) - 1} - {
+        len(changed)
+    }
+    for point in sorted(points):
         run = prepare(tmp_path / "run", scenario)
-        process = start(_count_changes, run, point, counter, scenario)
+        process = start(_write_and_die, run, scenario, point, answers)
         process.join()
         assert process.exitcode == -signal.SIGKILL
         if scenario == "damaged":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,14 @@ def test_every_truncation_is_noticed(published: Path, cut: float) -> None:
     path.write_bytes(good[: int(cut * (len(good) - 2))])
     with pytest.raises(DamageError, match=published.stem):
         read_manifest(path)
+
+
+def test_errors_cross_processes(published: Path) -> None:
+    with pytest.raises(DamageError) as caught:
+        read_manifest(published, fingerprint="f" * 32)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)
+    assert copy.problem == caught.value.problem
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": NaN}', b"{}"])

@@ -46,6 +46,19 @@ def test_frames_by_id(run: Path) -> None:
         opened.frame("frame-x")
 
 
+def test_single_arrays_of_a_frame(run: Path) -> None:
+    (record, *_) = some_records(count=3)
+    frame = open_run(run).frame("frame-0")
+    assert np.array_equal(frame.array("points/confidence"), record.labels.confidence)
+    assert np.array_equal(frame.array("views/visible"), record.views.visible)
+    assert np.array_equal(frame.array("regions/feature"), record.semantics.feature)
+    for name in ("frame/id", "regions/rle_bytes", "regions/rle_offsets", "points/absent"):
+        with pytest.raises(ValueError, match=name):
+            frame.array(name)
+    with pytest.raises(UserError, match=r"points/xyz.*not stored"):
+        frame.array("points/xyz")
+
+
 def test_opening_reads_no_shard(run: Path) -> None:
     for path in (run / "shards").rglob("*"):
         if path.is_file():

@@ -106,13 +106,14 @@ def test_clean_removes_old_leftovers_alone(run: Path) -> None:
     leftovers = [
         run / "shards" / "0123456789abcdef-0123456789ab.zarr",
         run / "manifests" / "0123456789abcdef.json.abc.partial",
+        run / ".frames.parquet.0123",
         run / "index.parquet.abc.partial",
         run / "manifests" / "0123456789abcdef.json.damaged-0123",
     ]
     (leftovers[0] / "points").mkdir(parents=True)
     for path in [leftovers[0] / "points" / "zarr.json", *leftovers[1:]]:
         path.write_text("x")
-    want = ["unreferenced-attempt", "leftover", "leftover", "set-aside"]
+    want = ["unreferenced-attempt", "leftover", "leftover", "leftover", "set-aside"]
     assert kinds(run) == want
     assert all(problem.harmless for problem in verify(run))
     assert kinds(run, clean=True) == want
@@ -120,9 +121,9 @@ def test_clean_removes_old_leftovers_alone(run: Path) -> None:
     long_ago = time.time() - 7200
     for path in [*leftovers[0].rglob("*"), *leftovers]:
         os.utime(path, (long_ago, long_ago))
-    os.utime(leftovers[3])
-    assert all("removed" in problem.detail for problem in verify(run, clean=True)[:3])
-    assert [path.exists() for path in leftovers] == [False, False, False, True]
+    os.utime(leftovers[4])
+    assert all("removed" in problem.detail for problem in verify(run, clean=True)[:4])
+    assert [path.exists() for path in leftovers] == [False, False, False, False, True]
     assert kinds(run, clean=True) == ["set-aside"]
     verify(run, clean=True, min_age=-1)
     assert verify(run, deep=True) == []
