@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.world import rig
-from labelgen.world.categories import INDEX
+from labelgen.world.categories import CLASS_OF_CATEGORY, FIRST_STUFF, INDEX
 from labelgen.world.layout import Plan, plan_city
 from labelgen.world.light import Weather
 from labelgen.world.populate import populate
@@ -32,7 +32,7 @@ class Item:
         body: row of `City.poses`, or -1 for a piece of ground.
         size: (3,) length, width, height of its box in metres.
         middle: (3,) the box's centre in the body's frame.
-        instance: number within its category from 1 for things with boxes, else 0.
+        instance: number among the things of its challenge class (0: of those ignored) from 1; 0 for stuff.
         moving: whether it follows a track.
         rider: whether somebody sits on it.
         surface: kind of ground, or None.
@@ -80,8 +80,9 @@ class City:
                 tracks[body] = entry.track
             low, high = thing.assembly.bounds()
             instance = 0
-            if category < INDEX["flat.driveable_surface"]:
-                instance = counters[category] = counters.get(category, 0) + 1
+            if category < FIRST_STUFF:
+                group = int(CLASS_OF_CATEGORY[category])
+                instance = counters[group] = counters.get(group, 0) + 1
             size, middle = high - low, (high + low) / 2
             items.append(
                 Item(

@@ -201,12 +201,15 @@ def normal(kind, px, py, pz, hx, hy, hz, s0, s1, s2):
             nx, ny, nz = -1.0, 0.0, (1.0 + s0) * hx * 0.5 / hz
     else:
         r = np.sqrt((px / hx) ** 2 + (py / hy) ** 2)
-        wall = abs(r - (1.0 + (s0 - 1.0) * (pz + hz) * 0.5 / hz)) if kind == CONE else abs(r - 1.0)
-        if wall * hx <= hz - abs(pz):
-            nx, ny, nz = px / (hx * hx), py / (hy * hy), ((1.0 - s0) * 0.5 / hz if kind == CONE else 0.0)
-        elif kind == TUBE and abs(r - s0) * hx < hz - abs(pz):
-            nx, ny, nz = -px, -py, 0.0
-        else:
+        slope = (1.0 - s0) * 0.5 / hz if kind == CONE else 0.0
+        outer, inner = abs(r - (1.0 - slope * (pz + hz))) * hx, np.inf
+        if kind == TUBE:
+            inner = abs(r - s0) * hx
+        if min(outer, inner) > hz - abs(pz):
             nz = 1.0 if pz > 0 else -1.0
+        elif outer <= inner:
+            nx, ny, nz = px / (hx * hx), py / (hy * hy), slope * r
+        else:
+            nx, ny, nz = -px / (hx * hx), -py / (hy * hy), 0.0
     length = np.sqrt(nx * nx + ny * ny + nz * nz)
     return nx / length, ny / length, nz / length

@@ -148,6 +148,7 @@ def ground_of(
         profile,
         np.zeros((1, 1), np.uint16),
         np.zeros((1, 1), np.uint8),
+        np.zeros(len(Surface), np.uint16),
         np.zeros(3),
     )
     return _with_pieces(ground, low, np.array([cols, rows]) * CELL, first_id)
@@ -194,21 +195,26 @@ def _with_pieces(
     xs = low[0] + (np.arange(cols) + 0.5) * PIECE_CELL
     ys = low[1] + (np.arange(rows) + 0.5) * PIECE_CELL
     gx, gy = np.meshgrid(xs, ys)
-    kinds = sf.surfaces(ground, gx.ravel(), gy.ravel())[0].reshape(rows, cols)
-    # Driveways join the road without a visible edge.
+    kinds, beyond, _ = (a.reshape(rows, cols) for a in sf.surfaces(ground, gx.ravel(), gy.ravel()))
+    # Driveways join the road without a visible edge; kerb stones along a verge join the sidewalk.
     kinds[kinds == Surface.DRIVEWAY] = Surface.ROAD
-    piece = np.zeros((rows, cols), np.uint16)
+    kinds[(kinds == Surface.GRASS) & (beyond >= 0.0) & (beyond < PIECE_CELL)] = Surface.SIDEWALK
+    piece, spare = np.zeros((rows, cols), np.uint16), np.zeros(len(Surface), np.uint16)
     surface_of: dict[int, Surface] = {}
     following = first_id
     for kind in Surface:
-        mask = kinds == kind
-        if not mask.any():
+        if kind == Surface.DRIVEWAY:
             continue
+        mask = kinds == kind
         labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
         piece[mask] = (labels[mask] + following - 1).astype(np.uint16)
+        spare[kind] = following
+        count = max(int(count), 1)
         surface_of.update(dict.fromkeys(range(following, following + count), kind))
         following += count
     return (
-        ground._replace(piece=piece, piece_kind=kinds, piece_grid=np.array([low[0], low[1], PIECE_CELL])),
+        ground._replace(
+            piece=piece, piece_kind=kinds, spare=spare, piece_grid=np.array([low[0], low[1], PIECE_CELL])
+        ),
         surface_of,
     )

@@ -75,6 +75,7 @@ class Ground(NamedTuple):
             surface of what lies within the blocks.
         piece: (Y, X) uint16, object id by cell of the piece map.
         piece_kind: (Y, X) uint8, surface by cell of the piece map.
+        spare: (10,) uint16, object id by surface of slivers that the piece map misses.
         piece_grid: (3,) float64: x0, y0, cell size.
     """
 
@@ -90,6 +91,7 @@ class Ground(NamedTuple):
     profile: NDArray[np.float64]
     piece: NDArray[np.uint16]
     piece_kind: NDArray[np.uint8]
+    spare: NDArray[np.uint16]
     piece_grid: NDArray[np.float64]
 
 
@@ -227,7 +229,7 @@ def ground_hit(g, heights, ox, oy, oz, dx, dy, dz, limit, guess):
 
 @leaf
 def piece_at(g, kind, x, y):
-    """Object id of the connected piece of ground of that kind at a place (0 beyond the map)."""
+    """Object id of the connected piece of ground of that kind at a place."""
     kind = ROAD if kind == DRIVEWAY else kind
     size = g.piece_grid[2]
     col = int(np.floor((x - g.piece_grid[0]) / size))
@@ -238,8 +240,7 @@ def piece_at(g, kind, x, y):
             for j in range(col - reach, col + reach + 1):
                 if 0 <= i < rows and 0 <= j < cols and g.piece_kind[i, j] == kind:
                     return g.piece[i, j]
-    i, j = min(max(row, 0), rows - 1), min(max(col, 0), cols - 1)
-    return g.piece[i, j]
+    return g.spare[kind]
 
 
 @kernel
