@@ -13,6 +13,7 @@ from labelgen.shards.atomic import PARTIAL
 from labelgen.shards.commit import DAMAGED
 from labelgen.shards.damage import Problem
 from labelgen.shards.index import index_table, read_index
+from labelgen.shards.interchange import differences
 from labelgen.shards.manifest import MANIFESTS, SHARDS, Manifest, file_problems
 from labelgen.shards.resolve import load_manifests
 from labelgen.shards.run import INDEX, PLAN, RunInfo, read_run_info
@@ -30,8 +31,8 @@ def verify(
 
     Args:
         run: folder of the run.
-        deep: read every array and compare it with its checksum; otherwise files' sizes and the tables
-            of frames are compared.
+        deep: read every array, by our reader and by zarr-python, and compare it with its checksum;
+            otherwise files' sizes and the tables of frames are compared.
         clean: remove leftovers (unreferenced attempts, temporary files, manifests moved aside) that are
             older than ``min_age``. Nothing that a manifest names is ever removed.
         min_age: seconds since the last change of a leftover.
@@ -63,11 +64,15 @@ def _shard_problems(run: Path, info: RunInfo, manifest: Manifest, deep: bool) ->
     yield from found
     broken = [problem.where for problem in found]
     if manifest.path not in broken:  # the folder itself is there
-        for error in Shard(run, manifest).problems(deep=deep):
-            # One line for each damaged file, not one for each look at it.
-            where = error.problem.where
-            if not any(file == where or file.startswith(f"{where}/") for file in broken):
-                yield error.problem
+        more = [error.problem for error in Shard(run, manifest).problems(deep=deep)]
+        # One line for each damaged file, not one for each look at it.
+        yield from (
+            problem
+            for problem in more
+            if not any(file == problem.where or file.startswith(f"{problem.where}/") for file in broken)
+        )
+        if deep and not found and not more:
+            yield from differences(run, manifest)
 
 
 def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:
