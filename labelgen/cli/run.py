@@ -84,6 +84,9 @@ def run(
     max_failed_fraction: Annotated[
         float, typer.Option("--max-failed-fraction", min=0, max=1, help="Share of frames that may fail.")
     ] = 0.0,
+    with_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Score, and write report and picture, at the end.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Label a data set. Call it again to go on where the last call ended.
@@ -102,6 +105,8 @@ def run(
     todo = make_plan(request)
     announce(todo, console)
     result = label(todo, console, ray_address)
+    if with_report:
+        result |= conclude(todo, console)
     if as_json:
         typer.echo(json.dumps(result))
     if result["failed_fraction"] > max_failed_fraction:
@@ -137,29 +142,34 @@ def announce(plan: Plan, console: Console) -> None:
 
 
 def label(plan: Plan, console: Console, ray_address: str | None) -> dict[str, Any]:
-    """Label what is left; then score where truth exists, write report and picture, and say where they are."""
-    from labelgen.inspection.sources import RunSources
-    from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
-    from labelgen.shards import open_run
+    """Label what is left, with a progress bar."""
     from pipelines.pseudolabels import execute
 
     with frame_progress(console, len(plan.job.frames)) as on_frame:
         outcome = execute(plan, on_frame, ray_address)
-    run = plan.job.run
-    report, picture = run / "report" / "index.html", run / "report" / "frame.png"
-    result = {"run": str(run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
-    result |= outcome.to_dict()
+    counts = {"run": str(plan.job.run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
+    return counts | outcome.to_dict()
+
+
+def conclude(plan: Plan, console: Console) -> dict[str, Any]:
+    """Score where truth exists, write report and picture, and say in the last line where they are."""
+    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
+    from labelgen.shards import open_run
+
+    folder = plan.job.run / "report"
+    report, picture = folder / "index.html", folder / "frame.png"
     if plan.job.frames or not report.exists():
-        opened = open_run(run)
+        opened = open_run(plan.job.run)
         render_summary(console, summarise_run(opened))
         sources = RunSources(opened, plan.job.root)
         if sources.has_truth:
             render_evaluation(console, sources.evaluate())
         if opened.frames:
             sources.save_picture(opened.frames[0], picture)
-        sources.save_report(run / "report", pictures=REPORT_PICTURES)
+        sources.save_report(folder, pictures=REPORT_PICTURES)
     console.print(f"report: {report}   picture: {picture}", highlight=False)
-    return result | {"report": str(report), "picture": str(picture)}
+    return {"report": str(report), "picture": str(picture)}
 
 
 def build_city(request: Request, console: Console) -> None:

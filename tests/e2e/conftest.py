@@ -10,6 +10,9 @@ from tests.helpers.nuscenes_root import make_dataroot
 #: Superpixels and the shipped CLIP: the whole way in a fraction of a second per frame.
 FAST = ["regions.backend=superpixel", "regions.superpixel_segments=20", "runtime.frames_per_shard=2"]
 
+#: Options of ``labelgen run`` where neither Ray nor the report is what is tested.
+QUICK = ["--runner", "sequential", "--no-report"]
+
 
 @pytest.fixture
 def shell(monkeypatch, capsys):

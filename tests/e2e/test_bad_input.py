@@ -10,6 +10,7 @@ import pytest
 import labelgen
 from labelgen.datasets import plan_frames
 from labelgen.records import Reason
+from tests.e2e.conftest import QUICK
 
 
 def lidar_files(dataroot: Path) -> list[tuple[str, Path]]:
@@ -77,7 +78,7 @@ def test_table_path_that_leaves_the_dataroot(shell, job, dataroot):
 def test_a_bad_cloud_fails_its_frame_and_no_other(shell, job, dataroot, tmp_path, damage, words):
     frame_id, path = lidar_files(dataroot)[2]
     damage(path)
-    result = shell("run", *job, "--runner", "sequential", "--json")
+    result = shell("run", *job, *QUICK, "--json")
     assert result.code == 1
     assert "--max-failed-fraction" in result.err
     assert (result.json["labelled"], result.json["failed"]) == (5, 1)
@@ -87,9 +88,9 @@ def test_a_bad_cloud_fails_its_frame_and_no_other(shell, job, dataroot, tmp_path
     assert path.name in failure["message"]
     assert words in failure["message"]
 
-    again = shell("run", *job, "--runner", "sequential", "--json")
+    again = shell("run", *job, *QUICK, "--json")
     assert (again.code, again.json["todo"]) == (1, 0), "a known failure is not tried again, nor forgotten"
-    tolerant = shell("run", *job, "--runner", "sequential", "--max-failed-fraction", "0.2")
+    tolerant = shell("run", *job, *QUICK, "--max-failed-fraction", "0.2")
     assert tolerant.code == 0
 
 
@@ -97,9 +98,9 @@ def test_a_mended_file_is_labelled_without_being_asked(shell, job, dataroot, tmp
     frame_id, path = lidar_files(dataroot)[0]
     good = path.read_bytes()
     path.write_bytes(good[:-3])
-    assert shell("run", *job, "--runner", "sequential").code == 1
+    assert shell("run", *job, *QUICK).code == 1
     path.write_bytes(good)
-    result = shell("run", *job, "--runner", "sequential", "--json")
+    result = shell("run", *job, *QUICK, "--json")
     assert result.code == 0, result.err
     assert (result.json["todo"], result.json["labelled"]) == (1, 1)
     run = labelgen.open_run(tmp_path / "run")
@@ -110,8 +111,8 @@ def test_a_mended_file_is_labelled_without_being_asked(shell, job, dataroot, tmp
 def test_retry_failed_tries_again(shell, job, dataroot):
     _, path = lidar_files(dataroot)[0]
     path.write_bytes(b"")
-    assert shell("run", *job, "--runner", "sequential").code == 1
-    result = shell("run", *job, "--runner", "sequential", "--retry-failed", "--json")
+    assert shell("run", *job, *QUICK).code == 1
+    result = shell("run", *job, *QUICK, "--retry-failed", "--json")
     assert (result.code, result.json["todo"], result.json["failed"]) == (1, 1, 1)
 
 
@@ -121,7 +122,7 @@ def test_nan_points_keep_their_rows(shell, job, dataroot, tmp_path):
     cloud[10:60, :3] = np.nan
     cloud[60:70, 0] = np.inf
     cloud.tofile(path)
-    assert shell("run", *job, "--runner", "sequential", "--frames", "0:1").code == 0
+    assert shell("run", *job, *QUICK, "--frames", "0:1").code == 0
     labels = labelgen.open_run(tmp_path / "run").frame(frame_id).labels
     assert len(labels) == len(cloud)
     assert (labels.label[10:70] == 255).all()
@@ -141,7 +142,7 @@ def test_a_bad_image_leaves_the_other_cameras(shell, job, dataroot, tmp_path, da
     frames, _ = plan_frames("nuscenes", dataroot)
     camera = frames[0].cameras[1]
     damage(dataroot / camera.image_path)
-    result = shell("run", *job, "--runner", "sequential", "--frames", "0:2", "--json")
+    result = shell("run", *job, *QUICK, "--frames", "0:2", "--json")
     assert result.code == 0, result.err
     assert (result.json["labelled"], result.json["partial"], result.json["failed"]) == (2, 1, 0)
     record = labelgen.open_run(tmp_path / "run").frame(frames[0].frame_id).record()
@@ -157,21 +158,21 @@ def test_a_frame_without_any_readable_image_fails(shell, job, dataroot, tmp_path
     frames, _ = plan_frames("nuscenes", dataroot)
     for camera in frames[0].cameras:
         (dataroot / camera.image_path).write_bytes(b"")
-    result = shell("run", *job, "--runner", "sequential", "--frames", "0:1", "--json")
+    result = shell("run", *job, *QUICK, "--frames", "0:1", "--json")
     assert (result.code, result.json["failed"]) == (1, 1)
     (failure,) = shell("inspect", tmp_path / "run", "--json").json["failures"]
     assert "none of its images is readable" in failure["message"]
 
 
 def test_an_output_with_another_fingerprint_is_refused(shell, job):
-    assert shell("run", *job, "--runner", "sequential", "--frames", "0:1").code == 0
-    result = shell("run", *job, "--runner", "sequential", "--set", "labels.min_margin=0.4")
+    assert shell("run", *job, *QUICK, "--frames", "0:1").code == 0
+    result = shell("run", *job, *QUICK, "--set", "labels.min_margin=0.4")
     one_line_error(result.__class__(result.code, "", result.err.splitlines()[-1]), "min_margin")
 
 
 def test_an_output_that_is_a_file(shell, job, tmp_path):
     (tmp_path / "run").write_text("in the way")
-    result = shell("run", *job, "--runner", "sequential")
+    result = shell("run", *job, *QUICK)
     assert result.code == 2
     assert "Traceback" not in result.err
 
@@ -198,6 +199,6 @@ def test_an_unreachable_cluster(shell, job):
 
 def test_no_space_for_a_run_inside_the_dataroot_is_needed(shell, job, dataroot):
     before = sorted(path for path in dataroot.rglob("*"))
-    assert shell("run", *job, "--runner", "sequential", "--frames", "0:1").code == 0
+    assert shell("run", *job, *QUICK, "--frames", "0:1").code == 0
     assert sorted(path for path in dataroot.rglob("*")) == before, "the data root is never written to"
     shutil.rmtree(dataroot)

@@ -9,6 +9,7 @@ import pytest
 import labelgen
 from labelgen.datasets import plan_frames
 from labelgen.records import FrameRecord
+from tests.e2e.conftest import QUICK
 
 
 def assert_same_record(a: FrameRecord, b: FrameRecord) -> None:
@@ -31,7 +32,7 @@ def assert_same_record(a: FrameRecord, b: FrameRecord) -> None:
 
 
 def test_both_runners_give_equal_arrays_for_every_frame(shell, job, dataroot, tmp_path):
-    first = shell("run", *job, "--runner", "sequential", "--json")
+    first = shell("run", *job, *QUICK, "--json")
     assert first.code == 0, first.err
     job[job.index("--output") + 1] = str(tmp_path / "by-ray")
     second = shell("run", *job, "--runner", "ray", "--set", "runtime.frames_per_shard=1", "--json")
@@ -48,9 +49,9 @@ def test_both_runners_give_equal_arrays_for_every_frame(shell, job, dataroot, tm
 
 
 def test_a_second_call_does_no_work_and_says_so(shell, job, tmp_path):
-    assert shell("run", *job, "--runner", "sequential").code == 0
+    assert shell("run", *job, *QUICK).code == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "shards").rglob("*")}
-    again = shell("run", *job, "--runner", "sequential", "--json")
+    again = shell("run", *job, *QUICK, "--json")
     assert again.code == 0
     assert (again.json["frames"], again.json["todo"], again.json["labelled"]) == (6, 0, 0)
     assert "0 to do" in again.err
@@ -62,14 +63,14 @@ def test_plan_tells_what_is_left_and_writes_nothing(shell, job, tmp_path):
     assert (before["frames"], before["done"], before["todo"], before["images"]) == (6, 0, 6, 36)
     assert before["estimated_bytes"] > 0
     assert not (tmp_path / "run").exists()
-    shell("run", *job, "--runner", "sequential", "--frames", "0:4")
+    shell("run", *job, *QUICK, "--frames", "0:4")
     after = shell("plan", *job, "--json").json
     assert (after["frames"], after["done"], after["todo"]) == (6, 4, 2)
 
 
 def test_slices_into_one_run_add_up(shell, job, tmp_path):
     for part in ("0:1", "1:4", "4:", "2:5"):
-        result = shell("run", *job, "--runner", "sequential", "--frames", part)
+        result = shell("run", *job, *QUICK, "--frames", part)
         assert result.code == 0, result.err
     run = labelgen.open_run(tmp_path / "run")
     assert len(run.frames) == len(set(run.frames)) == 6
@@ -78,7 +79,7 @@ def test_slices_into_one_run_add_up(shell, job, tmp_path):
 
 
 def test_inspect_and_evaluate_read_what_was_written(shell, job, tmp_path):
-    shell("run", *job, "--runner", "sequential")
+    shell("run", *job, *QUICK)
     summary = shell("inspect", tmp_path / "run", "--json").json
     assert (summary["frames"], summary["failed"], summary["points"]) == (6, 0, 3000)
     scores = shell("evaluate", tmp_path / "run", "--json").json
@@ -90,7 +91,7 @@ def test_inspect_and_evaluate_read_what_was_written(shell, job, tmp_path):
 
 
 def test_run_json_records_models_and_settings(shell, job, tmp_path):
-    shell("run", *job, "--runner", "sequential", "--frames", "0:1")
+    shell("run", *job, *QUICK, "--frames", "0:1")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["config"]["regions"]["backend"] == "superpixel"
     assert len(record["taxonomy"]["classes"]) == 16
