@@ -134,7 +134,7 @@ def make_frame(rng: np.random.Generator, number: int) -> FrameRecord:
             point=point.astype(np.int32),
             camera=np.repeat(np.arange(CAMERAS), VIEWS // CAMERAS).astype(np.uint8),
             uv=uv.astype(np.float32),
-            depth=np.ones(len(point), np.float32),
+            depth=np.abs(np.cumsum(rng.normal(0, 0.3, len(point)))).astype(np.float32) + 2,
             depth_residual=residual.astype(np.float32),
             visible=visible,
         ),

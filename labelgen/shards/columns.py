@@ -28,8 +28,9 @@ def why_not_storable(record: FrameRecord) -> str | None:
         low, high = float(views.uv.min()), float(views.uv.max())
         if not (low >= -0.5 and high + 0.5 < _LARGEST_UV):  # NaN fails too
             return f"a view's pixel is outside of -0.5 to {_LARGEST_UV - 1}.5 ({low} to {high})"
-        if not np.isfinite(views.depth_residual).all():
-            return "a view's depth_residual is not finite"
+        for name in ("depth", "depth_residual"):
+            if not np.isfinite(getattr(views, name)).all():
+                return f"a view's {name} is not finite"
     return None
 
 
@@ -90,15 +91,19 @@ def pack(records: Sequence[FrameRecord], steps: int) -> Columns:
 
 def _views(records: Sequence[FrameRecord], steps: int) -> Columns:
     views = [record.views for record in records]
-    residual = np.concatenate([v.depth_residual for v in views])
     return {
         "views/point": np.concatenate([v.point for v in views]).astype(np.uint32),
         "views/camera": np.concatenate([v.camera for v in views]),
         "views/uv": encode_uv(np.concatenate([v.uv for v in views]), steps),
         "views/region": np.concatenate([record.view_region for record in records]),
-        "views/depth_residual": residual.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16),
+        "views/depth": _half(np.concatenate([v.depth for v in views])),
+        "views/depth_residual": _half(np.concatenate([v.depth_residual for v in views])),
         "views/visible": np.concatenate([v.visible for v in views]),
     }
+
+
+def _half(metres: NDArray[np.float32]) -> NDArray[np.float16]:
+    return metres.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
 
 
 def _regions(records: Sequence[FrameRecord]) -> Columns:

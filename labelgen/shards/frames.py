@@ -76,7 +76,7 @@ class StoredFrame:
 
     @cached_property
     def views(self) -> Views:
-        """(point, camera) pairs. ``depth`` is not stored and NaN here; ``uv`` is exact to half a step."""
+        """(point, camera) pairs. ``uv`` is exact to half a step, metres are float16."""
         shard, _ = self._holder("views/uv")
         steps = shard.attributes.get("uv_steps_per_pixel")
         if type(steps) is not int or steps < 1:
@@ -90,7 +90,7 @@ class StoredFrame:
                 "point": point.astype(np.int32),
                 "camera": self._rows("views/camera"),
                 "uv": decode_uv(self._rows("views/uv"), steps),
-                "depth": np.full(len(point), np.nan, np.float32),
+                "depth": self._rows("views/depth").astype(np.float32),
                 "depth_residual": self._rows("views/depth_residual").astype(np.float32),
                 "visible": self._rows("views/visible"),
             },
@@ -160,7 +160,7 @@ class StoredFrame:
         return self._points(name.partition("/")[2]) if spec.group == "points" else self._rows(name)
 
     def record(self) -> FrameRecord:
-        """All of it, as the stages gave it (``views.depth`` aside, which is not stored)."""
+        """All of it, as the stages gave it (views' pixels and metres to the precision of their arrays)."""
         entry = self.entry
         try:
             return FrameRecord(

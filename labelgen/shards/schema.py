@@ -128,6 +128,7 @@ ARRAYS: dict[str, ArraySpec] = {
             "smallest region there, within the frame, or 65535",
             NO_REGION,
         ),
+        ArraySpec("views/depth", "float16", ("V",), _ROWS, "metres along the camera's axis"),
         ArraySpec(
             "views/depth_residual", "float16", ("V",), _ROWS, "metres behind the nearest surface, 0 in front"
         ),
