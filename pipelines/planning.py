@@ -42,13 +42,15 @@ class Plan:
     Attributes:
         job: with the frames that are still to be done.
         info: of the data set.
-        selected: all frames of the request, done or not.
+        planned: all frames of the data set and split.
+        selected: those of them that the request asks for, done or not.
         progress: what the run's manifests already hold.
         models: the models that label.
     """
 
     job: Job
     info: DatasetInfo
+    planned: tuple[Frame, ...]
     selected: tuple[Frame, ...]
     progress: Progress
     models: tuple[ModelInfo, ...]
@@ -134,7 +136,7 @@ def make_plan(request: Request) -> Plan:
     held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
     todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
     job = Job(run, Path(info.dataroot), config, taxonomy, mark, frames=todo)
-    return Plan(job, info, selected, progress, models)
+    return Plan(job, info, tuple(frames), selected, progress, models)
 
 
 def read_progress(run: Path, mark: str) -> Progress:

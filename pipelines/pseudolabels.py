@@ -53,7 +53,8 @@ def execute(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None
     job = plan.job
     plan.open_run()
     resume(job.run)  # moves manifests aside that do not count, whose frames are in the plan
-    merge_frames(job.run / "frames.parquet", plan.selected, plan.info)
+    # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
+    merge_frames(job.run / "frames.parquet", plan.planned, plan.info)
     if job.frames:
         job = replace(job, shard_attributes=text_attributes(job))
         for committed in _run(job, on_frame, ray_address):

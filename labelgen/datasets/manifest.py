@@ -153,8 +153,13 @@ def merge_frames(path: Path, frames: Sequence[Frame], info: DatasetInfo) -> None
     if before.categories and info.categories and before.categories != info.categories:
         raise UserError(f"{path} is of another data set ({before.dataset}); choose another output folder")
     fresh = {frame.frame_id for frame in frames}
-    kept = [frame for frame in stored if frame.frame_id not in fresh]
-    write_frames(path, [*kept, *frames], info)
+    merged = [*(frame for frame in stored if frame.frame_id not in fresh), *frames]
+    if info != before or _identities(merged) != _identities(stored):
+        write_frames(path, merged, info)
+
+
+def _identities(frames: Sequence[Frame]) -> list[tuple[str, str]]:
+    return [(frame.frame_id, frame.source_id) for frame in frames]
 
 
 class _Checked:
