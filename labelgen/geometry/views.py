@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
-from labelgen.geometry.occlusion import depth_residual, is_visible
+from labelgen.geometry.occlusion import BEAM_SPACING_DEG, depth_residual, is_visible
 from labelgen.geometry.projection import project_points
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 from labelgen.records import Views
@@ -28,7 +30,10 @@ def project(frame: Frame, cloud: PointCloud, settings: ProjectionSettings = DEFA
         found = project_points(cloud.xyz, frame.cameras, settings)
     except ValueError as error:
         raise FrameError(str(error), frame_id=frame.frame_id) from None
-    residual = depth_residual(found, cloud.xyz, frame.cameras, settings)
+    if settings.occlusion:
+        residual = depth_residual(found, cloud.xyz, frame.cameras, BEAM_SPACING_DEG[frame.lidar_layout])
+    else:
+        residual = np.zeros(len(found.point), np.float32)
     return Views(
         point=found.point,
         camera=found.camera,
