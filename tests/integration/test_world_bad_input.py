@@ -71,7 +71,7 @@ def test_a_crash_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
 
 def test_a_parent_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write|not a folder"):
+    with pytest.raises(UserError, match=r"cannot write|not a folder"):
         build(tmp_path / "file" / "out", scenes=1, frames=1, image_size=(64, 36))
 
 

@@ -91,8 +91,9 @@ def car(rng: np.random.Generator) -> Thing:
         Material.PLAIN,
         body,
     )
-    for x in (middle - 0.1 * hx, middle - 0.75 * half):
-        a.box((x, 0, (belt + roof) / 2), (0.05, hy * 0.865, (roof - belt) / 2 - 0.02), Material.PLAIN, body)
+    for x in (middle - 0.1 * hx, middle + max(top0, -1.0) * half + 0.06):
+        pillar = (0.05, hy * 0.935, (roof - belt) / 2)
+        a.hull((x, 0, (belt + roof) / 2), pillar, (-1.0, 1.0, 0.8), Material.PLAIN, body)
     radius = 0.33 if kind not in ("suv", "van") else 0.37
     wheels(a, (-0.6 * hx, 0.62 * hx), hy + 0.01, radius, 0.22, shade(rng, (0.35, 0.36, 0.38)))
     for side in (-1.0, 1.0):

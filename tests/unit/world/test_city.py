@@ -1,5 +1,7 @@
 """A city: the same from the same seed, complete, and in motion without collisions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def city():
 
 def test_seed_ranges_are_disjoint_and_the_default_is_for_validation():
     ranges = [sd.TRAIN_SEEDS, sd.VAL_SEEDS, sd.TEST_SEEDS]
-    assert all(a.stop <= b.start for a, b in zip(ranges[:-1], ranges[1:], strict=True))
+    assert all(a.stop <= b.start for a, b in pairwise(ranges))
     assert sd.split_of(sd.DEFAULT_SEED) == "val"
     assert [sd.split_of(n) for n in (0, 99_999, 100_000, 299_999, 300_000)] == [
         "train",

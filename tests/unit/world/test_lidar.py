@@ -1,4 +1,4 @@
-"""Sweeps: every point on the surface that was there when its beam was fired; visibility against a depth picture."""
+"""Sweeps: every point on the surface that was there when its beam was fired; what cameras truly see."""
 
 import numpy as np
 import pytest
@@ -64,10 +64,9 @@ def test_points_lie_on_what_stood_there_when_the_beam_was_fired(city, sweep):
         apart = np.linalg.norm(np.cross(off, unit), axis=1)
         for i in np.flatnonzero(apart < np.linalg.norm(parts.half, axis=1) + 0.01):
             m = parts.axes[i]
-            t = hit(
-                parts.kind[i], *(m.T @ (start - parts.centre[i])), *(m.T @ ray), *parts.half[i], *parts.shape[i],
-                *parts.open[i], parts.seed[i], 0.12 / np.linalg.norm(ray),
-            )  # fmt: skip
+            local, towards = m.T @ (start - parts.centre[i]), m.T @ ray
+            solid = (*parts.half[i], *parts.shape[i], *parts.open[i], parts.seed[i])
+            t = hit(parts.kind[i], *local, *towards, *solid, 0.12 / np.linalg.norm(ray))
             if t < best:
                 best, found = t, int(parts.object_id[i])
         ground = ground_hit(city.ground, HEIGHT, *start, *ray, 1e9, 0)[0]

@@ -1,4 +1,4 @@
-"""Pictures: exact against testing every part, equal for any number of threads, true to the list of objects."""
+"""Pictures: exact against testing every part, equal for any number of threads, true to the objects."""
 
 import numpy as np
 import pytest
