@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,9 +161,12 @@ def _gpus_per_worker(job: Job) -> float:
 def _connect(address: str | None) -> None:
     """Connect to a cluster, or start a local one with spare logical CPUs."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's own remarks on Ray Data's actors go to the terminal at level "error" and mean nothing to a user.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address:
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
@@ -181,6 +185,17 @@ def _connect(address: str | None) -> None:
     # A first batch on a cold node loads weights and may compile: slow is not stuck.
     context.execution_no_progress_timeout_s = 6 * 3600
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def _knock(address: str) -> None:
+    """Fail within seconds where nobody listens; Ray itself would try for minutes.
+
+    Raises:
+        OSError: no connection.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _FrameCounter:

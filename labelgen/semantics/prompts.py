@@ -49,7 +49,10 @@ class Vocabulary:
         Returns:
             (K, C) float16 probabilities and (K,) uint8 labels, 255 where void wins.
         """
-        best = class_logits(feature.astype(np.float32) @ self.word_feature.T, self.word_class) / temperature
+        # In float64, since a float32 product differs in its last bit with the number of BLAS threads; and
+        # with it, now and then, the float16 that is stored.
+        cosine = feature.astype(np.float64) @ self.word_feature.astype(np.float64).T
+        best = class_logits(cosine, self.word_class) / temperature
         weight = np.exp(best - best.max(axis=1, keepdims=True))
         probability = weight / weight.sum(axis=1, keepdims=True)
         label = best.argmax(axis=1)
@@ -57,7 +60,7 @@ class Vocabulary:
         return probability[:, : self.classes].astype(np.float16), label.astype(np.uint8)
 
 
-def class_logits(word_score: NDArray[np.float32], word_class: NDArray[np.int32]) -> NDArray[np.float32]:
+def class_logits(word_score: NDArray[np.float64], word_class: NDArray[np.int32]) -> NDArray[np.float64]:
     """(K, W) scores of words to (K, classes) maxima; ``word_class`` is ascending and has no gaps."""
     begin = np.flatnonzero(np.diff(word_class, prepend=-1))
     logits: NDArray[np.float32] = np.maximum.reduceat(word_score, begin, axis=1)
