@@ -63,7 +63,7 @@ class Vocabulary:
 def class_logits(word_score: NDArray[np.float64], word_class: NDArray[np.int32]) -> NDArray[np.float64]:
     """(K, W) scores of words to (K, classes) maxima; ``word_class`` is ascending and has no gaps."""
     begin = np.flatnonzero(np.diff(word_class, prepend=-1))
-    logits: NDArray[np.float32] = np.maximum.reduceat(word_score, begin, axis=1)
+    logits: NDArray[np.float64] = np.maximum.reduceat(word_score, begin, axis=1)
     return logits
 
 
