@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 
-#: Lengths that OpenCV's distortion vector may have.
-DISTORTION_LENGTHS = (4, 5, 8, 12, 14)
-
 
 class Rig(NamedTuple):
     """C cameras, stacked.
@@ -70,10 +67,10 @@ def stack(cameras: Sequence[Camera]) -> Rig:
 
 
 def _add_distortion(rig: Rig, c: int, name: str, given: NDArray[np.float64]) -> None:
-    if given.ndim != 1 or len(given) not in DISTORTION_LENGTHS or not np.isfinite(given).all():
+    if given.ndim != 1 or len(given) not in (4, 5, 8, 12, 14) or not np.isfinite(given).all():
         raise ValueError(
-            f"camera {name}: distortion must be {DISTORTION_LENGTHS} finite numbers in OpenCV's order, "
-            f"got shape {given.shape}"
+            f"camera {name}: distortion must be 4, 5, 8, 12 or 14 finite numbers in OpenCV's order, "
+            f"got {given.tolist()}"
         )
     coefficients = np.zeros(14)
     coefficients[: len(given)] = given
@@ -102,6 +99,10 @@ def fold_over(lens: NDArray[np.float64]) -> float:
     above, below = np.array([1, k1, k2, k3]), np.array([1, k4, k5, k6])  # by ascending powers of s
     power = np.arange(4)
     slope = np.convolve((1 + 2 * power) * above, below) - np.convolve(above, 2 * power * below)
+    slope[np.abs(slope) < 1e-15], below[np.abs(below) < 1e-15] = (
+        0,
+        0,
+    )  # would overflow in the companion matrix
     roots = np.concatenate([np.roots(slope[::-1]), np.roots(below[::-1])])
     real = roots.real[np.abs(roots.imag) <= 1e-9 * np.maximum(1, np.abs(roots))]
     return float(min(real[real > 0], default=np.inf))

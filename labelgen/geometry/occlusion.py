@@ -109,7 +109,7 @@ def _one_camera(
     fx, fy, cx = lens
     across, along = spacing
     # Cells as wide as a patch reaches; flat ones, since cells of one column lie one after another.
-    cell_u, cell_v = PATCH_WIDTH * fx * across, PATCH_HEIGHT * fy * along / 8
+    cell_u, cell_v = max(PATCH_WIDTH * fx * across, 2.0), max(PATCH_HEIGHT * fy * along / 8, 2.0)
     columns, rows = int(size[0] / cell_u) + 1, int(size[1] / cell_v) + 1
     first, order = _cells(uv, cell_u, cell_v, columns, rows)
 
@@ -119,6 +119,7 @@ def _one_camera(
         i = order[k]
         x, y, z = flat[3 * point[i]], flat[3 * point[i] + 1], flat[3 * point[i] + 2]
         scale = np.sqrt(x * x + y * y + z * z) / depth[i]
+        scale = scale if scale < 100 else 100.0  # also where squares overflow
         slant = (uv[i, 0] - cx) / fx
         table[k, 0], table[k, 1], table[k, 2] = uv[i, 0], uv[i, 1], depth[i]
         table[k, 3] = fx * across * scale * np.sqrt(1 + slant * slant)

@@ -83,6 +83,7 @@ def vote(
     """
     _check(num_points, views, hits, regions, semantics, camera_ok, ego)
     quality, specificity = region_weights(regions)
+    votes = class_votes(semantics)
     columns = _vote(
         num_points,
         (views.point, views.camera, views.visible),
@@ -91,7 +92,8 @@ def vote(
         quality,
         specificity,
         regions.area,
-        class_votes(semantics),
+        votes,
+        votes.sum(axis=1),
         settings.min_margin,
         camera_ok,
         ego,
@@ -142,6 +144,7 @@ def _vote(
     specificity: NDArray[np.float64],
     area: NDArray[np.int32],
     votes: NDArray[np.float64],
+    mass: NDArray[np.float64],
     min_margin: float,
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
@@ -167,61 +170,72 @@ def _vote(
     reason = np.full(N, _NO_CAMERA, np.uint8)
     for i in range(N):
         present = 0
-        total[:] = 0
+        for j in range(begins[i], begins[i + 1]):
+            present += camera_ok[camera[order[j]]]
+            seen[i] += camera_ok[camera[order[j]]] & visible[order[j]]
+        if ego[i]:
+            reason[i] = _EGO
+        elif begins[i] == begins[i + 1]:
+            reason[i] = _NO_CAMERA
+        elif present == 0:
+            reason[i] = _CAMERA_MISSING
+        elif seen[i] == 0:
+            reason[i] = _OCCLUDED
+        else:
+            reason[i] = _NO_REGION
+        if reason[i] != _NO_REGION:
+            continue
+
+        for c in range(C + 1):
+            total[c] = 0
+        everything, number = 0.0, 0
         for j in range(begins[i], begins[i + 1]):
             v = order[j]
-            if not camera_ok[camera[v]]:
+            if not (camera_ok[camera[v]] and visible[v]):
                 continue
-            present += 1
-            if not visible[v]:
-                continue
-            seen[i] += 1
             rivals = 0.0
             for h in range(offsets[v], offsets[v + 1]):
                 rivals += specificity[under[h]]
             for h in range(offsets[v], offsets[v + 1]):
                 r = under[h]
                 weight = _share(quality[r], specificity[r], rivals)
+                everything += weight * mass[r]
+                number, decider[i], chosen[i] = number + 1, r, camera[v]
                 for c in range(C + 1):
                     total[c] += weight * votes[r, c]
+        if everything == 0:
+            decider[i], chosen[i] = NO_REGION, NO_CAMERA
+            continue
 
-        winner, second, everything = C, 0.0, total[C]
-        for c in range(C):
-            everything += total[c]
-            if total[c] > total[winner] or (winner == C and total[c] == total[C]):
-                winner = c
-        for c in range(C + 1):
-            if c != winner:
-                second = max(second, total[c])
+        winner, first, second = 0, total[0], 0.0
+        for c in range(1, C + 1):
+            second = max(second, min(first, total[c]))
+            winner = c if total[c] > first else winner
+            first = max(first, total[c])
+        share, lead = first / everything, (first - second) / everything
+        confidence[i] = int(share * 255 + 0.5)
+        margin[i] = int(lead * 255 + 0.5)
+        reason[i] = _VOID if winner == C else _TOO_CLOSE if lead < min_margin else _LABELLED
+        if reason[i] == _LABELLED:
+            label[i] = winner
 
-        if ego[i]:
-            reason[i] = _EGO
-        elif present == 0:
-            reason[i] = _NO_CAMERA if begins[i] == begins[i + 1] else _CAMERA_MISSING
-        elif seen[i] == 0:
-            reason[i] = _OCCLUDED
-        elif everything == 0:
-            reason[i] = _NO_REGION
-        else:
-            share, lead = total[winner] / everything, (total[winner] - second) / everything
-            confidence[i] = int(share * 255 + 0.5)
-            margin[i] = int(lead * 255 + 0.5)
-            reason[i] = _VOID if winner == C else _TOO_CLOSE if lead < min_margin else _LABELLED
-            if reason[i] == _LABELLED:
-                label[i] = winner
-            most = 0.0
-            for j in range(begins[i], begins[i + 1]):
-                v = order[j]
-                if not (camera_ok[camera[v]] and visible[v]):
-                    continue
-                rivals = 0.0
-                for h in range(offsets[v], offsets[v + 1]):
-                    rivals += specificity[under[h]]
-                for h in range(offsets[v], offsets[v + 1]):
-                    r = under[h]
-                    share = _share(quality[r], specificity[r], rivals) * votes[r, winner]
-                    if share > most or (share == most and share > 0 and area[r] < area[decider[i]]):
-                        most, decider[i], chosen[i] = share, r, camera[v]
+        if number == 1:
+            continue
+        most = -1.0
+        for j in range(begins[i], begins[i + 1]):
+            v = order[j]
+            if not (camera_ok[camera[v]] and visible[v]):
+                continue
+            rivals = 0.0
+            for h in range(offsets[v], offsets[v + 1]):
+                rivals += specificity[under[h]]
+            for h in range(offsets[v], offsets[v + 1]):
+                r = under[h]
+                part = _share(quality[r], specificity[r], rivals) * votes[r, winner]
+                d = decider[i]
+                smaller = area[r] < area[d] or (area[r] == area[d] and camera[v] == chosen[i] and r < d)
+                if part > most or (part == most and smaller):
+                    most, decider[i], chosen[i] = part, r, camera[v]
     return label, confidence, margin, decider, chosen, seen, reason
 
 
