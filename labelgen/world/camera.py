@@ -252,7 +252,9 @@ def _first_along(p, bins, g, lens, us, vs, limits, depth, row):
         dx = m[0, 0] * a + m[0, 1] * b + m[0, 2]
         dy = m[1, 0] * a + m[1, 1] * b + m[1, 2]
         dz = m[2, 0] * a + m[2, 1] * b + m[2, 2]
-        t = ground_hit(g, HEIGHT, lens.place[0], lens.place[1], lens.place[2], dx, dy, dz, best, 2)[0]
+        t = ground_hit(g, HEIGHT, lens.place[0], lens.place[1], lens.place[2], dx, dy, dz, best, np.int64(2))[
+            0
+        ]
         if t < best:
             best = t
             row[k] = GROUND

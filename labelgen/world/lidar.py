@@ -203,7 +203,7 @@ def _within(p, start, ray, max_range):
 def _cast(p, chosen, near, velocity, g, start, ray, lag, max_range, distance, row, cosine, truth):
     """First hits of a slice of firings; ``lag`` is each firing's time after the placement of ``p``."""
     steps, rings, _ = ray.shape
-    guess = 0
+    guess = np.int64(0)
     for j in range(steps):
         for r in range(rings):
             dx, dy, dz = ray[j, r]
@@ -242,7 +242,7 @@ def _cast(p, chosen, near, velocity, g, start, ray, lag, max_range, distance, ro
                 g, HEIGHT, start[j, 0], start[j, 1], start[j, 2], dx, dy, dz, best, guess
             )
             if t < best:
-                best, found, guess = t, GROUND, kind
+                best, found, guess = t, GROUND, np.int64(kind)
             if found == NOTHING:
                 continue
             distance[j, r], row[j, r] = best, found

@@ -36,7 +36,7 @@ def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb,
     ``best`` (TILE, TILE) float64 and ``row`` (TILE, TILE) int32 are work space.
     """
     cols = (lens.width + TILE - 1) // TILE
-    guess = 0
+    guess = np.int64(0)
     for tile_row in range(first, last):
         for tile_col in range(cols):
             x0, y0 = tile_col * TILE, tile_row * TILE
@@ -44,17 +44,19 @@ def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb,
             trace_tile(p, bins, lens, tile_row * cols + tile_col, x0, y0, x1, y1, best, row)
             for y in range(y0, y1):
                 for x in range(x0, x1):
-                    i, t = row[y - y0, x - x0], best[y - y0, x - x0]
-                    colour, i, t, guess, wx, wy = _seen(
+                    # One integer type for all calls, so that one version of `_seen` is compiled.
+                    i, t = np.int64(row[y - y0, x - x0]), best[y - y0, x - x0]
+                    colour, met, deep, kind, wx, wy = _seen(
                         p, bins, g, lens, sun, w, float(x), float(y), i, t, guess
                     )
-                    depth[y, x] = t
-                    if i == NOTHING:
+                    guess = kind
+                    depth[y, x] = deep
+                    if met == NOTHING:
                         category[y, x], object_id[y, x] = SKY, 0
-                    elif i == GROUND:
-                        category[y, x], object_id[y, x] = CATEGORY[guess], piece_at(g, guess, wx, wy)
+                    elif met == GROUND:
+                        category[y, x], object_id[y, x] = CATEGORY[kind], piece_at(g, kind, wx, wy)
                     else:
-                        category[y, x], object_id[y, x] = p.category[i], p.object_id[i]
+                        category[y, x], object_id[y, x] = p.category[met], p.object_id[met]
                     for c in range(3):
                         rgb[y, x, c] = _tone(colour[c] * exposure)
 
@@ -63,7 +65,7 @@ def render_rows(p, bins, g, lens, sun, w, exposure, first, last, best, row, rgb,
 def soften_rows(p, bins, g, lens, sun, w, exposure, first, last, object_id, rgb):
     """Average five rays in each pixel of rows first..last where two objects meet; truth stays."""
     cols = (lens.width + TILE - 1) // TILE
-    guess = 0
+    guess = np.int64(0)
     for y in range(first, last):
         for x in range(lens.width):
             mine = object_id[y, x]
@@ -80,7 +82,8 @@ def soften_rows(p, bins, g, lens, sun, w, exposure, first, last, object_id, rgb)
                 # A square turned by 27 degrees: each ray has a row and a column of its own.
                 u, v = x + _TURNED[k, 0], y + _TURNED[k, 1]
                 i, t = nearest_part(p, bins, tile, u, v, FAR)
-                colour, _, _, guess, _, _ = _seen(p, bins, g, lens, sun, w, u, v, i, t, guess)
+                colour, _, _, kind, _, _ = _seen(p, bins, g, lens, sun, w, u, v, np.int64(i), t, guess)
+                guess = kind
                 red += _tone(colour[0] * exposure)
                 green += _tone(colour[1] * exposure)
                 blue += _tone(colour[2] * exposure)
@@ -103,15 +106,16 @@ def _seen(p, bins, g, lens, sun, w, u, v, i, t, guess):
     far, kind, face, seg, d, beyond, other = ground_hit(
         g, HEIGHT, place[0], place[1], place[2], dx, dy, dz, t, guess
     )
+    met, surface = i, guess
     if far < t:
-        i, t, guess = GROUND, far, kind
+        met, t, surface = np.int64(GROUND), far, np.int64(kind)
     length = np.sqrt(a * a + b * b + 1.0)
     dx, dy, dz = dx / length, dy / length, dz / length
-    if i == NOTHING:
-        return sky(w, dx, dy, dz, True), i, np.inf, guess, 0.0, 0.0
+    if met == NOTHING:
+        return sky(w, dx, dy, dz, True), met, np.inf, surface, 0.0, 0.0
     away = t * length
     wx, wy, wz = place[0] + away * dx, place[1] + away * dy, place[2] + away * dz
-    if i == GROUND:
+    if met == GROUND:
         foot = away / lens.fx / max(-dz, 0.03) ** 0.7
         paint = ground_albedo(g, w.ground, kind, face, wx, wy, seg, d, beyond, other, foot, w.ground_seed)
         facing = (-0.6 * dx, -0.6 * dy, 0.5) if face else (0.0, 0.0, 1.0)
@@ -127,7 +131,7 @@ def _seen(p, bins, g, lens, sun, w, u, v, i, t, guess):
         gr * clear + w.horizon[1] * (1.0 - clear),
         b * clear + w.horizon[2] * (1.0 - clear),
     )
-    return colour, i, t, guess, wx, wy
+    return colour, met, t, surface, wx, wy
 
 
 @leaf
