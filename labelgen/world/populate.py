@@ -10,7 +10,7 @@ from labelgen.world.kerbside import fill_kerbs, park_vehicles
 from labelgen.world.layout import Plan
 from labelgen.world.lots import fill_lots
 from labelgen.world.movers import add_drivers, add_queues, add_walkers
-from labelgen.world.primitives import Triple
+from labelgen.world.primitives import Assembly, Triple
 from labelgen.world.room import Entry, Room, Stock
 from labelgen.world.shapes import buildings, plants
 from labelgen.world.shapes.thing import Thing
@@ -57,7 +57,7 @@ def _wood(rng: np.random.Generator) -> Thing:
     """Far trees: a bush grown twelvefold."""
     thing = plants.bush(rng)
     thing.noun, thing.synonyms = "trees", ("wood",)
-    thing.assembly.parts = [
+    grown = [
         dataclasses.replace(
             part,
             centre=_grown(part.centre),
@@ -66,4 +66,5 @@ def _wood(rng: np.random.Generator) -> Thing:
         )
         for part in thing.assembly.parts
     ]
+    thing.assembly = Assembly(grown)
     return thing

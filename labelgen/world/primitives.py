@@ -94,6 +94,7 @@ class Assembly:
     """Parts that make one thing: a car, a tree, a house."""
 
     parts: list[Part] = field(default_factory=list)
+    _bounds: tuple[int, FloatArray] | None = field(default=None, repr=False, compare=False)
 
     def box(self, centre: Triple, half: Triple, material: int, colour: Colour, **more: object) -> None:
         """Add a box."""
@@ -146,15 +147,17 @@ class Assembly:
 
     def bounds(self) -> FloatArray:
         """(2, 3) lower and upper corner of all parts, swinging limbs at their extremes."""
-        rows = np.array([(*p.turn, *p.centre, *p.half, p.swing, p.kind) for p in self.parts])
-        axes, kind = turn_matrices(rows[:, :3]), rows[:, 10].astype(np.int64)
-        corners: FloatArray = _bounds(axes, rows[:, 3:6], rows[:, 6:9], rows[:, 9], kind)
-        return corners
+        if self._bounds is None or self._bounds[0] != len(self.parts):
+            rows = np.array([(*p.turn, *p.centre, *p.half, p.swing, p.kind) for p in self.parts])
+            self._bounds = (len(self.parts), _bounds(rows))
+        return self._bounds[1]
 
 
 @kernel
-def _bounds(axes, centre, half, swing, kind):
-    """Lower and upper corner (2, 3) of parts."""
+def _bounds(rows):
+    """Lower and upper corner (2, 3) of parts; rows hold turn, centre, half, swing and kind."""
+    axes, centre, half, swing = turn_matrices(rows[:, :3]), rows[:, 3:6], rows[:, 6:9], rows[:, 9]
+    kind = rows[:, 10]
     out = np.empty((2, 3))
     out[0], out[1] = np.inf, -np.inf
     for i in range(len(centre)):
@@ -190,13 +193,16 @@ def _bounds(axes, centre, half, swing, kind):
     return out
 
 
-def turn_matrices(turns: FloatArray) -> FloatArray:
+@kernel
+def turn_matrices(turns):
     """(N, 3, 3) rotations Rz(yaw) Ry(pitch) Rx(roll) of (N, 3) angles."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos(turns.T), np.sin(turns.T)
     axes = np.empty((len(turns), 3, 3))
-    axes[:, 0] = np.stack([cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr], 1)
-    axes[:, 1] = np.stack([sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr], 1)
-    axes[:, 2] = np.stack([-sp, cp * sr, cp * cr], 1)
+    for i in range(len(turns)):
+        cy, cp, cr = np.cos(turns[i, 0]), np.cos(turns[i, 1]), np.cos(turns[i, 2])
+        sy, sp, sr = np.sin(turns[i, 0]), np.sin(turns[i, 1]), np.sin(turns[i, 2])
+        axes[i, 0, 0], axes[i, 0, 1], axes[i, 0, 2] = cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr
+        axes[i, 1, 0], axes[i, 1, 1], axes[i, 1, 2] = sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr
+        axes[i, 2, 0], axes[i, 2, 1], axes[i, 2, 2] = -sp, cp * sr, cp * cr
     return axes
 
 

@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 LOT_LENGTH = 22.0
 LOT_DEPTH = 34.0
 CELL = 6.0
-PIECE_CELL = 0.5
+PIECE_CELL = 0.75
 _QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 

@@ -4,16 +4,11 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.world import CAMERA_NAMES, SKY, TRAIN_SEEDS, City, render, render_view, sample_views
+from labelgen.world import CAMERA_NAMES, SKY, TRAIN_SEEDS, render, render_view, sample_views
 from labelgen.world.camera import FAR, first_along, part_hit
 from labelgen.world.rig import CAMERAS
 
 SIZE = (320, 180)
-
-
-@pytest.fixture(scope="module")
-def city():
-    return City(100_003)
 
 
 @pytest.fixture(scope="module")
