@@ -42,7 +42,7 @@ class Sweep:
         category: (N,) uint8 general category; object_id: (N,) uint16; body: (N,) int32, -1 for ground.
         fired_s: (N,) float64 when each beam was fired; ``time_s``: the sweep's timestamp (its end).
         world: (N, 3) float64 where the beam met the surface (without range noise).
-        incidence: (N,) float64 cosine of the angle to the surface's normal.
+        attached: (N, 3) float64 the same in the frame of the moving body that was met, zero for what rests.
     """
 
     points: NDArray[np.float32]
@@ -52,7 +52,7 @@ class Sweep:
     fired_s: FloatArray
     time_s: float
     world: FloatArray
-    incidence: FloatArray
+    attached: FloatArray
 
 
 def scan(city: City, time_s: float) -> Sweep:
@@ -146,16 +146,32 @@ def _returns(
     retro = (reflect[seen] >= 0.6) & (cosine[seen] > 0.4)
     intensity = np.floor(np.where(retro, np.minimum(255.0, intensity * 1.6), intensity * 0.75))
     points = np.concatenate([xyz, intensity[:, None], r[:, None]], 1).astype(np.float32)
+    body = truth[seen][:, 3]
     return Sweep(
         points,
         truth[seen][:, 0].astype(np.uint8),
         truth[seen][:, 1].astype(np.uint16),
-        truth[seen][:, 3],
+        body,
         fired[c],
         time_s,
         world,
-        cosine[seen],
+        _attached(city, world, body, fired, c),
     )
+
+
+def _attached(
+    city: City, world: FloatArray, body: NDArray[np.int32], fired: FloatArray, column: NDArray[np.int64]
+) -> FloatArray:
+    """(N, 3) places in the frames of the moving bodies, as they stood when each beam was fired."""
+    out = np.zeros_like(world)
+    rows = np.flatnonzero(np.isin(body, city.traffic.rows))
+    for k in np.unique(column[rows]):
+        mine = rows[column[rows] == k]
+        x, y, z, yaw, _ = city.traffic.poses(float(fired[k]))[body[mine]].T
+        c, s = np.cos(yaw), np.sin(yaw)
+        u, v = world[mine, 0] - x, world[mine, 1] - y
+        out[mine] = np.stack([c * u + s * v, c * v - s * u, world[mine, 2] - z], 1)
+    return out
 
 
 @kernel

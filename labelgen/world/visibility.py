@@ -60,17 +60,10 @@ def carried(city: City, sweep: Sweep, time_s: float) -> FloatArray:
     """(N, 3) where the spots that returned the beams are at another time, moved with their bodies."""
     world = sweep.world.copy()
     rows = np.flatnonzero(np.isin(sweep.body, city.traffic.rows))
-    later = city.traffic.poses(time_s)
-    steps = np.unique(sweep.fired_s[rows])
-    which = np.searchsorted(steps, sweep.fired_s[rows])
-    for k, fired in enumerate(steps):
-        mine = rows[which == k]
-        a, b = city.traffic.poses(float(fired))[sweep.body[mine]], later[sweep.body[mine]]
-        offset = world[mine] - a[:, :3]
-        turn = b[:, 3] - a[:, 3]
-        c, s = np.cos(turn), np.sin(turn)
-        world[mine, 0] = b[:, 0] + c * offset[:, 0] - s * offset[:, 1]
-        world[mine, 1] = b[:, 1] + s * offset[:, 0] + c * offset[:, 1]
+    x, y, z, yaw, _ = city.traffic.poses(time_s)[sweep.body[rows]].T
+    c, s = np.cos(yaw), np.sin(yaw)
+    u, v, w = sweep.attached[rows].T
+    world[rows] = np.stack([x + c * u - s * v, y + s * u + c * v, z + w], 1)
     return world
 
 
