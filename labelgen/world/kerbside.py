@@ -21,7 +21,7 @@ def fill_kerbs(room: Room) -> None:
             near = side * (road.half_width + min(0.7, room.plan.walk / 3))
             outward = 0.0 if side < 0 else np.pi
             for s in np.arange(rng.uniform(0, 20), road.length, _LAMP_SPACING):
-                room.stand(street.lamp(rng), road, s, near, outward, (*_WALKED, sf.ROAD), room=0.3)
+                room.stand(street.lamp(rng), road, s, near, outward, (*_WALKED, sf.ROAD), -np.inf, 0.3)
             s = rng.uniform(0, 6)
             while s < road.length:
                 _furnish(room, road, s, side, near, outward)
@@ -38,7 +38,9 @@ def _signals(room: Room, road: Road, side: float, near: float) -> None:
     for s in steps[:-1][arrives]:
         if room.rng.random() < 0.5:
             yaw = np.pi if side < 0 else 0.0
-            room.stand(street.traffic_light(room.rng), road, float(s), near, yaw, room=0.05, crossing=True)
+            room.stand(
+                street.traffic_light(room.rng), road, float(s), near, yaw, None, -np.inf, 0.05, crossing=True
+            )
 
 
 def _furnish(room: Room, road: Road, s: float, side: float, near: float, outward: float) -> None:
@@ -47,7 +49,8 @@ def _furnish(room: Room, road: Road, s: float, side: float, near: float, outward
     inner = side * (road.half_width + max(plan.verge, 0.6) + rng.uniform(0.3, 1.2))
     if roll < 0.24 and plan.verge > 1.0:
         at = side * (road.half_width + plan.verge / 2)
-        room.stand(plants.tree(rng), road, s, at, rng.uniform(0, 6), min_beyond=-3.0, room=0.35)
+        tree = plants.tree(rng, street=True)
+        room.stand(tree, road, s, at, rng.uniform(0, 6), min_beyond=-2.0, room=0.35)
     elif roll < 0.34:
         room.stand(street.sign(rng), road, s, near, np.pi if side < 0 else 0.0, _WALKED, room=0.8)
     elif roll < 0.40:
@@ -68,18 +71,18 @@ def _furnish(room: Room, road: Road, s: float, side: float, near: float, outward
         for k in range(int(rng.integers(1, 3))):
             turn = 0.9 + rng.normal(0, 0.2)
             room.stand(people.motorcycle(rng), road, s + 1.1 * k, near + side * 0.7, turn, _WALKED, room=0.9)
-    elif roll < 0.92:
+    elif roll < 0.91:
         for _ in range(int(rng.integers(1, 5))):
             person = people.pedestrian(rng, walking=False)
             at = inner + side * rng.uniform(0, 1.5)
             room.stand(person, road, s + rng.uniform(-1, 1), at, rng.uniform(0, 6.28), _WALKED)
-    elif roll < 0.96:
+    elif roll < 0.95:
         kind = str(rng.choice(["concrete", "plastic", "fence", "board"]))
         length = rng.uniform(5, 16)
         room.line_up(lambda r: street.barrier(r, kind), road, s, near, length, 2.2, kinds=_WALKED)
     else:
-        at = side * (road.half_width - 0.5)
-        room.line_up(street.cone, road, s, at, rng.uniform(4, 14), 1.8, 0.2, kinds=(sf.ROAD,))
+        at = side * (road.half_width - 0.3)
+        room.line_up(street.cone, road, s, at, rng.uniform(6, 18), 1.5, 0.04, (sf.ROAD, sf.SIDEWALK), -np.inf)
 
 
 def park_vehicles(room: Room) -> None:
@@ -102,10 +105,16 @@ def park_vehicles(room: Room) -> None:
                 if rng.random() < 0.62:
                     thing = makers[int(rng.choice(6, p=[0.56, 0.14, 0.10, 0.06, 0.06, 0.08]))](rng)
                     low, high = thing.assembly.bounds()
-                    if high[1] - low[1] < 2.9:
-                        length = float(high[0] - low[0])
+                    length = float(high[0] - low[0])
+                    if high[1] - low[1] < 2.9 and (length < 7.0 or _straight(road, s, length)):
                         at = side * (road.half_width - 1.32)
                         turn = 0.0 if side < 0 else np.pi
-                        room.stand(thing, road, s + length / 2, at, turn, (sf.ROAD,), room=0.95)
+                        room.stand(thing, road, s + length / 2, at, turn, (sf.ROAD,), -np.inf, 0.95)
                         s += length
                 s += rng.uniform(0.9, 5.0)
+
+
+def _straight(road: Road, s: float, length: float) -> bool:
+    """Whether a road runs straight here, so that a long vehicle does not stick out into the lane."""
+    _, _, heading = road.at(np.array([s, s + length]), np.zeros(2))
+    return bool(abs(np.sin(heading[1] - heading[0])) < 0.02)

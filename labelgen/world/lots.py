@@ -109,9 +109,9 @@ def _site(room: Room, road: Road, s: float, side: float) -> None:
     edge = room.beyond(road, side, 0.6) if rng.random() < 0.5 else side * (road.half_width + 0.6)
     paved = (sf.SIDEWALK, sf.GRASS, sf.DIRT)
     room.line_up(lambda r: street.barrier(r, kind), road, s, edge, LOT_LENGTH - 2, 2.2, kinds=paved)
-    for _ in range(int(rng.integers(3, 9))):
-        at = side * (road.half_width - rng.uniform(-2, 0.6))
-        room.stand(street.cone(rng), road, s + rng.uniform(-11, 11), at, rng.uniform(0, 6))
+    for _ in range(int(rng.integers(6, 15))):
+        at = side * (road.half_width - rng.uniform(-2, 0.3))
+        room.stand(street.cone(rng), road, s + rng.uniform(-11, 11), at, rng.uniform(0, 6), None, -0.6)
     for _ in range(int(rng.integers(1, 4))):
         worker = people.pedestrian(rng, walking=False, worker=True)
         at = room.beyond(road, side, rng.uniform(-1, 6))

@@ -66,7 +66,7 @@ class Room:
         d: float,
         yaw: float,
         kinds: tuple[int, ...] | None = None,
-        min_beyond: float = -np.inf,
+        min_beyond: float = 0.0,
         room: float = 1.0,
         crossing: bool = False,
     ) -> bool:
@@ -123,11 +123,12 @@ class Room:
         step: float,
         jitter: float = 0.05,
         kinds: tuple[int, ...] | None = None,
+        min_beyond: float = 0.0,
     ) -> None:
         """Stand things in a row along a road, around s."""
         for at in np.arange(s - length / 2 + step / 2, s + length / 2, step):
             place = d + self.rng.normal(0, jitter)
-            self.stand(maker(self.rng), road, at, place, self.rng.normal(0, 0.04), kinds, room=0.9)
+            self.stand(maker(self.rng), road, at, place, self.rng.normal(0, 0.04), kinds, min_beyond, 0.9)
 
     def beyond(self, road: Road, side: float, setback: float) -> float:
         """Place across a road ``setback`` metres behind the sidewalk of a side (+1 left, -1 right)."""

@@ -18,6 +18,8 @@ _LEAVES: tuple[tuple[str, Colour, Colour], ...] = (
     ("brown", (0.16, 0.10, 0.045), (0.22, 0.13, 0.05)),
     ("pink", (0.55, 0.28, 0.32), (0.16, 0.20, 0.06)),
 )
+_SHARES = np.array([0.5, 0.14, 0.08, 0.14, 0.14])
+_STREET_SHARES = np.array([0.6, 0.16, 0.08, 0.16])
 _WEIGHTS = np.array([0.3, 0.22, 0.18, 0.11, 0.07, 0.07, 0.05])
 
 
@@ -49,9 +51,10 @@ def _crown(
         )
 
 
-def tree(rng: np.random.Generator) -> Thing:
-    """Broad-leaved tree, column, conifer, palm or bare young tree."""
-    kind = str(rng.choice(["broad", "column", "conifer", "palm", "young"], p=[0.5, 0.14, 0.14, 0.08, 0.14]))
+def tree(rng: np.random.Generator, street: bool = False) -> Thing:
+    """Broad-leaved tree, column, conifer, palm or bare young tree; in a ``street`` none with low branches."""
+    kinds = ["broad", "column", "palm", "young", "conifer"]
+    kind = str(rng.choice(kinds[:4] if street else kinds, p=_STREET_SHARES if street else _SHARES))
     word, leaf, leaf2 = _foliage(rng)
     bark = shade(rng, (0.12, 0.085, 0.06))
     a = Assembly()
@@ -72,7 +75,12 @@ def tree(rng: np.random.Generator) -> Thing:
                 open=(0.22, 0.24),
             )
         return Thing(a, "static.vegetation", "conifer", ("tree", "fir"), word)
-    trunk = {"broad": rng.uniform(2.0, 3.4), "column": 1.4, "palm": rng.uniform(4.5, 7.0), "young": 1.7}[kind]
+    trunk = {
+        "broad": rng.uniform(2.8 if street else 2.0, 3.4),
+        "column": 1.4,
+        "palm": rng.uniform(4.5, 7.0),
+        "young": 1.7,
+    }[kind]
     thick = {"broad": rng.uniform(0.14, 0.28), "column": 0.12, "palm": 0.16, "young": 0.05}[kind]
     a.cone((0, 0, trunk * 0.6), (thick, thick, trunk * 0.6), 0.7, Material.BARK, bark)
     if kind == "palm":

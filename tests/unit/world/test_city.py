@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from labelgen.world import CATEGORIES, CLASS_OF_CATEGORY, City, describe
 from labelgen.world import seeds as sd
@@ -104,3 +105,20 @@ def test_every_object_can_be_described(city):
     assert {d.action for d in words} >= {"driving", "parked", "walking", "standing", ""}
     with pytest.raises(KeyError, match="no object 0"):
         describe(city, 0)
+
+
+@pytest.mark.parametrize("seed", [100_003, 100_001])
+def test_nothing_stands_in_the_lanes_of_the_circuit(seed):
+    city = City(seed)
+    parts, road = city.static, city.roads[0]
+    s, ways = np.arange(0, road.length, 0.25), []
+    for side in (-1, 1):
+        for lane in range(road.lanes):
+            x, y, _ = road.at(s, np.full_like(s, side * (road.median + (lane + 0.5) * road.lane_width)))
+            ways.append(np.stack([x, y], 1))
+    way = cKDTree(np.concatenate(ways))
+    grid = np.array(np.meshgrid(*[np.linspace(-1, 1, 5)] * 3)).reshape(3, -1).T
+    points = parts.centre[:, None] + np.einsum("pij,pgj->pgi", parts.axes, grid * parts.half[:, None])
+    gap = way.query(points[..., :2])[0] + np.where(points[..., 2] < 2.0, 0.0, np.inf)
+    close = parts.object_id[gap.min(1) < 0.9]
+    assert not len(close), {city.items[int(i)].noun for i in close}
