@@ -116,13 +116,13 @@ def sensors(scenes: int, frames: int) -> list[Claim]:
             seen += int(((table & SEEN) > 0).sum())
     shares = 100 * counts[1:] / counts.sum()
     coverage /= coverage.sum()
-    hidden = 1 - seen / in_image
+    hidden = float(1 - seen / in_image)
     rarest = dict(
         sorted(zip(CLASSES[1:], shares.round(3).tolist(), strict=True), key=lambda item: item[1])[:4]
     )
     claims = [score("rarest_class_percent", float(shares.min()), goal=0.05, unit="%", agreement=rarest)]
     for cameras, real in enumerate(REAL_COVERAGE):
-        off = abs(coverage[cameras] - real)
+        off = float(abs(coverage[cameras] - real))
         claims.append(
             score(
                 f"seen_by_{cameras}_off_points",
@@ -133,11 +133,11 @@ def sensors(scenes: int, frames: int) -> list[Claim]:
                 agreement={"city": float(coverage[cameras]), "nuscenes": real},
             )
         )
-    within = 0.03 <= hidden <= 0.12
+    within = bool(0.03 <= hidden <= 0.12)
     claims.append(
         Claim("occluded_share", hidden, None, "share", None, None, within, {"allowed": "0.03 to 0.12"})
     )
-    points = counts.sum() / (scenes * frames)
+    points = float(counts.sum() / (scenes * frames))
     claims.append(score("points_per_sweep", points, goal=None, unit="points", baseline=None))
     return claims
 
