@@ -120,7 +120,8 @@ def sensors(scenes: int, frames: int) -> list[Claim]:
     rarest = dict(
         sorted(zip(CLASSES[1:], shares.round(3).tolist(), strict=True), key=lambda item: item[1])[:4]
     )
-    claims = [score("rarest_class_percent", float(shares.min()), goal=0.05, unit="%", agreement=rarest)]
+    goal = 0.05 if scenes == SCENES else None  # a few frames say nothing about rare classes
+    claims = [score("rarest_class_percent", float(shares.min()), goal=goal, unit="%", agreement=rarest)]
     for cameras, real in enumerate(REAL_COVERAGE):
         off = float(abs(coverage[cameras] - real))
         claims.append(
