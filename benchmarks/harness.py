@@ -15,12 +15,15 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -53,50 +56,125 @@ class Claim:
     agreement: dict[str, Any] | None = None
 
 
-def interleave(
-    functions: Mapping[str, Callable[[], object]],
-    *,
-    seconds: float = 10.0,
-    min_rounds: int = 5,
-    max_rounds: int = 1000,
-    warmup: int = 2,
-    threads: int | None = 1,
-) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Timing:
+    """How functions are timed.
+
+    Attributes:
+        seconds: stop starting rounds after so long.
+        min_rounds, max_rounds: rounds that are made in any case, and that are enough.
+        warmup: untimed calls before (compilation, caches).
+        threads: cap on the threads of BLAS and OpenMP pools, for claims about one core; None for no cap.
+        turn: seconds that a function's turn lasts at least: short functions are called again and again, and
+            the mean counts. 0: once a turn.
+        cpu_time: time that the process computes, not time that passes: for claims about one core on a
+            machine that does other things too.
+    """
+
+    seconds: float = 10.0
+    min_rounds: int = 5
+    max_rounds: int = 1000
+    warmup: int = 2
+    threads: int | None = 1
+    turn: float = 0.0
+    cpu_time: bool = False
+
+
+def interleave(functions: Mapping[str, Callable[[], object]], **timing: Any) -> dict[str, list[float]]:
     """Time functions in turn, round by round, so that a busy machine slows all of them alike.
 
-    Each round calls every function once; the order is reversed from round to round. The garbage
-    collector is off while a function runs.
+    The order is reversed from round to round. The garbage collector is off while a function runs.
 
     Args:
         functions: what to time, by name.
-        seconds: stop starting rounds after so long.
-        min_rounds: rounds that are made in any case.
-        max_rounds: rounds that are enough.
-        warmup: untimed rounds before (compilation, caches).
-        threads: cap on the threads of BLAS and OpenMP pools, for claims about one core; None for no cap.
+        **timing: fields of `Timing`.
 
     Returns:
         {name: seconds of each round}.
     """
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    with threadpool_limits(threads):
-        for _ in range(warmup):
-            for function in functions.values():
-                function()
-        end = time.perf_counter() + seconds
-        for number in range(max_rounds):
-            if number >= min_rounds and time.perf_counter() > end:
-                break
-            order = list(functions)
-            for name in order if number % 2 == 0 else reversed(order):
-                gc.collect(0)
-                gc.disable()
-                try:
-                    begin = time.perf_counter()
-                    functions[name]()
-                    times[name].append(time.perf_counter() - begin)
-                finally:
-                    gc.enable()
+    how = Timing(**timing)
+    with threadpool_limits(how.threads):
+        turns = {name: _Turn(function, how) for name, function in functions.items()}
+        return _rounds(turns, how)
+
+
+def interleave_processes(
+    setups: Mapping[str, Callable[[], Callable[[], object]]], **timing: Any
+) -> dict[str, list[float]]:
+    """As `interleave`, with each function in a process of its own; one runs at a time.
+
+    For functions whose time depends on what else their process did before, such as those that live on the
+    memory allocator.
+
+    Args:
+        setups: by name, a function of the script's top level that prepares in the process and returns what is
+            to be timed.
+        **timing: fields of `Timing`.
+    """
+    how = Timing(**timing)
+    context = multiprocessing.get_context("spawn")
+    turns: dict[str, Callable[[], float]] = {}
+    pipes, processes = [], []
+    for name, setup in setups.items():
+        pipe, theirs = context.Pipe()
+        processes.append(context.Process(target=_serve, args=(setup, how, theirs), daemon=True))
+        processes[-1].start()
+        theirs.close()
+        pipe.recv()  # it is ready
+        pipes.append(pipe)
+
+        def turn(pipe: Connection = pipe) -> float:
+            pipe.send(True)
+            return float(pipe.recv())
+
+        turns[name] = turn
+    times = _rounds(turns, how)
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.send(False)
+        process.join()
+    return times
+
+
+def _serve(setup: Callable[[], Callable[[], object]], how: Timing, pipe: Connection) -> None:
+    with threadpool_limits(how.threads):
+        turn = _Turn(setup(), how)
+        pipe.send(True)
+        while pipe.recv():
+            pipe.send(turn())
+
+
+class _Turn:
+    """Calls of one function, as often as a turn takes; gives the seconds of one call."""
+
+    def __init__(self, function: Callable[[], object], how: Timing) -> None:
+        self.function, self.calls = function, 1
+        self.clock = time.process_time if how.cpu_time else time.perf_counter
+        for _ in range(how.warmup):
+            function()
+        if how.turn:
+            self.calls = max(1, math.ceil(how.turn / max(min(self() for _ in range(3)), 1e-6)))
+
+    def __call__(self) -> float:
+        gc.collect(0)
+        gc.disable()
+        try:
+            begin = self.clock()
+            for _ in range(self.calls):
+                self.function()
+            return (self.clock() - begin) / self.calls
+        finally:
+            gc.enable()
+
+
+def _rounds(turns: Mapping[str, Callable[[], float]], how: Timing) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    end = time.perf_counter() + how.seconds
+    for number in range(how.max_rounds):
+        if number >= how.min_rounds and time.perf_counter() > end:
+            break
+        order = list(turns)
+        for name in order if number % 2 == 0 else reversed(order):
+            times[name].append(turns[name]())
     return times
 
 

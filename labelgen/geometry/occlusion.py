@@ -108,22 +108,25 @@ def _one_camera(
     V = len(point)
     fx, fy, cx = lens
     across, along = spacing
-    # Cells as wide as a patch reaches; flat ones, since cells of one column lie one after another.
-    cell_u, cell_v = max(PATCH_WIDTH * fx * across, 2.0), max(PATCH_HEIGHT * fy * along / 8, 2.0)
+    # Cells three times as wide as a patch reaches, and flat: those of a column lie one after another.
+    cell_u, cell_v = max(3 * PATCH_WIDTH * fx * across, 2.0), max(PATCH_HEIGHT * fy * along / 8, 2.0)
     columns, rows = int(size[0] / cell_u) + 1, int(size[1] / cell_v) + 1
     first, order = _cells(uv, cell_u, cell_v, columns, rows)
 
     # In the order of the cells: u, v, depth, the gaps to the neighbours in pixels, and x, y, z.
     table = np.empty((V, 8), np.float32)
+    one, most = np.float32(1), np.float32(100)
+    unit_u, unit_v = np.float32(fx * across), np.float32(fy * along)
+    middle, per_pixel = np.float32(cx), np.float32(1 / fx)
     for k in range(V):
         i = order[k]
-        x, y, z = flat[3 * point[i]], flat[3 * point[i] + 1], flat[3 * point[i] + 2]
+        at = 3 * np.int64(point[i])
+        x, y, z = flat[at], flat[at + 1], flat[at + 2]
         scale = np.sqrt(x * x + y * y + z * z) / depth[i]
-        scale = scale if scale < 100 else 100.0  # also where squares overflow
-        slant = (uv[i, 0] - cx) / fx
+        scale = scale if scale < most else most  # also where squares overflow
+        slant = (uv[i, 0] - middle) * per_pixel
         table[k, 0], table[k, 1], table[k, 2] = uv[i, 0], uv[i, 1], depth[i]
-        table[k, 3] = fx * across * scale * np.sqrt(1 + slant * slant)
-        table[k, 4] = fy * along * scale
+        table[k, 3], table[k, 4] = unit_u * scale * np.sqrt(one + slant * slant), unit_v * scale
         table[k, 5], table[k, 6], table[k, 7] = x, y, z
 
     nearest = np.full(V, np.inf, np.float32)

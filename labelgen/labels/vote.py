@@ -161,6 +161,7 @@ def _vote(
     begins, order = _by_point(point, N)
     C = votes.shape[1] - 1
     total = np.zeros(C + 1)
+    weight = np.empty(len(under))  # of each hit's vote
     label = np.full(N, UNLABELLED, np.uint8)
     confidence = np.zeros(N, np.uint8)
     margin = np.zeros(N, np.uint8)
@@ -188,7 +189,7 @@ def _vote(
 
         for c in range(C + 1):
             total[c] = 0
-        everything, number = 0.0, 0
+        everything, number, last, from_camera = 0.0, 0, NO_REGION, NO_CAMERA
         for j in range(begins[i], begins[i + 1]):
             v = order[j]
             if not (camera_ok[camera[v]] and visible[v]):
@@ -198,13 +199,12 @@ def _vote(
                 rivals += specificity[under[h]]
             for h in range(offsets[v], offsets[v + 1]):
                 r = under[h]
-                weight = _share(quality[r], specificity[r], rivals)
-                everything += weight * mass[r]
-                number, decider[i], chosen[i] = number + 1, r, camera[v]
+                weight[h] = _share(quality[r], specificity[r], rivals)
+                everything += weight[h] * mass[r]
+                number, last, from_camera = number + 1, r, camera[v]
                 for c in range(C + 1):
-                    total[c] += weight * votes[r, c]
+                    total[c] += weight[h] * votes[r, c]
         if everything == 0:
-            decider[i], chosen[i] = NO_REGION, NO_CAMERA
             continue
 
         winner, first, second = 0, total[0], 0.0
@@ -219,23 +219,23 @@ def _vote(
         if reason[i] == _LABELLED:
             label[i] = winner
 
-        if number == 1:
-            continue
         most = -1.0
-        for j in range(begins[i], begins[i + 1]):
+        for j in range(begins[i], begins[i + 1] if number > 1 else begins[i]):
             v = order[j]
             if not (camera_ok[camera[v]] and visible[v]):
                 continue
-            rivals = 0.0
-            for h in range(offsets[v], offsets[v + 1]):
-                rivals += specificity[under[h]]
             for h in range(offsets[v], offsets[v + 1]):
                 r = under[h]
-                part = _share(quality[r], specificity[r], rivals) * votes[r, winner]
-                d = decider[i]
-                smaller = area[r] < area[d] or (area[r] == area[d] and camera[v] == chosen[i] and r < d)
-                if part > most or (part == most and smaller):
-                    most, decider[i], chosen[i] = part, r, camera[v]
+                part = weight[h] * votes[r, winner]
+                if part > most or (
+                    part == most
+                    and (
+                        area[r] < area[last]
+                        or (area[r] == area[last] and camera[v] == from_camera and r < last)
+                    )
+                ):
+                    most, last, from_camera = part, r, camera[v]
+        decider[i], chosen[i] = last, from_camera
     return label, confidence, margin, decider, chosen, seen, reason
 
 
