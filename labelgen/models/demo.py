@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,9 +26,9 @@ VAL_SEED, VAL_PICTURES, VAL_SIZE = VAL_SEEDS.start + 50_000, 12, (1600, 900)
 
 #: Generator settings that suit the small Sam; the demo preset uses fewer prompts, for speed.
 SAM_SETTINGS = {
-    "pred_iou_thresh": 0.5,
-    "stability_score_thresh": 0.6,
-    "max_side": 512,
+    "pred_iou_thresh": 0.3,
+    "stability_score_thresh": 0.3,
+    "max_side": 384,
     "points_per_batch": 16,
 }
 
@@ -165,4 +166,4 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in figures.items()}
+    return {name: round(float(value), 4) for name, value in figures.items() if not math.isnan(value)}

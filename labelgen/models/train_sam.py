@@ -26,6 +26,7 @@ from labelgen.taxonomy import load_taxonomy
 PROMPTS = 32  #: prompts per picture and step
 BOX_EVERY = 12  #: every so many steps the prompts are boxes
 CELL = 16  #: pixels per side of the encoder's cells
+PROMPT_GAIN = 2.5  #: of the position code in the decoder's attention at the start
 SMALLEST = 16  #: pixels at the network's input that a prompted object has at least
 
 
@@ -189,23 +190,40 @@ class DenseHead(nn.Module):
 
 
 def look_at_the_prompt(sam: Sam) -> None:
-    """Start the decoder's attention so that a prompt attends to its own place.
+    """Start the decoder's attention so that a prompt attends to its own place, and its place to it.
 
-    Queries and keys share one projection, so that their product is the similarity of their position
-    codes; values pass unchanged. Learnt from random weights this takes many thousand pictures.
+    Queries and keys share one projection that picks the sines and cosines of the lowest frequencies of
+    the position code, so that their product is a sum of cosines of the distance; contents start small
+    beside it, values pass unchanged. Learnt from random weights this takes many thousand pictures.
     """
     transformer = sam.mask_decoder.transformer
     layers = list(transformer.layers)
     across = [layer.cross_attn_token_to_image for layer in layers] + [transformer.final_attn_token_to_image]
     across += [layer.cross_attn_image_to_token for layer in layers]
     with torch.no_grad():
-        sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(1.5)
+        frequency = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.norm(dim=0)
+        pairs, count = frequency.argsort().tolist(), len(frequency)
+        for attention in across:
+            width = attention.internal_dim // attention.num_heads
+            weight = 0.02 * torch.randn_like(attention.q_proj.weight)
+            for head in range(attention.num_heads):
+                for k, pair in enumerate(pairs[head :: attention.num_heads][: width // 2]):
+                    weight[head * width + 2 * k, pair] = PROMPT_GAIN
+                    weight[head * width + 2 * k + 1, count + pair] = PROMPT_GAIN
+            for projection in (attention.q_proj, attention.k_proj):
+                projection.weight.copy_(weight)
+                projection.bias.zero_()
         for attention in across + [layer.self_attn for layer in layers]:
             nn.init.orthogonal_(attention.v_proj.weight)
             attention.out_proj.weight.copy_(attention.v_proj.weight.T)
-        for attention in across:
-            nn.init.orthogonal_(attention.q_proj.weight, gain=1.7)
-            attention.k_proj.weight.copy_(attention.q_proj.weight)
+        for layer in layers:
+            for norm in (layer.norm1, layer.norm2, layer.norm3, layer.norm4):
+                norm.weight.fill_(0.5)
+        sam.image_encoder.neck[3].weight.fill_(0.5)
+        for embedding in sam.prompt_encoder.point_embeddings:
+            embedding.weight.mul_(0.2)
+        for tokens in (sam.mask_decoder.mask_tokens, sam.mask_decoder.iou_token):
+            tokens.weight.mul_(0.5)
 
 
 def sam_losses(
@@ -258,7 +276,7 @@ def sam_losses(
         / 2
     )
     return {
-        "loss": 2 * entropy + 2 * dice + iou_error + 0.5 * dense_error,
+        "loss": 2 * entropy + 3 * dice + iou_error + 0.5 * dense_error,
         "entropy": entropy,
         "dice": dice,
         "iou_error": iou_error,
@@ -337,8 +355,8 @@ def train_sam(
             for key, words in picture.words.items():
                 classes[key] = class_of(words.category, taxonomy) + 2
             sample = draw_sample(picture.rgb, picture.objects, classes, side, rng)
-        power = 0.5 if warm_start else min(0.5, step / 2000)
+        power = 0.5 if warm_start else min(0.5, step / 1000)
         return sam_losses(sam, heads, sample, step % BOX_EVERY == BOX_EVERY - 1, power)
 
-    steps = train(model, losses, folder, minutes=minutes, learning_rate=1e-3, report=report)
+    steps = train(model, losses, folder, minutes=minutes, learning_rate=8e-4, report=report)
     return sam, steps

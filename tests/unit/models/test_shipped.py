@@ -1,0 +1,81 @@
+"""The weights in the package: there, small, loadable, and of the hash that a run records."""
+
+import json
+
+import numpy as np
+import pytest
+from segment_anything import SamAutomaticMaskGenerator
+
+from labelgen.config import RegionsConfig, SemanticsConfig
+from labelgen.models.info import file_hash
+from labelgen.models.registry import list_models
+from labelgen.models.shipped import TRAINING_FILE, shipped_dir
+from labelgen.regions.base import make_proposer
+from labelgen.regions.sam import load_sam
+from labelgen.semantics.openclip import load_open_clip
+from labelgen.taxonomy import load_taxonomy
+from labelgen.world import TRAIN_SEEDS, VAL_SEEDS
+
+
+def test_together_they_are_small():
+    sizes = [path.stat().st_size for kind in ("sam", "clip") for path in shipped_dir(kind).iterdir()]
+    assert sum(sizes) <= 6_000_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "load", "file"),
+    [("sam", load_sam, "model.safetensors"), ("clip", load_open_clip, "open_clip_model.safetensors")],
+)
+def test_they_load_like_any_checkpoint(kind, load, file):
+    model, *_, info = load("demo", None)
+    assert info.weights == file_hash(shipped_dir(kind) / file)
+    assert info.licence == "Apache-2.0"
+    assert "nothing on real images" in info.note
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["sam", "clip"])
+def test_the_seeds_are_recorded_and_apart(kind):
+    record = json.loads((shipped_dir(kind) / TRAINING_FILE).read_text())
+    first, last = record["seeds"]
+    assert first in TRAIN_SEEDS
+    assert last in TRAIN_SEEDS
+    assert record["validation"]["first_seed"] in VAL_SEEDS
+
+
+def test_the_generator_is_the_official_one():
+    image = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
+    image[20:60, 30:90] = (200, 30, 30)
+    settings = {"points_per_side": 4, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.1}
+    got = make_proposer(RegionsConfig(model="demo", **settings), "cpu", 1).propose(image)
+    official = SamAutomaticMaskGenerator(load_sam("demo", None)[0], **settings).generate(image)
+    assert len(got) > 0
+    assert sorted(got.area.tolist()) == sorted(mask["area"] for mask in official if mask["area"])
+
+
+def test_words_of_the_taxonomy_mean_their_classes():
+    from labelgen.semantics.base import make_encoder
+
+    encoder = make_encoder(SemanticsConfig(), "cpu", 1)
+    taxonomy = load_taxonomy("nuscenes16")
+    vocabulary = encoder.vocabulary(taxonomy)
+    closest = (
+        vocabulary.word_feature @ vocabulary.word_feature.T - 2 * np.eye(len(vocabulary.word_class))
+    ).argmax(1)
+    same = vocabulary.word_class[closest] == vocabulary.word_class
+    assert same.mean() > 0.8
+
+
+def test_the_list_names_all_backends(tmp_path):
+    entries = list_models(tmp_path)
+    assert {(entry.backend, entry.model) for entry in entries} >= {
+        ("sam", "demo"),
+        ("sam", "vit_h"),
+        ("superpixel", ""),
+        ("open_clip", "demo"),
+        ("open_clip", "ViT-L-14"),
+    }
+    demo = next(entry for entry in entries if (entry.backend, entry.model) == ("sam", "demo"))
+    assert demo.present
+    assert len(demo.weights) == 32
+    assert not next(entry for entry in entries if entry.model == "vit_h").present
