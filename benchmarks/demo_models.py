@@ -7,6 +7,7 @@ fewer. Superpixels on the same pictures stand beside them.
 from __future__ import annotations
 
 import time
+from math import isnan
 from pathlib import Path
 from statistics import median
 
@@ -70,6 +71,7 @@ def regions(encoder: OpenClipEncoder, pictures: list[Picture]) -> list[Claim]:
     return [
         score(f"clip_{name}", got[name], goal=goal, unit="share", agreement={"regions": got["regions"]})
         for name, goal in goals.items()
+        if not isnan(got[name])  # a few pictures may hold no object of a held-out colour
     ]
 
 

@@ -161,7 +161,8 @@ def _cells(classes: NDArray[np.int8], box: NDArray[np.float32], scale: float, gr
     centre = np.array([box[1] + box[3], box[0] + box[2]]) / 2
     steps = ((np.arange(grid) + 0.5) / grid - 0.5) * side
     y, x = (np.floor(middle + steps).astype(int) for middle in centre)
-    cells = classes[y.clip(0, classes.shape[0] - 1)[:, None], x.clip(0, classes.shape[1] - 1)].copy()
+    rows, columns = y.clip(0, classes.shape[0] - 1), x.clip(0, classes.shape[1] - 1)
+    cells: NDArray[np.int8] = classes[rows[:, None], columns].copy()
     cells[(y < 0) | (y >= classes.shape[0])] = -1
     cells[:, (x < 0) | (x >= classes.shape[1])] = -1
     return cells

@@ -145,7 +145,7 @@ def _train_clip(
         taxonomy,
         size=vision["image_size"],
         grid=vision["image_size"] // vision["patch_size"],
-        mean=tuple(255 * value for value in config["preprocess_cfg"]["mean"]),  # type: ignore[arg-type]
+        mean=tuple(255 * value for value in config["preprocess_cfg"]["mean"]),
         scale=settings.crop_scale,
         background=settings.background,
         disturb=True,

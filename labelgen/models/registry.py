@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+
+from labelgen.models.info import ModelInfo
 
 #: open_clip models that a run is likely to use, with a pretrained tag; any other works too.
 OPEN_CLIP_CHOICES = {
@@ -52,13 +56,12 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     from labelgen.semantics import describe_encoder
 
     entries = []
-    demo_regions, demo_semantics = RegionsConfig(model="demo"), SemanticsConfig(model="demo")
-    slic = RegionsConfig(backend="superpixel")
-    for stage, backend, model, describe in (
-        ("regions", "sam", "demo", lambda: describe_proposer(demo_regions)),
-        ("regions", "superpixel", "", lambda: describe_proposer(slic)),
-        ("semantics", "open_clip", "demo", lambda: describe_encoder(demo_semantics)),
-    ):
+    shipped: list[tuple[str, str, str, Callable[[], ModelInfo]]] = [
+        ("regions", "sam", "demo", partial(describe_proposer, RegionsConfig(model="demo"))),
+        ("regions", "superpixel", "", partial(describe_proposer, RegionsConfig(backend="superpixel"))),
+        ("semantics", "open_clip", "demo", partial(describe_encoder, SemanticsConfig(model="demo"))),
+    ]
+    for stage, backend, model, describe in shipped:
         try:
             info = describe()
             entries.append(

@@ -84,7 +84,7 @@ def draw_sample(
     large = np.flatnonzero(areas >= SMALLEST)
     if len(large) == 0:
         return None
-    pieces = connected(objects, background=-1, connectivity=1)
+    pieces = connected(objects, background=-1, connectivity=1)  # type: ignore[no-untyped-call]
     spread = np.stack([rng.integers(0, height, PROMPTS), rng.integers(0, side, PROMPTS)], axis=1)
     spread = spread[areas[objects[spread[:, 0], spread[:, 1]]] >= SMALLEST][: PROMPTS // 2]
     order = np.argsort(objects, axis=None, kind="stable")  # a radix sort: pixels grouped by object
@@ -126,7 +126,8 @@ def _boxes(masks: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.flo
     left, right = columns.argmax(axis=1), width - columns[:, ::-1].argmax(axis=1)
     box = np.stack([left, top, right, bottom], axis=1).astype(np.float32)
     size = np.stack([right - left, bottom - top] * 2, axis=1)
-    return (box + rng.uniform(-0.1, 0.1, box.shape) * size).astype(np.float32)
+    moved: NDArray[np.float32] = (box + rng.uniform(-0.1, 0.1, box.shape) * size).astype(np.float32)
+    return moved
 
 
 def _dense_truth(
@@ -168,7 +169,7 @@ def start_with_cosines(patches: nn.Conv2d) -> None:
             filters = colours[channel][:, None, None] * basis[i][:, None] * basis[j]
             # Natural pictures hold power in proportion to 1 / frequency squared: make outputs equally large.
             patches.weight[out] = filters * (0.1 + 0.15 * (i + j))
-        patches.bias.zero_()
+        nn.init.zeros_(patches.bias)  # type: ignore[arg-type]
 
 
 class DenseHead(nn.Module):

@@ -75,7 +75,7 @@ def train(
             group["lr"] = rate
         losses = loss_of_step(step)
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         step += 1

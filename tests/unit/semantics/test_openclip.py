@@ -133,10 +133,9 @@ sys.stdout.buffer.write(encoder.encode_crops(iter(crops)).tobytes() + encoder.em
 
 
 def test_two_processes_give_the_same_bytes(folder):
-    outputs = [
-        subprocess.run([sys.executable, "-c", PROGRAM, str(folder)], capture_output=True, check=True).stdout
-        for _ in range(2)
-    ]
+    command = [sys.executable, "-c", PROGRAM, str(folder)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in processes]
     assert outputs[0] == outputs[1]
     assert len(outputs[0]) == 71 * 24 * 4
 
