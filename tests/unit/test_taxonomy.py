@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
 import yaml
+from nuscenes.eval.lidarseg.utils import LidarsegClassMapper
 
 from labelgen.errors import UserError
 from labelgen.taxonomy import Taxonomy, load_taxonomy
@@ -33,13 +36,11 @@ def test_nuscenes16_is_the_challenge_set_in_its_order():
 
 
 def test_nuscenes16_agrees_with_the_devkit_map_of_general_to_challenge_classes():
-    lidarseg = pytest.importorskip("nuscenes.eval.lidarseg.utils")
+    ignore = LidarsegClassMapper.get_ignore_class()
+    challenge = LidarsegClassMapper.get_fine2coarse(SimpleNamespace(ignore_class=ignore))
+    theirs = {fine: coarse for fine, coarse in challenge.items() if coarse != ignore["name"]}
     taxonomy = load_taxonomy("nuscenes16")
-    challenge = lidarseg.LidarsegClassMapper.get_fine2coarse(None)
-    ours = {source: spec.name for spec in taxonomy.classes for source in spec.source}
-    theirs = {fine: coarse for fine, coarse in challenge.items() if coarse != "void_ignore"}
-    theirs = {fine: coarse for fine, coarse in theirs.items() if coarse != "ignore"}
-    assert ours == theirs
+    assert {source: spec.name for spec in taxonomy.classes for source in spec.source} == theirs
 
 
 def test_train_ids_come_from_the_tables(content):
