@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
+from labelgen.frame import LIDAR_LAYOUTS
 from labelgen.geometry import ProjectionSettings, project
+from labelgen.geometry.occlusion import BEAM_SPACING_DEG
 from tests.helpers.geometry import keyframe, looking_forward, make_camera, make_cloud, make_frame
 from tests.helpers.scenes import GROUND, hidden, sweep
 
@@ -180,3 +182,7 @@ def test_things_in_front_are_not_lost_in_the_real_keyframe(nuscenes_keyframe):
     assert lost / total < 0.01
     ground = cloud.xyz[views.point, 2] < -1.5
     assert (~views.visible[ground]).mean() < 0.03
+
+
+def test_every_layout_has_a_beam_spacing():
+    assert set(BEAM_SPACING_DEG) == set(LIDAR_LAYOUTS)
