@@ -139,7 +139,7 @@ def _pool_sizes(job: Job) -> tuple[int, int]:
         workers = max(1, int(resources.get("GPU", 0) / gpus))
     else:
         workers = max(1, cores - EXTRA_LOCAL_CPUS)
-    return min(workers, len(job.frames)), cores
+    return min(workers, len(job.frames)), min(cores, len(job.frames))
 
 
 def _cluster() -> dict[str, float]:
@@ -184,7 +184,9 @@ def _connect(address: str | None) -> None:
     context.execution_options.verbose_progress = False
     # A first batch on a cold node loads weights and may compile: slow is not stuck.
     context.execution_no_progress_timeout_s = 6 * 3600
+    # Ours is the progress that is shown; Ray would tell of its own, and warn that it is off.
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 def _knock(address: str) -> None:
