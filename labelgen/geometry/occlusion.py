@@ -32,8 +32,8 @@ from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 #: HDL-32E at 20 Hz (1084 firings a turn; 32 beams from -30.67 to 10.67), HDL-64E at 10 Hz.
 BEAM_SPACING_DEG = {"nuscenes": (360.0 / 1084, 41.34 / 31), "kitti": (0.173, 0.42)}
 
-PATCH_WIDTH = 0.95  #: to each side, in horizontal beam spacings
-PATCH_HEIGHT = 0.72  #: to each side, in vertical beam spacings; below the spacing of ground rows in the image
+PATCH_WIDTH = 1.0  #: to each side, in horizontal beam spacings
+PATCH_HEIGHT = 0.76  #: to each side, in vertical beam spacings; below the spacing of ground rows in the image
 LEVEL_SLOPE = 0.5  #: metres of height per metre of ground
 LEVEL_REACH = 2.0  #: vertical beam spacings down to the next row of ground
 LEVEL_BELOW = 0.9  #: metres below the camera
