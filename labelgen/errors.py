@@ -20,7 +20,7 @@ class FrameError(LabelgenError):
 
     def __init__(self, message: str, *, frame_id: str = "", path: str = "") -> None:
         self.frame_id, self.path, self.message = frame_id, path, message
-        where = " ".join(part for part in (f"frame {frame_id}:" if frame_id else "", path) if part)
+        where = ": ".join(part for part in (f"frame {frame_id}" if frame_id else "", path) if part)
         super().__init__(f"{where}: {message}" if where else message)
 
     def __reduce__(self) -> tuple[object, ...]:
