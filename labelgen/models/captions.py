@@ -73,6 +73,12 @@ def phrases_of(words: ObjectWords, taxonomy: Taxonomy) -> list[str]:
     return list(dict.fromkeys([*own, *general]))
 
 
+def noun_of(words: ObjectWords, taxonomy: Taxonomy) -> str:
+    """The first word for an object: its noun if captions use it, else the first phrase that fits."""
+    phrases = phrases_of(words, taxonomy)
+    return words.noun if words.noun in phrases else phrases[0]
+
+
 def _names_rider(word: str) -> bool:
     return "riding" in word or "cyclist" in word
 

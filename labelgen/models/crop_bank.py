@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.geometry.rle import area_and_box, encode, parse
-from labelgen.models.captions import VOID_WORDS, class_of, colour_is_held_out, phrases_of
+from labelgen.models.captions import VOID_WORDS, class_of, colour_is_held_out, noun_of, phrases_of
 from labelgen.models.pictures import ObjectWords, Picture, PictureStore
 from labelgen.semantics.crops import region_crop
 from labelgen.taxonomy import Taxonomy
@@ -34,6 +34,8 @@ class CropBank:
         area: (N,) pixels of the object in the stored picture.
         exact: (N,) bool, whether the crop shows the true mask, not a disturbed one.
         true_colour: (N,) as colour, held out or not.
+        noun: (N,) index into the nouns, what one would call the object first.
+        nouns: the words.
     """
 
     crops: NDArray[np.uint8]
@@ -51,6 +53,8 @@ class CropBank:
     area: NDArray[np.int64]
     exact: NDArray[np.bool_]
     true_colour: NDArray[np.int64]
+    noun: NDArray[np.int64]
+    nouns: list[str]
 
 
 def cut_crops(
@@ -116,6 +120,7 @@ def cut_crops(
     colours, true_colour = _numbers([words.colour for words in said])
     places, place = _numbers([words.place for words in said])
     actions, action = _numbers([words.action for words in said])
+    nouns, noun = _numbers([noun_of(words, taxonomy) for words in said])
     label = np.array([class_of(words.category, taxonomy) for words in said])
     hidden = np.array([colour_is_held_out(words.colour, words.category, taxonomy) for words in said], bool)
     return CropBank(
@@ -137,6 +142,8 @@ def cut_crops(
         area=np.array(areas),
         exact=np.array(exact),
         true_colour=true_colour,
+        noun=noun,
+        nouns=nouns,
     )
 
 

@@ -42,6 +42,8 @@ def test_crops_say_what_they_show(store):
     assert bank.crops.shape == (N, 32, 32, 3)
     assert bank.exact.sum() * 2 == N
     assert bank.fits.any(axis=1).all(), "every crop has a phrase"
+    named = [bank.phrases.index(bank.nouns[noun]) for noun in bank.noun]
+    assert bank.fits[np.arange(N), named].all(), "and its noun is one of them"
     car = taxonomy.names.index("car")
     cars = bank.fits[:, bank.phrases.index("car")]
     np.testing.assert_array_equal(cars, bank.label == car)
