@@ -71,12 +71,12 @@ class Taxonomy:
             index_of_category: {category name: id in the label files}, from the data set's own tables.
 
         Returns:
-            (256,) uint8: train id, or 255 for what no class claims.
+            (max(256, largest id + 1),) uint8: train id, or 255 for what no class claims.
 
         Raises:
             UserError: if no category of a class is in the data set's tables.
         """
-        table = np.full(256, UNLABELLED, np.uint8)
+        table = np.full(max([255, *index_of_category.values()]) + 1, UNLABELLED, np.uint8)
         for spec in self.classes:
             ids = [index_of_category[name] for name in spec.source if name in index_of_category]
             if not ids:

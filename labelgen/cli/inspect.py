@@ -69,19 +69,42 @@ def inspect(
     _announce("picture", path, missing, as_json, frame_id=frame_id)
 
 
-def evaluate(run: RunFolder, dataroot: Dataroot = None, as_json: Json = False) -> None:
-    """Score a run against the data set's truth: mIoU, IoU of every class, coverage.
+def evaluate(
+    run: RunFolder,
+    dataroot: Dataroot = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="Compute mIoU as devkit, semantickitti or slidr does. Default: over labelled points.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run against the data set's truth: mIoU, IoU of every class, coverage, and how mIoU is computed.
 
-    Failed frames count, with all their points unlabelled.
+    Also by range, number of cameras and visibility; accuracy by tenths of confidence and calibration error;
+    panoptic quality where labels and truth have instances. Failed frames count, with all their points
+    unlabelled.
 
     Examples: `labelgen evaluate runs/demo`,
-    `labelgen evaluate runs/nuscenes-v1.0-trainval-val --dataroot /data/nuscenes --json`
+    `labelgen evaluate runs/nuscenes-v1.0-trainval-val --dataroot /data/nuscenes --protocol devkit --json`
     """
+    from labelgen.metrics import PROTOCOLS
+
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise UserError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_evaluation
     from labelgen.shards import open_run
 
     result = RunSources(open_run(run), dataroot).evaluate()
+    if protocol is not None:
+        chosen = result["protocols"][protocol]
+        if chosen["miou"] is None and result["points"]:
+            raise UserError(f"{PROTOCOLS[protocol]}; coverage is {result['coverage']:.1%}: choose another")
+        result |= {"protocol": protocol, "miou": chosen["miou"], "iou": chosen["iou"]}
     if as_json:
         _print_json(result)
     else:

@@ -20,7 +20,7 @@ REPORT_PICTURES = 3
 
 Dataset = Annotated[
     str | None,
-    typer.Option("--dataset", help="demo (a simulated city), nuscenes, or manifest (frames.parquet)."),
+    typer.Option("--dataset", help="demo (a simulated city), nuscenes, semantickitti, or manifest (frames.parquet)."),
 ]
 Dataroot = Annotated[Path | None, typer.Option("--dataroot", help="Folder of the data set.")]
 Version = Annotated[str | None, typer.Option("--version", help="Of the tables, such as v1.0-trainval.")]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.datasets.loading import load_cloud, load_image, load_truth
+from labelgen.datasets.loading import load_cloud, load_image, load_instances, load_truth
 from labelgen.datasets.manifest import DatasetInfo, merge_frames, read_frames, write_frames
 from labelgen.datasets.nuscenes import plan_nuscenes
+from labelgen.datasets.semantickitti import plan_semantickitti
 from labelgen.datasets.sources import with_source_ids
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -18,6 +19,7 @@ __all__ = [
     "DatasetInfo",
     "load_cloud",
     "load_image",
+    "load_instances",
     "load_truth",
     "merge_frames",
     "plan_frames",
@@ -56,6 +58,7 @@ DATASETS: dict[str, Callable[[Path, str, str], tuple[list[Frame], DatasetInfo]]]
     "demo": plan_nuscenes,
     "manifest": plan_manifest,
     "nuscenes": plan_nuscenes,
+    "semantickitti": plan_semantickitti,
 }
 
 

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError
 from labelgen.frame import LIDAR_LAYOUTS, Camera, Frame, PointCloud
+from labelgen.records import UNLABELLED
 
 #: Largest files that are read, in bytes.
 CLOUD_LIMIT = 1 << 30
@@ -24,6 +25,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 IMAGE_MODES = frozenset({"RGB", "L", "RGBA", "RGBX", "LA", "P", "PA", "1", "CMYK", "YCbCr"})
 #: Ring of a point whose stored ring is not a number from 0 to 254.
 NO_RING = 255
+#: Ending of SemanticKITTI's label files: uint32, the class in the lower half, the instance in the upper.
+KITTI_LABELS = ".label"
 
 
 def digest(data: bytes) -> str:
@@ -148,8 +151,9 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
 
     Args:
         root: the data root.
-        frame: its ``label_path`` names a file of uint8, one per point, in the data set's own ids.
-        table: (256,) uint8 train id by the data set's id, from ``Taxonomy.train_id_table``.
+        frame: its ``label_path`` names a file with one id per point, in the data set's own ids: uint32 whose
+            lower 16 bits count for ``*.label`` (SemanticKITTI), else uint8 (nuScenes).
+        table: (T,) uint8 train id by the data set's id, from ``Taxonomy.train_id_table``.
         points: how many there must be; None where the cloud is not known (the frame failed).
 
     Returns:
@@ -160,11 +164,69 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
     """
     if frame.label_path is None:
         raise FrameError("the data set has no truth for this frame", frame_id=frame.frame_id)
-    ids = np.frombuffer(read_file(root, frame.label_path, frame.frame_id, CLOUD_LIMIT), np.uint8)
-    if points is not None and len(ids) != points:
+    data = read_file(root, frame.label_path, frame.frame_id, CLOUD_LIMIT)
+    if frame.label_path.endswith(KITTI_LABELS):
+        ids = (_kitti_labels(data, frame, frame.label_path) & 0xFFFF).astype(np.int64)
+    else:
+        ids = np.frombuffer(data, np.uint8).astype(np.int64)
+    _check_length(frame, frame.label_path, len(ids), points)
+    return np.append(table, np.uint8(UNLABELLED))[np.minimum(ids, len(table))]
+
+
+def load_instances(root: Path, frame: Frame, points: int | None) -> NDArray[np.int64]:
+    """Read which instance each point truly belongs to.
+
+    Args:
+        root: the data root.
+        frame: its ``panoptic_path`` names an ``npz`` with ``data`` (nuScenes: 1000 x category + instance), or
+            a ``*.label`` file whose upper 16 bits count (SemanticKITTI).
+        points: how many there must be; None where the cloud is not known.
+
+    Returns:
+        (N,) int64; equal numbers within one class are one instance, 0 included.
+
+    Raises:
+        FrameError: as `load_truth`.
+    """
+    path = frame.panoptic_path
+    if path is None:
+        raise FrameError("the data set has no instances for this frame", frame_id=frame.frame_id)
+    data = read_file(root, path, frame.frame_id, CLOUD_LIMIT)
+    if path.endswith(KITTI_LABELS):
+        ids = (_kitti_labels(data, frame, path) >> 16).astype(np.int64)
+    else:
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                stored = arrays["data"]
+            if stored.ndim != 1 or stored.dtype.kind not in "ui":
+                raise ValueError(
+                    f"data is {stored.dtype} {stored.shape}, one whole number per point is expected"
+                )
+            ids = stored.astype(np.int64)
+        except Exception as error:  # on broken bytes zipfile and numpy raise whatever they come upon
+            raise FrameError(
+                f"not an npz with 'data' ({error}); copy it again from the data set",
+                frame_id=frame.frame_id,
+                path=path,
+            ) from None
+    _check_length(frame, path, len(ids), points)
+    return ids
+
+
+def _kitti_labels(data: bytes, frame: Frame, path: str) -> NDArray[np.uint32]:
+    if len(data) % 4:
         raise FrameError(
-            f"{len(ids)} labels for {points} points; the truth belongs to another cloud or is truncated",
+            f"{len(data)} bytes are not whole uint32 labels; the file is truncated",
             frame_id=frame.frame_id,
-            path=frame.label_path,
+            path=path,
         )
-    return table[ids]
+    return np.frombuffer(data, "<u4")
+
+
+def _check_length(frame: Frame, path: str, found: int, points: int | None) -> None:
+    if points is not None and found != points:
+        raise FrameError(
+            f"{found} labels for {points} points; the truth belongs to another cloud or is truncated",
+            frame_id=frame.frame_id,
+            path=path,
+        )

@@ -27,6 +27,7 @@ _METADATA = b"labelgen"
 _INT32 = 2**31 - 1
 _TIME = 2**62
 _LONGEST_SIDE = 65535
+_LARGEST_CATEGORY = 65535
 _MOST_CAMERAS = 254
 _NO_PATH = "is no path below the data root; give it relative to the data root, without '..'"
 _NO_ID = "is no id; 1 to 64 of A-Z a-z 0-9 . _ + @ = - are possible, a letter or digit first"
@@ -281,7 +282,7 @@ def _check_info(metadata: bytes, where: str) -> DatasetInfo:
         raise UserError(f"{where}: metadata {_METADATA.decode()!r} is not as documented: {error}") from None
     good = all(isinstance(getattr(info, name), str) for name in ("dataset", "version", "split", "dataroot"))
     good &= isinstance(info.missing_files, int) and isinstance(info.categories, dict)
-    if not good or not all(type(k) is int and 0 <= k <= 255 for k in info.categories.values()):
-        problem = "texts, and categories as {name: id from 0 to 255}, are expected"
+    if not good or not all(type(k) is int and 0 <= k <= _LARGEST_CATEGORY for k in info.categories.values()):
+        problem = "texts, and categories as {name: id from 0 to 65535}, are expected"
         raise UserError(f"{where}: metadata {_METADATA.decode()!r}: {problem}")
     return info

@@ -17,7 +17,7 @@ from labelgen.frame import Frame, PointCloud
 from labelgen.inspection.choose import spread
 from labelgen.inspection.overlay import draw_frame
 from labelgen.inspection.report import Picture, write_report
-from labelgen.metrics import evaluate_run
+from labelgen.metrics import Details, evaluate_run
 from labelgen.records import PointLabels
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
@@ -91,8 +91,22 @@ class RunSources:
         def labels_of(frame_id: str) -> PointLabels | None:
             return self.run.frame(frame_id).labels if frame_id in self.run else None
 
+        def details_of(frame_id: str) -> Details:
+            stored = self.run.frame(frame_id)
+            in_image = np.zeros(stored.num_points, np.bool_)
+            in_image[stored.array("views/point")] = True
+            xyz = stored.xyz
+            if xyz is None:
+                try:
+                    xyz = self._cloud(self.frame(frame_id)).xyz
+                except FrameError:  # scores by range are left out
+                    xyz = None
+            return Details(xyz, in_image)
+
         try:
-            return evaluate_run(self._outcomes(), self._info, self.dataroot, labels_of, self.taxonomy)
+            return evaluate_run(
+                self._outcomes(), self._info, self.dataroot, labels_of, self.taxonomy, details_of
+            )
         except FrameError as error:
             raise UserError(f"{error} (looked below {self.dataroot}; --dataroot names another)") from error
 

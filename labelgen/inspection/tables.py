@@ -94,6 +94,32 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
     for name, value in sorted(result["iou"].items(), key=lambda item: 1.0 if item[1] is None else -item[1]):
         classes.add_row(plain(name), _number(value), "" if value is None else _bar(value))
     console.print(classes)
+    if "protocols" in result:
+        tools = _table("mIoU as computed by", "mIoU", "", title="three tools, the same labels")
+        for name, found in result["protocols"].items():
+            refused = found["miou"] is None and result["points"]
+            tools.add_row(name, "refused" if refused else _number(found["miou"]), plain(found["how"]))
+        console.print(tools)
+    for group in ("by_range", "by_cameras", "by_visibility"):
+        if result.get(group):
+            parts = _table(group.replace("_", " "), "points", "coverage", "mIoU", "mIoU of all")
+            for name, part in result[group].items():
+                shown = (part["points"], part["coverage"], part["miou"], part["miou_all"])
+                parts.add_row(plain(name), *(_number(value) for value in shown))
+            console.print(parts)
+    if result.get("confidence", {}).get("labels"):
+        trust = result["confidence"]
+        deciles = _table(*(f"{k + 1}." for k in range(10)), title="accuracy by tenths of rising confidence")
+        deciles.columns[0].justify = "right"
+        deciles.add_row(*(_number(value) for value in trust["deciles"]))
+        console.print(deciles)
+        console.print(f"  expected calibration error {_number(trust['ece'])}", highlight=False)
+    if result.get("panoptic"):
+        panoptic = _table("panoptic rules of", "PQ", "SQ", "RQ", "PQ things", "PQ stuff", "PQ dagger")
+        for name, found in result["panoptic"].items():
+            keys = ("pq", "sq", "rq", "pq_things", "pq_stuff", "pq_dagger")
+            panoptic.add_row(name, *(_number(found[key]) for key in keys))
+        console.print(panoptic)
 
 
 def render_plan(console: Console, plan: Mapping[str, Any]) -> None:

@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 from labelgen.records import UNLABELLED
 
+#: {protocol: how it differs from the others}; see `SegmentationScore.protocols`.
+PROTOCOLS = {
+    "devkit": "nuscenes-devkit: every point must have a label; classes without points are left out",
+    "semantickitti": "semantic-kitti-api: no label is a miss; classes without points count 0",
+    "slidr": "SLidR, UOV: no label is a miss; classes without points count 1",
+}
+
 
 class SegmentationScore:
     """Gathers one confusion matrix and tells IoU, its mean and the coverage.
@@ -81,11 +88,40 @@ class SegmentationScore:
             "truth_points": dict(zip(self.names, self.confusion.sum(axis=1).tolist(), strict=True)),
         }
 
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """The mean IoU as three tools of the field compute it, on the points gathered so far.
+
+        They differ in what a point without a label and a class without points count (`PROTOCOLS`). Truth 255
+        is dropped by all three.
+
+        Returns:
+            {"devkit", "semantickitti", "slidr": {"miou", "iou" {class: value}, "how"}}; slidr also has
+            ``fwiou``, sum TP / (2 points - sum TP). Where the devkit refuses (there are gaps in the labels)
+            its values are None.
+        """
+        gaps = bool(self.confusion[:, -1].any())
+        strict = dict.fromkeys(self.names) if gaps else self._iou(self.confusion)
+        counted = self._iou(self.confusion)
+        out: dict[str, dict[str, Any]] = {}
+        for name, iou in (
+            ("devkit", strict),
+            ("semantickitti", _filled(counted, 0.0)),
+            ("slidr", _filled(counted, 1.0)),
+        ):
+            out[name] = {"miou": _mean(iou), "iou": iou, "how": PROTOCOLS[name]}
+        hits, points = int(np.trace(self.confusion)), int(self.confusion.sum())
+        out["slidr"]["fwiou"] = hits / (2 * points - hits) if points else None
+        return out
+
     def _iou(self, confusion: NDArray[np.int64]) -> dict[str, float | None]:
         hits = np.diagonal(confusion)
         union = confusion.sum(axis=1) + confusion[:, : len(self.names)].sum(axis=0) - hits
         pairs = zip(self.names, hits.tolist(), union.tolist(), strict=True)
         return {name: hit / total if total else None for name, hit, total in pairs}
+
+
+def _filled(iou: dict[str, float | None], empty: float) -> dict[str, float | None]:
+    return {name: empty if value is None else value for name, value in iou.items()}
 
 
 def _mean(iou: dict[str, float | None]) -> float | None:

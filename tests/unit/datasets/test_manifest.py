@@ -262,7 +262,7 @@ def test_what_is_no_parquet_is_refused(tmp_path, rows):
         b'{"dataset": 3}',
         b'{"categories": []}',
         b'{"categories": {"a": "b"}}',
-        b'{"categories": {"a": 300}}',
+        b'{"categories": {"a": 70000}}',
     ],
 )
 def test_bad_metadata_is_refused(tmp_path, rows, metadata):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.datasets import load_truth, plan_frames
+from labelgen.datasets import load_instances, load_truth, plan_frames
 from labelgen.errors import FrameError, UserError
-from labelgen.metrics import evaluate_run
+from labelgen.metrics import Details, evaluate_run
 from labelgen.records import PointLabels
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import make_dataroot
@@ -94,3 +94,50 @@ def test_what_does_not_fit(planned):
         evaluate_run(frames, replace(info, categories={"cow": 1}), root, lambda f: None, TAXONOMY)
     with pytest.raises(FrameError, match="no such file"):
         evaluate_run(frames, info, root / "absent", lambda f: point_labels(truth[f]), TAXONOMY)
+
+
+def test_three_protocols_and_trust(planned):
+    root, frames, info, truth = planned
+    found = evaluate_run(frames, info, root, lambda f: point_labels(truth[f]), TAXONOMY)
+    present = sum(count > 0 for count in found["truth_points"].values())
+    assert found["protocols"]["semantickitti"]["miou"] == pytest.approx(present / 16)
+    assert found["protocols"]["slidr"]["miou"] == 1.0
+    assert found["protocols"]["devkit"]["miou"] == 1.0  # where the truth is a class, there is a label
+    assert found["confidence"]["ece"] == pytest.approx(1.0)  # all right, and sure of nothing
+    assert found["panoptic"] is None  # no instances
+
+
+def test_by_range_and_visibility(planned):
+    root, frames, info, truth = planned
+    xyz = np.zeros((60, 3), np.float32)
+    xyz[:, 0] = np.repeat([5, 15, 30, 70], 15)
+    views, in_image = np.arange(60) % 2, np.arange(60) % 4 < 2
+
+    def labels_of(frame_id):
+        return point_labels(np.where(xyz[:, 0] > 20, 255, truth[frame_id]).astype(np.uint8), views)
+
+    found = evaluate_run(frames, info, root, labels_of, TAXONOMY, lambda f: Details(xyz, in_image))
+    assert list(found["by_range"]) == ["0-10 m", "10-20 m", "20-40 m", "40+ m"]
+    assert [part["coverage"] for part in found["by_range"].values()] == [1, 1, 0, 0]
+    known = {name: part["points"] for name, part in found["by_visibility"].items()}
+    both = [(truth[f.frame_id] != 255) for f in frames]
+    assert known["seen"] == sum(int((k & (views > 0)).sum()) for k in both)
+    assert known["hidden"] == sum(int((k & (views == 0) & in_image).sum()) for k in both)
+    assert known["outside"] == sum(int((k & (views == 0) & ~in_image).sum()) for k in both)
+
+
+def test_instances_are_scored_by_both_devkits(planned):
+    root, frames, info, truth = planned
+    numbers = {f.frame_id: load_instances(root, f, 60) for f in frames}
+
+    def labels_of(frame_id):
+        things = truth[frame_id] < 10
+        number = np.where(things, numbers[frame_id] % 1000 + 1, 0).astype(np.uint16)
+        return replace(point_labels(truth[frame_id]), instance=number)
+
+    found = evaluate_run(frames, info, root, labels_of, TAXONOMY)["panoptic"]
+    assert (found["devkit"]["min_points"], found["semantickitti"]["min_points"]) == (15, 50)
+    for score in found.values():
+        assert score["classes"]["car"]["pq"] == 1.0
+        assert score["classes"]["car"]["tp"] == sum(bool((t == 3).any()) for t in truth.values())
+        assert score["pq"] == pytest.approx(sum(c["tp"] > 0 for c in score["classes"].values()) / 16)

@@ -1,0 +1,173 @@
+"""SemanticKITTI: sequences with calibration, poses, times, images and labels, to frames.
+
+Layout below the data root: ``sequences/SS/{calib.txt, poses.txt, times.txt, velodyne/, image_2/, labels/}``;
+``labels`` may be absent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.transforms import find_not_rigid, invert_rigid
+from labelgen.errors import UserError
+from labelgen.frame import Camera, Frame
+
+#: Ids in the label files' lower 16 bits, as published with the data set.
+CATEGORIES = {
+    "unlabeled": 0, "outlier": 1, "car": 10, "bicycle": 11, "bus": 13, "motorcycle": 15, "on-rails": 16,
+    "truck": 18, "other-vehicle": 20, "person": 30, "bicyclist": 31, "motorcyclist": 32, "road": 40,
+    "parking": 44, "sidewalk": 48, "other-ground": 49, "building": 50, "fence": 51, "other-structure": 52,
+    "lane-marking": 60, "vegetation": 70, "trunk": 71, "terrain": 72, "pole": 80, "traffic-sign": 81,
+    "other-object": 99, "moving-car": 252, "moving-bicyclist": 253, "moving-person": 254,
+    "moving-motorcyclist": 255, "moving-on-rails": 256, "moving-bus": 257, "moving-truck": 258,
+    "moving-other-vehicle": 259,
+}  # fmt: skip
+#: Sequences of the benchmark's splits.
+SPLITS = {
+    "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
+    "val": ("08",),
+    "test": tuple(f"{number}" for number in range(11, 22)),
+}
+CAMERA = "image_2"
+
+
+def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tuple[list[Frame], DatasetInfo]:
+    """The scans of a SemanticKITTI data root, each with the left colour camera.
+
+    A frame's id is ``SS_NNNNNN``, its scene the sequence. With P2 = K [I | t], t is part of
+    ``camera_from_lidar`` = [I t; 0 1] Tr. Poses are those of ``poses.txt`` (of the left grey camera), taken
+    to the LiDAR: global is the LiDAR's frame at the first scan.
+
+    Args:
+        dataroot: the folder that holds ``sequences/``.
+        version: must be empty.
+        split: ``train``, ``val``, ``test``, a comma list of sequences, or empty for all that are there.
+
+    Raises:
+        UserError: wrong data root or split; a missing or broken calibration, pose or time.
+    """
+    if version:
+        raise UserError(f"SemanticKITTI has no versions; leave out version {version!r}")
+    dataroot = Path(dataroot).absolute()
+    folder = dataroot / "sequences"
+    present = sorted(path.name for path in folder.glob("*") if (path / "velodyne").is_dir())
+    if not present:
+        raise UserError(f"{folder} holds no sequence with velodyne/; name the folder above sequences/")
+    wanted = SPLITS.get(split) or tuple(name.strip() for name in split.split(",") if name.strip()) or present
+    if missing := set(wanted) - set(present):
+        raise UserError(
+            f"no sequence {', '.join(sorted(missing))} in {folder}; there are {', '.join(present)}; "
+            f"splits are {', '.join(SPLITS)}"
+        )
+    frames = [frame for sequence in wanted for frame in _sequence(dataroot, sequence)]
+    return frames, DatasetInfo("semantickitti", "", split, str(dataroot), dict(CATEGORIES))
+
+
+def _sequence(root: Path, sequence: str) -> list[Frame]:
+    folder = root / "sequences" / sequence
+    scans = sorted((folder / "velodyne").glob("*.bin"))
+    if not scans:
+        raise UserError(f"{folder / 'velodyne'} holds no scans (*.bin)")
+    calibration = _calibration(folder / "calib.txt")
+    Tr, P2 = np.vstack([calibration["Tr"], [0, 0, 0, 1]]), calibration["P2"]
+    if find_not_rigid(Tr[None]) is not None:
+        raise UserError(f"{folder / 'calib.txt'}: Tr is not a rotation and a translation")
+    intrinsics = P2[:, :3]
+    if not (intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and (intrinsics[2] == [0, 0, 1]).all()):
+        raise UserError(f"{folder / 'calib.txt'}: P2 is not K [I | t] with positive focal lengths")
+    shift = np.eye(4)
+    shift[:3, 3] = np.linalg.solve(intrinsics, P2[:, 3])
+    poses = _numbers(folder / "poses.txt", 12).reshape(-1, 3, 4)
+    times = _numbers(folder / "times.txt", 1)[:, 0]
+    last = int(scans[-1].stem) if scans[-1].stem.isdigit() else -1
+    if last < 0 or len(poses) <= last or len(times) <= last:
+        raise UserError(
+            f"{folder}: scan {scans[-1].name}, but {len(poses)} poses and {len(times)} times; copy them again"
+        )
+    camera_poses = np.tile(np.eye(4), (len(poses), 1, 1))
+    camera_poses[:, :3] = poses
+    if (wrong := find_not_rigid(camera_poses)) is not None:
+        raise UserError(f"{folder / 'poses.txt'}: line {wrong + 1} is not a rotation and a translation")
+    world = invert_rigid(Tr[None])[0] @ camera_poses @ Tr
+    width, height = _image_size(folder / CAMERA)
+    frames = []
+    for index, scan in enumerate(scans):
+        number = int(scan.stem)
+        time = round(times[number] * 1e6)
+        base = f"sequences/{sequence}"
+        labels = f"{base}/labels/{scan.stem}.label"
+        truth = labels if (root / labels).is_file() else None
+        camera = Camera(
+            name=CAMERA,
+            image_path=f"{base}/{CAMERA}/{scan.stem}.png",
+            width=width,
+            height=height,
+            intrinsics=intrinsics,
+            camera_from_lidar=shift @ Tr,
+            timestamp_us=time,
+        )
+        frames.append(
+            Frame(
+                frame_id=f"{sequence}_{scan.stem}",
+                scene_id=sequence,
+                index=index,
+                timestamp_us=time,
+                lidar_path=f"{base}/velodyne/{scan.name}",
+                lidar_layout="kitti",
+                global_from_lidar=world[number],
+                cameras=(camera,),
+                label_path=truth,
+                panoptic_path=truth,
+            )
+        )
+    return frames
+
+
+def _calibration(path: Path) -> dict[str, NDArray[np.float64]]:
+    out = {}
+    for line in _lines(path):
+        key, sign, values = line.partition(":")
+        try:
+            numbers = np.array(values.split(), np.float64)
+        except ValueError:
+            continue  # such as calib_time
+        if sign and numbers.size == 12 and np.isfinite(numbers).all():
+            out[key.strip()] = numbers.reshape(3, 4)
+    if missing := {"P2", "Tr"} - out.keys():
+        raise UserError(f"{path}: no {', '.join(sorted(missing))} with 12 numbers; copy it from the data set")
+    return out
+
+
+def _numbers(path: Path, columns: int) -> NDArray[np.float64]:
+    lines = _lines(path)
+    try:
+        values = np.array([line.split() for line in lines], np.float64).reshape(len(lines), -1)
+    except ValueError:
+        values = np.zeros((1, 0))
+    if values.shape[1] != columns or not np.isfinite(values).all():
+        raise UserError(f"{path}: {columns} numbers in each line are expected; copy it from the data set")
+    return values
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; copy it from the data set") from error
+
+
+def _image_size(folder: Path) -> tuple[int, int]:
+    """Of the sequence's first image; all have one size."""
+    path = next(iter(sorted(folder.glob("*.png"))), None)
+    if path is None:
+        raise UserError(f"{folder} holds no images (*.png); extract the odometry data set's colour images")
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return image.size
+    except Exception as error:  # on broken bytes Pillow raises whatever it comes upon
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:200]}") from None

@@ -1,0 +1,132 @@
+"""A SemanticKITTI data root made from scratch: calibration, poses, splits, labels, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from labelgen.datasets import load_instances, load_truth, plan_frames
+from labelgen.datasets.semantickitti import CATEGORIES
+from labelgen.errors import FrameError, UserError
+from labelgen.taxonomy import load_taxonomy
+
+TAXONOMY = load_taxonomy("semantickitti19")
+#: Original id to 1..19, as published with the benchmark.
+LEARNING_MAP = {
+    0: 0, 1: 0, 10: 1, 11: 2, 13: 5, 15: 3, 16: 5, 18: 4, 20: 5, 30: 6, 31: 7, 32: 8, 40: 9, 44: 10, 48: 11,
+    49: 12, 50: 13, 51: 14, 52: 0, 60: 9, 70: 15, 71: 16, 72: 17, 80: 18, 81: 19, 99: 0, 252: 1, 253: 7,
+    254: 6, 255: 8, 256: 5, 257: 5, 258: 4, 259: 5,
+}  # fmt: skip
+TR = np.eye(4)
+TR[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
+TR[:3, 3] = [0.05, -0.07, -0.27]
+K = np.array([[70.0, 0, 60], [0, 70, 20], [0, 0, 1]])
+
+
+@pytest.fixture
+def root(tmp_path):
+    rng = np.random.default_rng(0)
+    for sequence in ("00", "08"):
+        folder = tmp_path / "sequences" / sequence
+        for name in ("velodyne", "image_2", "labels"):
+            (folder / name).mkdir(parents=True)
+        P2 = np.hstack([K, (K @ [0.06, 0, 0])[:, None]])
+        lines = [f"P0: {' '.join(map(str, np.hstack([K, np.zeros((3, 1))]).ravel()))}"]
+        lines += [f"P2: {' '.join(map(str, P2.ravel()))}", f"Tr: {' '.join(map(str, TR[:3].ravel()))}"]
+        (folder / "calib.txt").write_text("\n".join(lines) + "\n")
+        poses = []
+        for number in range(3):
+            rng.normal(size=(50, 4)).astype(np.float32).tofile(folder / f"velodyne/{number:06}.bin")
+            Image.new("RGB", (120, 40)).save(folder / f"image_2/{number:06}.png")
+            ids = rng.choice(list(CATEGORIES.values()), 50).astype(np.uint32)
+            (ids | np.uint32(number + 7) << np.uint32(16)).tofile(folder / f"labels/{number:06}.label")
+            pose = np.eye(4)
+            pose[:3, :3] = Rotation.from_euler("y", 0.1 * number).as_matrix()
+            pose[:3, 3] = [0, 0, 2.0 * number]  # the camera's z is ahead
+            poses.append(" ".join(map(str, pose[:3].ravel())))
+        (folder / "poses.txt").write_text("\n".join(poses) + "\n")
+        (folder / "times.txt").write_text("0.0\n0.1\n0.2\n")
+    return tmp_path
+
+
+def test_the_classes_are_those_of_the_benchmark():
+    table = TAXONOMY.train_id_table(CATEGORIES)
+    assert len(TAXONOMY) == 19
+    assert [spec.thing for spec in TAXONOMY.classes] == [True] * 8 + [False] * 11
+    for raw, number in LEARNING_MAP.items():
+        assert table[raw] == (number - 1 if number else 255), raw
+    assert set(LEARNING_MAP) == set(CATEGORIES.values())
+
+
+def test_frames_follow_calibration_and_poses(root):
+    frames, info = plan_frames("semantickitti", root)
+    assert [f.frame_id for f in frames] == [f"{s}_{n:06}" for s in ("00", "08") for n in range(3)]
+    assert (info.missing_files, info.dataset) == (0, "semantickitti")
+    frame = frames[1]
+    assert (frame.scene_id, frame.index, frame.timestamp_us) == ("00", 1, 100_000)
+    point = np.array([12.0, 1.5, -1.0, 1])  # ahead, left, below
+    in_camera = TR @ point + [0.06, 0, 0, 0]
+    np.testing.assert_allclose(frame.cameras[0].camera_from_lidar @ point, in_camera, atol=1e-12)
+    np.testing.assert_allclose(frame.cameras[0].intrinsics, K)
+    np.testing.assert_allclose(frames[0].global_from_lidar, np.eye(4), atol=1e-12)
+    moved = np.linalg.inv(TR) @ [0, 0, 2.0, 1] - np.linalg.inv(TR) @ [0, 0, 0, 1]
+    origin = TR @ [0, 0, 0, 1]
+    turned = Rotation.from_euler("y", 0.1).as_matrix() @ origin[:3]
+    expected = np.linalg.inv(TR) @ [*turned, 1] + moved
+    np.testing.assert_allclose(frame.global_from_lidar[:3, 3], expected[:3], atol=1e-12)
+
+
+def test_splits_and_lists_of_sequences(root):
+    assert {f.scene_id for f in plan_frames("semantickitti", root, split="val")[0]} == {"08"}
+    assert {f.scene_id for f in plan_frames("semantickitti", root, split="00,08")[0]} == {"00", "08"}
+    with pytest.raises(UserError, match=r"no sequence 01.*there are 00, 08"):
+        plan_frames("semantickitti", root, split="train")
+    with pytest.raises(UserError, match="no versions"):
+        plan_frames("semantickitti", root, version="v1")
+    with pytest.raises(UserError, match="no sequence with velodyne"):
+        plan_frames("semantickitti", root / "sequences")
+
+
+def test_labels_have_a_class_and_an_instance(root):
+    frames, info = plan_frames("semantickitti", root, split="08")
+    table = TAXONOMY.train_id_table(info.categories)
+    for number, frame in enumerate(frames):
+        raw = np.fromfile(root / frame.label_path, np.uint32)
+        expected = [(LEARNING_MAP[int(v) & 0xFFFF] or 256) - 1 for v in raw]
+        assert load_truth(root, frame, table, 50).tolist() == expected
+        assert (load_instances(root, frame, 50) == number + 7).all()
+    with pytest.raises(FrameError, match="50 labels for 49 points"):
+        load_truth(root, frames[0], table, 49)
+    with pytest.raises(FrameError, match="50 labels for 49 points"):
+        load_instances(root, frames[0], 49)
+    np.full(50, 60_000, np.uint32).tofile(root / frames[0].label_path)
+    assert (load_truth(root, frames[0], table, 50) == 255).all()
+    (root / frames[0].label_path).write_bytes(b"12345")
+    with pytest.raises(FrameError, match="not whole uint32"):
+        load_truth(root, frames[0], table, None)
+    (root / frames[1].label_path).unlink()
+    without = plan_frames("semantickitti", root, split="08")[0]
+    assert (without[1].label_path, without[2].label_path is None) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("calib.txt", "P2: 1 2 3\n", "no P2, Tr"),
+        ("calib.txt", f"P2: {'0 ' * 12}\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n", "P2 is not"),
+        ("calib.txt", f"P2: {'1 ' * 12}\nTr: 2 0 0 0 0 1 0 0 0 0 1 0\n", "Tr is not a rotation"),
+        ("poses.txt", "1 2 3\n", "12 numbers in each line"),
+        ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses"),
+        ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n" * 2 + "2 0 0 0 0 1 0 0 0 0 1 0\n", "line 3"),
+        ("times.txt", "nan\n0\n0\n", "1 numbers in each line"),
+        ("times.txt", None, r"cannot read .*times\.txt"),
+        ("image_2/000000.png", "no picture", "cannot read"),
+    ],
+)
+def test_what_is_broken_is_named(root, file, content, message):
+    path = root / "sequences/08" / file
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        plan_frames("semantickitti", root, split="08")
