@@ -2,13 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.geometry.rle import parse
+from labelgen.records import Regions
+from labelgen.regions.base import as_rgb
+
 #: Samples per output pixel and axis are as many as source pixels, up to this number: beyond it more
 #: samples cost time and change no pixel by more than a few grey levels.
 MAX_SAMPLES = 4
+
+
+def region_crops(
+    images: Sequence[NDArray[np.uint8] | None],
+    regions: Regions,
+    *,
+    size: int,
+    scale: float,
+    background: float,
+    mean: tuple[float, float, float],
+    rows: NDArray[np.int64] | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Crop the regions of a frame out, one after the other; see `region_crop`.
+
+    Args:
+        images: one per camera, (H, W, 3) uint8 RGB, or grey; None where the image is missing.
+        regions: of the frame.
+        size: pixels per side of a crop.
+        scale: as for `region_crop`, as are the next two.
+        background: share of the surroundings that stays.
+        mean: RGB in 0..255.
+        rows: regions to cut out, ascending; None for all.
+
+    Yields:
+        (size, size, 3) uint8.
+
+    Raises:
+        ValueError: a region lies in an image that is not there.
+    """
+    rows = np.arange(len(regions)) if rows is None else rows
+    for camera in np.unique(regions.camera[rows]):
+        image = images[camera]
+        some = rows[regions.camera[rows] == camera]
+        if image is None:
+            raise ValueError(f"regions {some[0]}..{some[-1]} lie in camera {camera}, which has no image")
+        image = as_rgb(image)
+        runs = parse([regions.rle[row] for row in some], image.shape[0], image.shape[1])
+        for number, row in enumerate(some):
+            yield region_crop(
+                image,
+                runs.ends[runs.offsets[number] : runs.offsets[number + 1]],
+                regions.box_xyxy[row],
+                size=size,
+                scale=scale,
+                background=background,
+                mean=mean,
+            )
 
 
 def region_crop(

@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
-from labelgen.geometry.rle import parse
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo, file_hash
 from labelgen.models.shipped import (
@@ -30,8 +29,7 @@ from labelgen.models.shipped import (
     shipped_revision,
 )
 from labelgen.records import Regions, Semantics
-from labelgen.regions.base import as_rgb
-from labelgen.semantics.crops import region_crop
+from labelgen.semantics.crops import region_crops
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary
 from labelgen.taxonomy import Taxonomy
 
@@ -201,26 +199,14 @@ class OpenClipEncoder:
         self, images: Sequence[NDArray[np.uint8] | None], regions: Regions
     ) -> Iterator[NDArray[np.uint8]]:
         """(S, S, 3) uint8 crop of every region, in order."""
-        mean = tuple(float(value) for value in self.mean * 255)
-        for camera in np.unique(regions.camera):
-            image = images[camera]
-            rows = regions.camera_slice(int(camera))
-            if image is None:
-                raise ValueError(
-                    f"regions {rows.start}..{rows.stop - 1} lie in camera {camera}, which has no image"
-                )
-            image = as_rgb(image)
-            runs = parse(regions.rle[rows], image.shape[0], image.shape[1])
-            for number, row in enumerate(range(rows.start, rows.stop)):
-                yield region_crop(
-                    image,
-                    runs.ends[runs.offsets[number] : runs.offsets[number + 1]],
-                    regions.box_xyxy[row],
-                    size=self.image_size,
-                    scale=self.config.crop_scale,
-                    background=self.config.background,
-                    mean=mean,  # type: ignore[arg-type]
-                )
+        return region_crops(
+            images,
+            regions,
+            size=self.image_size,
+            scale=self.config.crop_scale,
+            background=self.config.background,
+            mean=tuple(float(value) for value in self.mean * 255),  # type: ignore[arg-type]
+        )
 
     def encode_crops(self, crops: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(K, D) float32, L2-normalised image features of (S, S, 3) uint8 crops."""
