@@ -170,7 +170,10 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
     else:
         ids = np.frombuffer(data, np.uint8).astype(np.int64)
     _check_length(frame, frame.label_path, len(ids), points)
-    return np.append(table, np.uint8(UNLABELLED))[np.minimum(ids, len(table))]
+    known = np.full(len(table) + 1, UNLABELLED, np.uint8)
+    known[:-1] = table
+    out: NDArray[np.uint8] = known[np.minimum(ids, len(table))]
+    return out
 
 
 def load_instances(root: Path, frame: Frame, points: int | None) -> NDArray[np.int64]:

@@ -1,8 +1,9 @@
 """Votes of all regions that a point falls into: label, confidence, margin, and why there is none.
 
 Every visible view of a point votes with every region that its pixel falls in. A region's vote is its
-class scores times a weight (`region_weights`, `_share`); what its scores lack to 1 goes to the void class,
-which competes like any other. The label is the class with the largest sum.
+class scores times a weight (`region_weights`, `_share`, and the evidence of the view itself, see
+`labelgen.labels.evidence`); what its scores lack to 1 goes to the void class, which competes like any other.
+The label is the class with the largest sum.
 
 The result does not depend on the order of cameras, regions or views: weights are multiples of 2^-20 and
 class scores, being float16 in 0..1, multiples of 2^-24, so that every product and every sum below is
@@ -37,13 +38,22 @@ _LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_M
 
 @dataclass(frozen=True)
 class VoteSettings:
-    """When votes are enough.
+    """When votes are enough, and what a view's own evidence counts for.
 
     Attributes:
         min_margin: lead over the second class, as a share of all votes, that a label needs.
+        class_margin, edge, residual, angle: how much of a vote is lost where a region's class is undecided,
+            at its mask's edge, at the depth test's limit, and 90 degrees off the camera's axis; 0 for none,
+            1 for all. See `labelgen.labels.evidence.hit_evidence`.
+        edge_px: pixels from a mask's edge over which the loss fades.
     """
 
     min_margin: float = 0.02
+    class_margin: float = 0.0
+    edge: float = 0.0
+    edge_px: float = 8.0
+    residual: float = 0.0
+    angle: float = 0.0
 
 
 def vote(
@@ -55,6 +65,7 @@ def vote(
     settings: VoteSettings,
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
+    evidence: NDArray[np.float64] | None = None,
 ) -> PointLabels:
     """Label the points of one frame.
 
@@ -74,6 +85,7 @@ def vote(
         settings: when votes are enough.
         camera_ok: (cameras,) False where the image is missing or unreadable.
         ego: (N,) True for points on or near the ego vehicle.
+        evidence: (H,) float64, share of each hit's vote that counts, in 0..1; None: all of all.
 
     Returns:
         N rows; ``instance`` is 0 everywhere.
@@ -81,19 +93,13 @@ def vote(
     Raises:
         ValueError: if the arguments do not belong together.
     """
-    _check(num_points, views, hits, regions, semantics, camera_ok, ego)
-    quality, specificity = region_weights(regions)
-    votes = class_votes(semantics)
+    _check(num_points, views, hits, regions, semantics, camera_ok, ego, evidence)
     columns = _vote(
         num_points,
         (views.point, views.camera, views.visible),
-        hits.offsets,
-        hits.region,
-        quality,
-        specificity,
+        _weights(hits, regions, evidence),
         regions.area,
-        votes,
-        votes.sum(axis=1),
+        class_votes(semantics),
         settings.min_margin,
         camera_ok,
         ego,
@@ -101,6 +107,33 @@ def vote(
     label, confidence, margin, region, camera, seen, reason = columns
     instance = np.zeros(num_points, np.uint16)
     return PointLabels(label, confidence, margin, instance, region, camera, seen, reason)
+
+
+def class_evidence(
+    num_points: int,
+    views: Views,
+    hits: RegionHits,
+    regions: Regions,
+    semantics: Semantics,
+    camera_ok: NDArray[np.bool_],
+    ego: NDArray[np.bool_],
+    evidence: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
+    """The sums that `vote` decides by; arguments as there.
+
+    Returns:
+        (N, C + 1) float32: votes for each class, void last; at most one for each view. 0 for points of the
+        ego vehicle and for those without a vote.
+    """
+    _check(num_points, views, hits, regions, semantics, camera_ok, ego, evidence)
+    return _sums(
+        num_points,
+        (views.point, views.camera, views.visible),
+        _weights(hits, regions, evidence),
+        class_votes(semantics),
+        camera_ok,
+        ego,
+    )
 
 
 def region_weights(regions: Regions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -115,16 +148,42 @@ def region_weights(regions: Regions) -> tuple[NDArray[np.float64], NDArray[np.fl
     return quality, np.rint(area**-SPECIFICITY * 2.0**32)
 
 
-@numba.njit(cache=True)
-def _share(quality: float, specificity: float, rivals: float) -> float:
-    """Weight of one region's vote in one view.
+def _weights(
+    hits: RegionHits, regions: Regions, evidence: NDArray[np.float64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+    """The table of hits with the weight of each one's vote."""
+    quality, specificity = region_weights(regions)
+    factor = np.ones(0) if evidence is None else evidence
+    return hits.offsets, hits.region, _share(hits.offsets, hits.region, quality, specificity, factor)
 
-    w = q_r s_r / sum of s over all regions under the pixel, rounded to a multiple of 2^-20: each view
+
+@numba.njit(cache=True, error_model="numpy")
+def _share(
+    offsets: NDArray[np.int64],
+    under: NDArray[np.int32],
+    quality: NDArray[np.float64],
+    specificity: NDArray[np.float64],
+    factor: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(H,) weight of one region's vote in one view.
+
+    w = e q_r s_r / sum of s over all regions under the pixel, rounded to a multiple of 2^-20: each view
     has at most one vote to give, shared among its regions by how specific they are, and keeps back
-    what the regions lack in quality. Evidence about the view itself (distance to the mask's edge, depth
-    residual, viewing angle) belongs here as a further factor.
+    what the regions lack in quality q and the view in evidence e (distance to the mask's edge, depth
+    residual, viewing angle).
     """
-    return np.rint(quality * specificity / rivals * 1048576.0) / 1048576.0
+    weight = np.empty(len(under))
+    for v in range(len(offsets) - 1):
+        rivals = 0.0
+        for h in range(offsets[v], offsets[v + 1]):
+            rivals += specificity[under[h]]
+        for h in range(offsets[v], offsets[v + 1]):
+            r = under[h]
+            share = quality[r] * specificity[r] / rivals
+            if len(factor):
+                share *= factor[h]
+            weight[h] = np.rint(share * 1048576.0) / 1048576.0
+    return weight
 
 
 def class_votes(semantics: Semantics) -> NDArray[np.float64]:
@@ -138,13 +197,9 @@ def class_votes(semantics: Semantics) -> NDArray[np.float64]:
 def _vote(
     N: int,
     views: tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]],
-    offsets: NDArray[np.int64],
-    under: NDArray[np.int32],
-    quality: NDArray[np.float64],
-    specificity: NDArray[np.float64],
+    hits: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]],
     area: NDArray[np.int32],
     votes: NDArray[np.float64],
-    mass: NDArray[np.float64],
     min_margin: float,
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
@@ -158,10 +213,14 @@ def _vote(
     NDArray[np.uint8],
 ]:
     point, camera, visible = views
+    offsets, under, weight = hits
     begins, order = _by_point(point, N)
     C = votes.shape[1] - 1
     total = np.zeros(C + 1)
-    weight = np.empty(len(under))  # of each hit's vote
+    mass = np.zeros(len(votes))  # of each region's votes
+    for r in range(len(votes)):
+        for c in range(C + 1):
+            mass[r] += votes[r, c]
     label = np.full(N, UNLABELLED, np.uint8)
     confidence = np.zeros(N, np.uint8)
     margin = np.zeros(N, np.uint8)
@@ -194,12 +253,8 @@ def _vote(
             v = order[j]
             if not (camera_ok[camera[v]] and visible[v]):
                 continue
-            rivals = 0.0
-            for h in range(offsets[v], offsets[v + 1]):
-                rivals += specificity[under[h]]
             for h in range(offsets[v], offsets[v + 1]):
                 r = under[h]
-                weight[h] = _share(quality[r], specificity[r], rivals)
                 everything += weight[h] * mass[r]
                 number, last, from_camera = number + 1, r, camera[v]
                 for c in range(C + 1):
@@ -239,6 +294,37 @@ def _vote(
     return label, confidence, margin, decider, chosen, seen, reason
 
 
+@numba.njit(cache=True, error_model="numpy")
+def _sums(
+    N: int,
+    views: tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]],
+    hits: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]],
+    votes: NDArray[np.float64],
+    camera_ok: NDArray[np.bool_],
+    ego: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    point, camera, visible = views
+    offsets, under, weight = hits
+    begins, order = _by_point(point, N)
+    C = votes.shape[1] - 1
+    out = np.zeros((N, C + 1), np.float32)
+    total = np.zeros(C + 1)
+    for i in range(N):
+        if ego[i]:
+            continue
+        for c in range(C + 1):
+            total[c] = 0
+        for j in range(begins[i], begins[i + 1]):
+            v = order[j]
+            if camera_ok[camera[v]] and visible[v]:
+                for h in range(offsets[v], offsets[v + 1]):
+                    for c in range(C + 1):
+                        total[c] += weight[h] * votes[under[h], c]
+        for c in range(C + 1):
+            out[i, c] = total[c]
+    return out
+
+
 @numba.njit(cache=True)
 def _by_point(point: NDArray[np.int32], N: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows of views by point, as offsets (N + 1,) and rows (V,): a counting sort, which keeps their order."""
@@ -263,6 +349,7 @@ def _check(
     semantics: Semantics,
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
+    evidence: NDArray[np.float64] | None,
 ) -> None:
     """The kernel indexes without looking: whatever it indexes by is checked here."""
     K = len(regions)
@@ -272,6 +359,11 @@ def _check(
         raise ValueError(f"ego mask of shape {ego.shape} for {num_points} points")
     if len(hits.offsets) != len(views) + 1 or (len(views) and np.any(np.diff(hits.offsets) < 0)):
         raise ValueError(f"hits do not belong to these {len(views)} views")
+    if evidence is not None:
+        if evidence.shape != hits.region.shape or evidence.dtype != np.float64:
+            raise ValueError(f"evidence of {evidence.dtype} {evidence.shape} for {len(hits.region)} hits")
+        if len(evidence) and not (evidence.min() >= 0 and evidence.max() <= 1):  # NaN fails too
+            raise ValueError("evidence outside of 0 to 1")
     if hits.offsets[0] != 0 or hits.offsets[-1] != len(hits.region):
         raise ValueError("hits: offsets do not cover the regions")
     for name, index, size in (
