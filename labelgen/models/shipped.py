@@ -21,7 +21,7 @@ BPE_FILE = "bpe.txt.gz"
 TRAINING_FILE = "training.json"
 
 
-def shipped_dir(kind: Literal["sam", "clip"]) -> Path:
+def shipped_dir(kind: Literal["sam", "clip", "blip2"]) -> Path:
     """Folder with the configuration and the weights of a shipped model."""
     return Path(__file__).parent / "weights" / kind
 
