@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import google_crc32c
@@ -31,7 +30,7 @@ class ArrayFile:
     """One array: knows where its chunks are and reads rows of it.
 
     Args:
-        file: the array's only data file; absent if the array has no elements.
+        open_file: gives a descriptor of the array's only data file; not called for an array without elements.
         where: how messages name the array.
         spec: the table's row for it.
         metadata: content of its ``zarr.json``.
@@ -43,7 +42,7 @@ class ArrayFile:
 
     def __init__(
         self,
-        file: Path,
+        open_file: Callable[[], int],
         where: str,
         *,
         spec: ArraySpec,
@@ -53,7 +52,7 @@ class ArrayFile:
         size: int,
     ) -> None:
         self.shape = tuple(shape)
-        self._file, self._where, self._size = file, where, size
+        self._open_file, self._where, self._size = open_file, where, size
         self._dtype = np.dtype(spec.dtype).newbyteorder("<")
         if dtype != spec.dtype:
             raise self._damage(f"dtype {dtype}; {spec.dtype} is expected")
@@ -136,7 +135,7 @@ class ArrayFile:
 
     def _open(self) -> int:
         try:
-            descriptor = os.open(self._file, os.O_RDONLY)
+            descriptor = self._open_file()
         except OSError as error:
             raise self._damage(f"cannot be opened: {error.strerror}") from error
         if (size := os.fstat(descriptor).st_size) != self._size:

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 
 from labelgen.errors import UserError
 from labelgen.records import Failure
-from labelgen.shards import atomic
 from labelgen.shards.resolve import Outcome, load_manifests, planned_sources, resolve
 from labelgen.shards.run import INDEX, read_run_info
 from labelgen.shards.schema import FORMAT_VERSION
+from labelgen.shards.store import Store, open_store
 
 SCHEMA = pa.schema(
     [
@@ -35,55 +35,61 @@ SCHEMA = pa.schema(
 )
 
 
-def build_index(run: Path) -> Path:
+def build_index(run: Path | str | Store) -> str:
     """Write ``index.parquet`` from the manifests: labelled and failed frames, each once.
 
     Columns are those of `SCHEMA`; of a failed frame scene, time, row, points and histogram are null. Rows
     are sorted by scene, time and frame id.
 
+    Returns:
+        Where it is.
+
     Raises:
         UserError: a manifest is damaged (named), or the file cannot be written.
     """
-    data = index_table(run)
+    store = open_store(run)
+    data = index_table(store)
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd")
     try:
-        atomic.replace(run / INDEX, sink.getvalue().to_pybytes())
+        store.replace(INDEX, sink.getvalue().to_pybytes())
     except OSError as error:
-        raise UserError(f"cannot write {run / INDEX}: {error.strerror}") from error
-    return run / INDEX
+        raise UserError(f"cannot write {store.url}/{INDEX}: {error.strerror}") from error
+    return f"{store.url}/{INDEX}"
 
 
-def index_table(run: Path) -> pa.Table:
+def index_table(run: Path | str | Store) -> pa.Table:
     """The table that ``index.parquet`` should hold.
 
     Raises:
         UserError: a manifest is damaged; the message names it.
     """
-    info = read_run_info(run)
-    manifests, damaged = load_manifests(run, info.fingerprint)
+    store = open_store(run)
+    info = read_run_info(store)
+    manifests, damaged = load_manifests(store, info.fingerprint)
     if damaged:
         raise damaged[0]
-    rows = [_row(outcome) for outcome in resolve(manifests, planned_sources(run)).values()]
+    rows = [_row(outcome) for outcome in resolve(manifests, planned_sources(store)).values()]
     rows.sort(key=lambda row: (row.get("scene_id", ""), row.get("timestamp_us", 0), row["frame_id"]))
     metadata = {"format_version": str(FORMAT_VERSION), "fingerprint": info.fingerprint}
     return pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
 
 
-def read_index(run: Path) -> pa.Table:
+def read_index(run: Path | str | Store) -> pa.Table:
     """Read ``index.parquet``.
 
     Raises:
         UserError: missing, damaged, or of another run; says to rebuild it.
     """
-    path = run / INDEX
+    store = open_store(run)
+    path, remedy = f"{store.url}/{INDEX}", f"`labelgen index {store.url}` rebuilds it"
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(store.read(INDEX)))
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({reason}); `labelgen index {run}` rebuilds it") from error
+        raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from error
     if not table.schema.equals(SCHEMA):
-        raise UserError(f"{path}: not an index of this version; `labelgen index {run}` rebuilds it")
+        raise UserError(f"{path}: not an index of this version; {remedy}")
     return table
 
 

@@ -10,9 +10,10 @@ import zarr
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import Manifest
 from labelgen.shards.shard import digest
+from labelgen.shards.store import Store, open_store
 
 
-def differences(run: Path, manifest: Manifest) -> Iterator[Problem]:
+def differences(run: Path | str | Store, manifest: Manifest) -> Iterator[Problem]:
     """Arrays of which zarr-python reads other values than were written.
 
     Our own reader may share a mistake with our own writer; this one cannot.
@@ -20,7 +21,8 @@ def differences(run: Path, manifest: Manifest) -> Iterator[Problem]:
     if manifest.path is None:
         return
     try:
-        group = zarr.open_group(run / manifest.path, mode="r", use_consolidated=True)
+        folder = open_store(run).fetch(manifest.path, manifest.files())
+        group = zarr.open_group(folder, mode="r", use_consolidated=True)
     except Exception as error:  # whatever zarr raises on metadata that it does not like
         yield Problem("not-zarr", manifest.path, f"zarr-python cannot open it: {_reason(error)}")
         return

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -14,10 +13,12 @@ from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES, check_shapes
+from labelgen.shards.store import Store
 
 MANIFESTS = "manifests"
 SHARDS = "shards"
-_LARGEST = 64 << 20
+#: Bytes of the largest JSON file that is read.
+LARGEST_JSON = 64 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -134,16 +135,19 @@ def data_file(name: str, axes: int) -> str:
     return "/".join([name, "c", *["0"] * axes])
 
 
-def manifest_path(run: Path, shard_id: str) -> Path:
+def manifest_key(shard_id: str) -> str:
     """Where the manifest of a shard is published."""
-    return run / MANIFESTS / f"{shard_id}.json"
+    return f"{MANIFESTS}/{shard_id}.json"
 
 
-def read_manifest(path: Path, *, fingerprint: str | None = None, name: str | None = None) -> Manifest:
+def read_manifest(
+    store: Store, key: str, *, fingerprint: str | None = None, name: str | None = None
+) -> Manifest:
     """Read and check one manifest.
 
     Args:
-        path: of the file.
+        store: of the run.
+        key: of the file.
         fingerprint: if given, the manifest must have it.
         name: that the file was published under, if it is not there any more.
 
@@ -151,12 +155,22 @@ def read_manifest(path: Path, *, fingerprint: str | None = None, name: str | Non
         DamageError: not readable as a manifest, or not of this run; names file and field.
         UserError: written by a later version of labelgen.
     """
-    where = f"{MANIFESTS}/{path.name}"
+    (raw,) = store.read_all([key], LARGEST_JSON + 1)
+    return parse_manifest(raw, key, fingerprint=fingerprint, name=name)
+
+
+def parse_manifest(
+    raw: bytes | OSError, key: str, *, fingerprint: str | None = None, name: str | None = None
+) -> Manifest:
+    """As `read_manifest`, of a content that was read, or of the error that took its place."""
+    where = f"{MANIFESTS}/{key.rpartition('/')[2]}"
     try:
-        manifest = read_model(path, Manifest)
+        if isinstance(raw, OSError):
+            raise raw
+        manifest = parse_model(raw, Manifest, where)
     except (OSError, ValueError) as error:
         raise DamageError("damaged-manifest", where, str(error)) from error
-    if manifest.shard_id != (name or path.name).removesuffix(".json"):
+    if f"{manifest.shard_id}.json" != (name or key.rpartition("/")[2]):
         raise DamageError("damaged-manifest", where, f"shard_id: {manifest.shard_id} is not the file's name")
     if fingerprint is not None and manifest.fingerprint != fingerprint:
         raise DamageError(
@@ -165,63 +179,66 @@ def read_manifest(path: Path, *, fingerprint: str | None = None, name: str | Non
     return manifest
 
 
-def list_manifests(run: Path) -> list[Path]:
-    """Published manifests, sorted by name."""
-    folder = run / MANIFESTS
-    return sorted(path for path in folder.glob("*.json") if re.fullmatch(r"[0-9a-f]{16}\.json", path.name))
+def list_manifests(store: Store) -> list[str]:
+    """Keys of the published manifests, sorted."""
+    names = (name for name in store.children(MANIFESTS) if re.fullmatch(r"[0-9a-f]{16}\.json", name))
+    return [f"{MANIFESTS}/{name}" for name in names]
 
 
-def check_files(run: Path, manifest: Manifest) -> None:
+def check_files(store: Store, manifest: Manifest, sizes: Mapping[str, int] | None = None) -> None:
     """Check that the shard lies inside the run's folder and that all its files have the right size.
+
+    Args:
+        store: of the run.
+        manifest: of the shard.
+        sizes: what `Store.sizes` says of `SHARDS`, if it is known already.
 
     Raises:
         DamageError: naming the first file that is missing or of another size.
     """
-    for problem in file_problems(run, manifest):
+    for problem in file_problems(store, manifest, sizes):
         raise problem
 
 
-def file_problems(run: Path, manifest: Manifest) -> Iterator[DamageError]:
+def file_problems(
+    store: Store, manifest: Manifest, sizes: Mapping[str, int] | None = None
+) -> Iterator[DamageError]:
     """All that `check_files` would complain about."""
     if manifest.path is None:
         return
-    folder = run / manifest.path
-    if not folder.is_dir():
-        yield DamageError("missing-shard", manifest.path, f"named by {manifest.shard_id}.json, but not there")
-        return
-    if not folder.resolve().is_relative_to(run.resolve()):
+    if not store.inside(manifest.path):
         yield DamageError("torn-shard", manifest.path, "is a link that leaves the run's folder")
         return
+    prefix = "" if sizes is None else manifest.path.removeprefix(f"{SHARDS}/") + "/"
+    found = store.sizes(manifest.path) if sizes is None else sizes
+    if f"{prefix}zarr.json" not in found and not any(prefix + name in found for name, _ in manifest.files()):
+        yield DamageError("missing-shard", manifest.path, f"named by {manifest.shard_id}.json, but not there")
+        return
     for name, size in manifest.files():
+        is_size = found.get(prefix + name)
         where = f"{manifest.path}/{name}"
-        try:
-            found = (folder / name).stat().st_size
-        except OSError as error:
-            yield DamageError("torn-shard", where, f"cannot be read: {error.strerror}")
-            continue
-        if found != size:
-            yield DamageError("torn-shard", where, f"is {found} bytes long; {size} were written")
+        if is_size is None:
+            yield DamageError("torn-shard", where, "is not there")
+        elif is_size != size:
+            yield DamageError("torn-shard", where, f"is {is_size} bytes long; {size} were written")
 
 
-def read_model(path: Path, model: type[_Model]) -> _Model:
-    """Read a JSON file of bounded size into a model whose ``format_version`` is checked first.
+def parse_model(raw: bytes, model: type[_Model], where: str) -> _Model:
+    """Parse JSON of bounded size into a model whose ``format_version`` is checked first.
 
     Raises:
-        OSError: not readable.
         ValueError: not such a file; the message is one line and names the field.
         UserError: written by a later version of labelgen.
     """
-    with path.open("rb") as file:
-        raw = file.read(_LARGEST + 1)
-    if len(raw) > _LARGEST:
-        raise ValueError(f"more than {_LARGEST} bytes")
+    if len(raw) > LARGEST_JSON:
+        raise ValueError(f"more than {LARGEST_JSON} bytes")
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
         version = _version(raw)
         if version is not None and version > FORMAT_VERSION:
             raise UserError(
-                f"{path}: format_version {version}; this labelgen reads up to {FORMAT_VERSION}: "
+                f"{where}: format_version {version}; this labelgen reads up to {FORMAT_VERSION}: "
                 "install a later one"
             ) from error
         first = error.errors(include_url=False, include_input=False)[0]

@@ -14,6 +14,7 @@ from labelgen.shards.manifest import FrameEntry, Manifest
 from labelgen.shards.resolve import load_manifests, planned_sources, resolve
 from labelgen.shards.run import read_run_info
 from labelgen.shards.shard import Shard
+from labelgen.shards.store import Store, open_store
 
 _KEPT_SHARDS = 64
 
@@ -22,21 +23,23 @@ class Run:
     """A run as its manifests describe it at the time of opening; see `open_run`.
 
     Attributes:
-        path: folder of the run.
+        path: folder of the run, or the local mirror of a remote one.
+        url: the folder or the address, as messages name it.
         info: content of ``run.json``.
         parent: the run that this one is laid over, or None.
         frames: ids of all labelled frames, by scene, then time.
         failures: {frame id: failure} of the frames that could not be labelled.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.info = read_run_info(path)
-        self.parent = self._open_parent()
-        manifests, damaged = load_manifests(path, self.info.fingerprint)
+    def __init__(self, path: Path | str | Store, laid_over: tuple[Path, ...] = ()) -> None:
+        self._store = open_store(path)
+        self.path, self.url = self._store.folder, self._store.url
+        self.info = read_run_info(self._store)
+        self.parent = self._open_parent((*laid_over, self.path.resolve()))
+        manifests, damaged = load_manifests(self._store, self.info.fingerprint)
         if damaged:
             raise damaged[0]
-        outcomes = resolve(manifests, planned_sources(path))
+        outcomes = resolve(manifests, planned_sources(self._store))
         self._manifests = {manifest.shard_id: manifest for manifest in manifests}
         self._entries: dict[str, tuple[str, FrameEntry]] = {}
         self.failures: dict[str, Failure] = {}
@@ -58,7 +61,7 @@ class Run:
         return frame_id in self._entries
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {len(self.frames)} frames, {len(self.failures)} failed)"
+        return f"Run({self.url!r}, {len(self.frames)} frames, {len(self.failures)} failed)"
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -78,7 +81,7 @@ class Run:
             raise UserError(
                 f"frame {frame_id} failed in {failure.stage}: {failure.error_type}: {failure.message}"
             )
-        raise UserError(f"{self.path} has no frame {frame_id!r}; `labelgen inspect` lists what there is")
+        raise UserError(f"{self.url} has no frame {frame_id!r}; `labelgen inspect` lists what there is")
 
     def frame(self, frame_id: str) -> StoredFrame:
         """One frame, whose fields are read when they are asked for.
@@ -103,49 +106,50 @@ class Run:
         yield self._shard(self._entries[frame_id][0]), entry.row
         if self.parent is not None:
             if frame_id not in self.parent:
-                raise DamageError("run", str(self.parent.path), f"the parent run has no frame {frame_id}")
+                raise DamageError("run", self.parent.url, f"the parent run has no frame {frame_id}")
             below = self.parent.entry(frame_id)
             if below.num_points != entry.num_points:
                 raise DamageError(
                     "run",
-                    str(self.parent.path),
-                    f"frame {frame_id} has {below.num_points} points, and {entry.num_points} in {self.path}",
+                    self.parent.url,
+                    f"frame {frame_id} has {below.num_points} points, and {entry.num_points} in {self.url}",
                 )
             yield from self.parent._layers(frame_id)
 
     def _shard(self, shard_id: str) -> Shard:
-        shard = self._shards.pop(shard_id, None) or Shard(self.path, self._manifests[shard_id])
+        shard = self._shards.pop(shard_id, None) or Shard(self._store, self._manifests[shard_id])
         self._shards[shard_id] = shard  # the last one used stands last
         if len(self._shards) > _KEPT_SHARDS:
             self._shards.popitem(last=False)
         return shard
 
-    def _open_parent(self) -> Run | None:
+    def _open_parent(self, above: tuple[Path, ...]) -> Run | None:
         if self.info.parent is None:
             return None
-        path = self.path / self.info.parent.path
-        if path.resolve() == self.path.resolve():
-            raise UserError(f"{self.path / 'run.json'}: parent.path: the run is its own parent")
-        parent = Run(path)
+        path = self._store.beside(self.info.parent.path)
+        if path.folder.resolve() in above:
+            raise UserError(f"{self.url}/run.json: parent.path: the run is its own parent")
+        parent = Run(path, above)
         if parent.info.fingerprint != self.info.parent.fingerprint:
             raise UserError(
-                f"{self.path / 'run.json'}: parent.fingerprint: {self.info.parent.fingerprint} is not "
-                f"{parent.info.fingerprint} of {path}; the parent was replaced: derive anew"
+                f"{self.url}/run.json: parent.fingerprint: {self.info.parent.fingerprint} is not "
+                f"{parent.info.fingerprint} of {path.url}; the parent was replaced: derive anew"
             )
         return parent
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path | Store) -> Run:
     """Open a run for reading.
 
     Only manifests are read; shards are opened when a field is asked for. Frames that are published later
     need a new call.
 
     Args:
-        path: folder of the run.
+        path: folder of the run, or its address: ``s3://bucket/folder``, ``gs://bucket/folder``. What is
+            read of a remote run is kept in a local cache (see `labelgen.shards.remote`).
 
     Raises:
         UserError: no run there, written by a later version, or something in it is damaged (names file
             and field).
     """
-    return Run(Path(path))
+    return Run(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +11,9 @@ import pyarrow.parquet as pq
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
-from labelgen.shards.manifest import FrameEntry, Manifest, list_manifests, read_manifest
+from labelgen.shards.manifest import LARGEST_JSON, FrameEntry, Manifest, list_manifests, parse_manifest
 from labelgen.shards.run import PLAN
+from labelgen.shards.store import Store
 
 _RANK = {"ok": 0, "partial": 1}
 _FAILED = 2
@@ -27,33 +27,34 @@ class Outcome:
     result: FrameEntry | Failure
 
 
-def load_manifests(run: Path, fingerprint: str) -> tuple[list[Manifest], list[DamageError]]:
+def load_manifests(store: Store, fingerprint: str) -> tuple[list[Manifest], list[DamageError]]:
     """All readable manifests of the run, sorted by shard id, and what is wrong with the others."""
     manifests, damaged = [], []
-    for path in list_manifests(run):
+    keys = list_manifests(store)
+    for key, raw in zip(keys, store.read_all(keys, LARGEST_JSON + 1), strict=True):
         try:
-            manifests.append(read_manifest(path, fingerprint=fingerprint))
+            manifests.append(parse_manifest(raw, key, fingerprint=fingerprint))
         except DamageError as error:
             damaged.append(error)
     return manifests, damaged
 
 
-def planned_sources(run: Path) -> dict[str, str]:
+def planned_sources(store: Store) -> dict[str, str]:
     """{frame id: source id} of the run's plan; empty if there is none.
 
     Raises:
         UserError: the plan is damaged.
     """
-    path = run / PLAN
-    if not path.exists():
-        return {}
     try:
-        table = pq.read_table(path, columns=["frame_id", "source_id"])
+        raw = store.read(PLAN)
+        table = pq.read_table(pa.BufferReader(raw), columns=["frame_id", "source_id"])
         ids, sources = table["frame_id"].to_pylist(), table["source_id"].to_pylist()
+    except FileNotFoundError:
+        return {}
     except (OSError, pa.ArrowException, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: not a plan of frames ({reason}); running the same job again rewrites it"
+            f"{store.url}/{PLAN}: not a plan of frames ({reason}); running the same job again rewrites it"
         ) from error
     return {frame_id: source or "" for frame_id, source in zip(ids, sources, strict=True)}
 

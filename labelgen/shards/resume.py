@@ -9,8 +9,10 @@ from pathlib import Path
 from labelgen.records import Failure
 from labelgen.shards.commit import set_aside
 from labelgen.shards.damage import DamageError, Problem
-from labelgen.shards.manifest import check_files, list_manifests, read_manifest
+from labelgen.shards.manifest import SHARDS, check_files, manifest_key
+from labelgen.shards.resolve import load_manifests
 from labelgen.shards.run import read_run_info
+from labelgen.shards.store import Store, open_store
 
 FrameKey = tuple[str, str]
 
@@ -30,7 +32,7 @@ class Progress:
     damaged: tuple[Problem, ...]
 
 
-def done_frames(run: Path) -> Progress:
+def done_frames(run: Path | str | Store) -> Progress:
     """Look at all manifests of a run; changes nothing.
 
     A manifest counts if it is readable, has the run's fingerprint, and all files of its shard are there
@@ -42,7 +44,7 @@ def done_frames(run: Path) -> Progress:
     return _progress(run, heal=False)
 
 
-def resume(run: Path) -> Progress:
+def resume(run: Path | str | Store) -> Progress:
     """As `done_frames`, and move the manifests that do not count aside, so that readers go on.
 
     To be called once, before planning. Nothing is deleted: ``verify --clean`` does that.
@@ -50,23 +52,28 @@ def resume(run: Path) -> Progress:
     return _progress(run, heal=True)
 
 
-def _progress(run: Path, *, heal: bool) -> Progress:
-    fingerprint = read_run_info(run).fingerprint
+def _progress(run: Path | str | Store, *, heal: bool) -> Progress:
+    store = open_store(run)
+    fingerprint = read_run_info(store).fingerprint
+    manifests, errors = load_manifests(store, fingerprint)
+    damaged = [(error.problem, error.problem.where) for error in errors]
     done: set[FrameKey] = set()
     failed: dict[FrameKey, Failure] = {}
-    damaged: list[Problem] = []
-    for path in list_manifests(run):
+    sizes = store.sizes(SHARDS)
+    for manifest in manifests:
         try:
-            manifest = read_manifest(path, fingerprint=fingerprint)
-            check_files(run, manifest)
+            check_files(store, manifest, sizes)
         except DamageError as error:
-            damaged.append(error.problem)
-            if heal:
-                set_aside(run, path, fingerprint)
+            damaged.append((error.problem, manifest_key(manifest.shard_id)))
             continue
         done.update((frame.frame_id, frame.source_id) for frame in manifest.frames)
         for failure in manifest.failed:
             failed[failure.frame_id, failure.source_id] = failure
+    if heal:
+        for _, key in damaged:
+            set_aside(store, key, fingerprint)
     return Progress(
-        frozenset(done), {key: failure for key, failure in failed.items() if key not in done}, tuple(damaged)
+        frozenset(done),
+        {key: failure for key, failure in failed.items() if key not in done},
+        tuple(problem for problem, _ in damaged),
     )

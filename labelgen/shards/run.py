@@ -13,9 +13,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from labelgen.errors import UserError
-from labelgen.shards import atomic
-from labelgen.shards.manifest import MANIFESTS, SHARDS, Version, read_model
+from labelgen.shards.manifest import LARGEST_JSON, Version, parse_model
 from labelgen.shards.schema import FORMAT_VERSION
+from labelgen.shards.store import Store, open_store
 
 RUN_JSON = "run.json"
 PLAN = "frames.parquet"
@@ -66,7 +66,7 @@ class RunInfo(BaseModel):
 
 
 def create_run(
-    path: Path,
+    path: Path | str | Store,
     *,
     fingerprint: str,
     config: Mapping[str, Any],
@@ -78,7 +78,7 @@ def create_run(
     """Make a run's folder, or go on with the one that is there.
 
     Args:
-        path: of the folder; made if it is missing.
+        path: folder, or address in an object store; made if it is missing.
         fingerprint: hash of all that changes a label in every frame.
         config: all settings, as JSON-like data.
         taxonomy: as ``Taxonomy.to_dict`` gives it.
@@ -102,38 +102,39 @@ def create_run(
         tools=tool_versions(),
         parent=parent,
     )
+    store = open_store(path)
     try:
-        for folder in (path, path / SHARDS, path / MANIFESTS):
-            folder.mkdir(parents=True, exist_ok=True)
+        store.prepare()
         content = (info.model_dump_json(indent=1) + "\n").encode()
-        if not (path / RUN_JSON).exists() and atomic.create(path / RUN_JSON, content):
+        if not store.exists(RUN_JSON) and store.create(RUN_JSON, content):
             return info
     except OSError as error:
         raise UserError(
-            f"cannot write the run's folder {path}: {error.strerror}; choose another output folder"
+            f"cannot write the run's folder {store.url}: {error.strerror}; choose another output folder"
         ) from error
-    found = read_run_info(path)
+    found = read_run_info(store)
     if found.fingerprint != fingerprint:
         differences = list(_differences(found, info)) or ["what the fingerprint covers"]
         more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
         raise UserError(
-            f"{path} holds a run with other settings ({'; '.join(differences[:6])}{more}); "
+            f"{store.url} holds a run with other settings ({'; '.join(differences[:6])}{more}); "
             "choose another output folder, or the settings of that run"
         )
     return found
 
 
-def read_run_info(path: Path) -> RunInfo:
+def read_run_info(path: Path | str | Store) -> RunInfo:
     """Read ``run.json``.
 
     Raises:
         UserError: no run there, or the file is damaged or of a later version; names file and field.
     """
-    file = path / RUN_JSON
+    store = open_store(path)
+    file = f"{store.url}/{RUN_JSON}"
     try:
-        return read_model(file, RunInfo)
-    except FileNotFoundError:
-        raise UserError(f"{path} is not a run: there is no {RUN_JSON}") from None
+        return parse_model(store.read(RUN_JSON, LARGEST_JSON + 1), RunInfo, file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{store.url} is not a run: there is no {RUN_JSON}") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:

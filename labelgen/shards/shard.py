@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from labelgen.shards.arrayfile import ArrayFile
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, data_file
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
+from labelgen.shards.store import Store, open_store
 
 _ROWS_OF = {"views": "V", "regions": "R"}
 
@@ -27,16 +30,16 @@ class Shard:
     used by several threads.
 
     Args:
-        run: folder of the run.
+        run: folder or store of the run.
         manifest: the shard's, with a path.
     """
 
-    def __init__(self, run: Path, manifest: Manifest) -> None:
+    def __init__(self, run: Path | str | Store, manifest: Manifest) -> None:
         if manifest.path is None:
             raise ValueError(f"manifest {manifest.shard_id} names no shard: all of its frames failed")
         self.manifest = manifest
         self.where = manifest.path
-        self._run, self._folder = run, run / manifest.path
+        self._store = open_store(run)
         self._table: dict[str, NDArray[Any]] = {}
         self._files: dict[str, ArrayFile] = {}
         self._metadata: dict[str, Any] | None = None
@@ -106,7 +109,7 @@ class Shard:
         return found
 
     def _check_metadata(self, path: str) -> None:
-        _read(self._folder / path, f"{self.where}/{path}", self.manifest.metadata[path].blake2b)
+        self._read(path)
 
     def _check_array(self, name: str) -> None:
         entry = self.manifest.arrays[name]
@@ -157,8 +160,9 @@ class Shard:
             metadata = self._root()["consolidated_metadata"]["metadata"].get(name)
             if not isinstance(metadata, dict):
                 raise DamageError("torn-shard", where, "is not in the shard's consolidated metadata")
+            key = f"{self.where}/{data_file(name, len(entry.shape))}"
             self._files[name] = ArrayFile(
-                self._folder / data_file(name, len(entry.shape)),
+                partial(self._store.open, key, entry.size),
                 where,
                 spec=spec,
                 metadata=metadata,
@@ -171,9 +175,9 @@ class Shard:
     def _root(self) -> dict[str, Any]:
         if self._metadata is None:
             where = f"{self.where}/zarr.json"
-            if not self._folder.resolve().is_relative_to(self._run.resolve()):
+            if not self._store.inside(self.where):
                 raise DamageError("torn-shard", self.where, "is a link that leaves the run's folder")
-            raw = _read(self._folder / "zarr.json", where, self.manifest.metadata["zarr.json"].blake2b)
+            raw = self._read("zarr.json")
             try:
                 root = json.loads(raw)
                 version = root["attributes"]["format_version"]
@@ -190,18 +194,23 @@ class Shard:
             self._metadata = root
         return self._metadata
 
+    def _read(self, path: str) -> bytes:
+        """A metadata file, compared with its hash."""
+        where, entry = f"{self.where}/{path}", self.manifest.metadata[path]
+        try:
+            descriptor = self._store.open(where, entry.size)
+            try:
+                raw = os.pread(descriptor, entry.size + 1, 0)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise DamageError("torn-shard", where, f"cannot be read: {error.strerror}") from error
+        if hashlib.blake2b(raw, digest_size=16).hexdigest() != entry.blake2b:
+            raise DamageError("checksum", where, "is not as it was written")
+        return raw
+
 
 def digest(array: NDArray[Any]) -> str:
     """Hash (blake2b, 128 bits) of an array's values: C order, little-endian, padding included."""
     ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return hashlib.blake2b(ordered.reshape(-1).view(np.uint8).data, digest_size=16).hexdigest()
-
-
-def _read(path: Path, where: str, blake2b: str) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DamageError("torn-shard", where, f"cannot be read: {error.strerror}") from error
-    if hashlib.blake2b(raw, digest_size=16).hexdigest() != blake2b:
-        raise DamageError("checksum", where, "is not as it was written")
-    return raw

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,18 +18,19 @@ from labelgen.shards.resolve import load_manifests
 from labelgen.shards.run import INDEX, PLAN, RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
 from labelgen.shards.shard import Shard
+from labelgen.shards.store import Store, open_store
 
 #: Age in seconds from which ``clean`` takes a leftover for abandoned; younger ones may be a writer's.
 ABANDONED_AFTER = 3600.0
 
 
 def verify(
-    run: Path, *, deep: bool = False, clean: bool = False, min_age: float = ABANDONED_AFTER
+    run: Path | str | Store, *, deep: bool = False, clean: bool = False, min_age: float = ABANDONED_AFTER
 ) -> list[Problem]:
     """Compare a run with its manifests.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or its address in an object store.
         deep: read every array, by our reader and by zarr-python, and compare it with its checksum;
             otherwise files' sizes and the tables of frames are compared.
         clean: remove leftovers (unreferenced attempts, temporary files, manifests moved aside) that are
@@ -43,28 +43,32 @@ def verify(
     Raises:
         UserError: no run there.
     """
-    info = read_run_info(run)
-    manifests, damaged = load_manifests(run, info.fingerprint)
+    store = open_store(run)
+    info = read_run_info(store)
+    manifests, damaged = load_manifests(store, info.fingerprint)
     problems = [error.problem for error in damaged]
+    sizes = store.sizes(SHARDS)
     for manifest in manifests:
-        problems.extend(_shard_problems(run, info, manifest, deep))
+        problems.extend(_shard_problems(store, info, manifest, sizes, deep))
     problems.extend(_overlaps(manifests))
     if not damaged:
-        problems.extend(_index_drift(run))
-    problems.extend(_leftovers(run, manifests, keep_attempts=bool(damaged), clean=clean, min_age=min_age))
+        problems.extend(_index_drift(store))
+    problems.extend(_leftovers(store, manifests, keep_attempts=bool(damaged), clean=clean, min_age=min_age))
     return problems
 
 
-def _shard_problems(run: Path, info: RunInfo, manifest: Manifest, deep: bool) -> Iterator[Problem]:
+def _shard_problems(
+    store: Store, info: RunInfo, manifest: Manifest, sizes: Mapping[str, int], deep: bool
+) -> Iterator[Problem]:
     if manifest.path is None:
         return
     if info.parent is None and (missing := required(GROUPS) - manifest.arrays.keys()):
         yield Problem("torn-shard", manifest.path, f"the manifest names no {', '.join(sorted(missing))}")
-    found = [error.problem for error in file_problems(run, manifest)]
+    found = [error.problem for error in file_problems(store, manifest, sizes)]
     yield from found
     broken = [problem.where for problem in found]
     if manifest.path not in broken:  # the folder itself is there
-        more = [error.problem for error in Shard(run, manifest).problems(deep=deep)]
+        more = [error.problem for error in Shard(store, manifest).problems(deep=deep)]
         # One line for each damaged file, not one for each look at it.
         yield from (
             problem
@@ -72,7 +76,7 @@ def _shard_problems(run: Path, info: RunInfo, manifest: Manifest, deep: bool) ->
             if not any(file == problem.where or file.startswith(f"{problem.where}/") for file in broken)
         )
         if deep and not found and not more:
-            yield from differences(run, manifest)
+            yield from differences(store, manifest)
 
 
 def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:
@@ -88,15 +92,15 @@ def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:
                 )
 
 
-def _index_drift(run: Path) -> Iterator[Problem]:
-    if not (run / INDEX).exists():
+def _index_drift(store: Store) -> Iterator[Problem]:
+    if not store.exists(INDEX):
         return
     try:
-        stored = read_index(run)
+        stored = read_index(store)
     except UserError as error:
         yield Problem("index-drift", INDEX, str(error))
         return
-    current = index_table(run)
+    current = index_table(store)
     if not stored.equals(current):
         yield Problem(
             "index-drift",
@@ -107,36 +111,34 @@ def _index_drift(run: Path) -> Iterator[Problem]:
 
 
 def _leftovers(
-    run: Path, manifests: Sequence[Manifest], *, keep_attempts: bool, clean: bool, min_age: float
+    store: Store, manifests: Sequence[Manifest], *, keep_attempts: bool, clean: bool, min_age: float
 ) -> Iterator[Problem]:
     named = {manifest.path for manifest in manifests}
-    for path in sorted((run / SHARDS).glob("*.zarr")):
-        where = f"{SHARDS}/{path.name}"
-        if where not in named:
+    for name in store.children(SHARDS):
+        where = f"{SHARDS}/{name}"
+        if name.endswith(".zarr") and where not in named:
             problem = Problem("unreferenced-attempt", where, "no manifest names it")
             # A damaged manifest may be the one that names it; a person may want to repair that.
-            yield _cleaned(path, problem, min_age) if clean and not keep_attempts else problem
-    temporary = [path for folder in (run, run / MANIFESTS) for path in folder.glob(f"*{PARTIAL}")]
-    temporary += run.glob(f".{PLAN}.*")
-    for path in sorted(temporary):
-        problem = Problem("leftover", path.relative_to(run).as_posix(), "a write that did not end")
-        yield _cleaned(path, problem, min_age) if clean else problem
-    for path in sorted((run / MANIFESTS).glob(f"*{DAMAGED}-*")):
-        problem = Problem(
-            "set-aside", path.relative_to(run).as_posix(), "a damaged manifest that was moved aside"
-        )
-        yield _cleaned(path, problem, min_age) if clean else problem
+            yield _cleaned(store, problem, min_age) if clean and not keep_attempts else problem
+    temporary = [
+        name for name in store.children("") if name.endswith(PARTIAL) or name.startswith(f".{PLAN}.")
+    ]
+    manifest_files = store.children(MANIFESTS)
+    temporary += [f"{MANIFESTS}/{name}" for name in manifest_files if name.endswith(PARTIAL)]
+    for where in sorted(temporary):
+        problem = Problem("leftover", where, "a write that did not end")
+        yield _cleaned(store, problem, min_age) if clean else problem
+    for name in manifest_files:
+        if f"{DAMAGED}-" in name and not name.endswith(PARTIAL):
+            problem = Problem("set-aside", f"{MANIFESTS}/{name}", "a damaged manifest that was moved aside")
+            yield _cleaned(store, problem, min_age) if clean else problem
 
 
-def _cleaned(path: Path, problem: Problem, min_age: float) -> Problem:
+def _cleaned(store: Store, problem: Problem, min_age: float) -> Problem:
     try:
-        newest = max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
-        if time.time() - newest < min_age:
+        if time.time() - store.changed(problem.where) < min_age:
             return replace(problem, detail=f"{problem.detail}; kept: changed less than {min_age:.0f} s ago")
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        store.remove(problem.where)
     except OSError as error:
         return replace(problem, detail=f"{problem.detail}; not removed: {error.strerror}")
     return replace(problem, detail=f"{problem.detail}; removed")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import shutil
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,22 +14,22 @@ import numpy as np
 
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED, Failure, FrameRecord
-from labelgen.shards import atomic, columns
+from labelgen.shards import columns
 from labelgen.shards.commit import publish, published
 from labelgen.shards.encode import write_group
 from labelgen.shards.manifest import (
-    MANIFESTS,
-    SHARDS,
     ArrayEntry,
     FrameEntry,
     Manifest,
     MetadataEntry,
     data_file,
+    manifest_key,
     shard_path,
 )
 from labelgen.shards.run import now, tool_versions
 from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS
 from labelgen.shards.shard import Shard, digest
+from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
 
 _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 8_000
 _RESERVED = {"format", "format_version", "fingerprint", "shard_id", "uv_steps_per_pixel"}
@@ -48,13 +48,14 @@ def shard_id_of(frames: Collection[tuple[str, str]], fingerprint: str, retry: in
 
 
 def write_shard(
-    run: Path,
+    run: Path | str | Store,
     records: Sequence[FrameRecord],
     failures: Sequence[Failure],
     *,
     fingerprint: str,
     attributes: Mapping[str, Any] | None = None,
     only: Collection[str] = (),
+    steps: int | None = None,
 ) -> Manifest | None:
     """Store a group of frames as one shard and publish its manifest.
 
@@ -67,13 +68,14 @@ def write_shard(
     every image, an id that is not ASCII) becomes a failure of the stage ``shards``.
 
     Args:
-        run: folder of the run, on a file system with hard links.
+        run: folder of the run, on a file system with hard links, or its address in an object store.
         records: labelled frames.
         failures: frames of the group that could not be labelled; with ``records`` at most 64.
         fingerprint: of the run.
         attributes: for the shard's root group: JSON-like data and arrays (written as lists of numbers),
             such as ``class_names``, ``text_encoder``, ``text_embeddings`` (C, D).
         only: arrays, or groups, that a derived run stores; everything by default.
+        steps: per pixel of ``views/uv``, for records that were read from a shard; the finest by default.
 
     Returns:
         The published manifest, which is another writer's if that one was first; None for an empty group.
@@ -96,75 +98,101 @@ def write_shard(
         (record for record in records if record.frame_id not in unfit),
         key=lambda record: (record.scene_id, record.timestamp_us, record.frame_id),
     )
+    store = open_store(run)
     try:
-        for folder in (SHARDS, MANIFESTS):
-            (run / folder).mkdir(exist_ok=True)
+        store.prepare()
         retry = 0
-        while (before := published(run, shard_id_of(group, fingerprint, retry), fingerprint)) is not None:
+        while (before := published(store, shard_id_of(group, fingerprint, retry), fingerprint)) is not None:
             if before.frames or not records:
                 return before
             retry += 1  # all of the group failed before, and now something did not
-        return _write(
-            run, shard_id_of(group, fingerprint, retry), records, failures, fingerprint, attributes, only
-        )
+        shard_id = shard_id_of(group, fingerprint, retry)
+        return _write(store, shard_id, records, failures, fingerprint, attributes, only, steps)
     except OSError as error:
         raise UserError(
-            f"cannot write to {run}: {error.strerror or error}; free space or choose another output folder, "
-            "then run the same job again: what is published stays"
+            f"cannot write to {store.url}: {error.strerror or error}; free space or choose another output "
+            "folder, then run the same job again: what is published stays"
         ) from error
 
 
 def _write(
-    run: Path,
+    store: Store,
     shard_id: str,
     records: Sequence[FrameRecord],
     failures: Sequence[Failure],
     fingerprint: str,
     attributes: Mapping[str, Any] | None,
     only: Collection[str],
+    steps: int | None,
 ) -> Manifest:
     attempt = uuid.uuid4().hex[:12]
-    path = shard_path(shard_id, attempt) if records else None
-    arrays: dict[str, ArrayEntry] = {}
-    metadata: dict[str, MetadataEntry] = {}
+    parts: dict[str, Any] = {
+        "path": None,
+        "frames": tuple(_entry(record, row) for row, record in enumerate(records)),
+        "failed": tuple(_bounded(failure) for failure in failures),
+        "arrays": {},
+        "metadata": {},
+    }
+    if not records:
+        return publish(store, _manifest(shard_id, attempt, fingerprint, parts))
+    parts["path"] = path = shard_path(shard_id, attempt)
+    steps = columns.uv_steps(records) if steps is None else steps
+    content = _chosen(columns.pack(records, steps), only)
+    head = _attributes(attributes or {}) | {
+        "format": "labelgen-shard",
+        "format_version": FORMAT_VERSION,
+        "fingerprint": fingerprint,
+        "shard_id": shard_id,
+        "uv_steps_per_pixel": steps,
+    }
     try:
-        if path is not None:
-            steps = columns.uv_steps(records)
-            content = _chosen(columns.pack(records, steps), only)
-            head = _attributes(attributes or {}) | {
-                "format": "labelgen-shard",
-                "format_version": FORMAT_VERSION,
-                "fingerprint": fingerprint,
-                "shard_id": shard_id,
-                "uv_steps_per_pixel": steps,
-            }
-            write_group(run / path, content, head)
-            arrays, metadata = _describe(run / path, content)
-        manifest = Manifest(
-            format="labelgen-manifest",
-            format_version=FORMAT_VERSION,
-            shard_id=shard_id,
-            fingerprint=fingerprint,
-            attempt=attempt,
-            created=now(),
-            tools=tool_versions(),
-            path=path,
-            frames=tuple(_entry(record, row) for row, record in enumerate(records)),
-            failed=tuple(_bounded(failure) for failure in failures),
-            arrays=arrays,
-            metadata=metadata,
-        )
-        if path is not None:
-            Shard(run, manifest).check()
-            atomic.flush_tree(run / path)
-        winner = publish(run, manifest)
+        with store.staging() as root:
+            write_group(root / path, content, head)
+            parts["arrays"], parts["metadata"] = _describe(root / path, content)
+            manifest = _manifest(shard_id, attempt, fingerprint, parts)
+            Shard(LocalStore(root), manifest).check()
+            store.keep(root, path)
+        winner = publish(store, manifest)
+    except LostReplyError:
+        raise  # a manifest may name the data: `verify --clean` removes them if none does
     except BaseException:
-        if path is not None and published(run, shard_id, fingerprint, attempt=attempt) is None:
-            shutil.rmtree(run / path, ignore_errors=True)
+        if _surely_unpublished(store, shard_id, attempt):
+            _remove(store, path)
         raise
-    if path is not None and winner.attempt != attempt:
-        shutil.rmtree(run / path, ignore_errors=True)
+    if winner.attempt != attempt:
+        _remove(store, path)
     return winner
+
+
+def _manifest(shard_id: str, attempt: str, fingerprint: str, parts: Mapping[str, Any]) -> Manifest:
+    return Manifest(
+        format="labelgen-manifest",
+        format_version=FORMAT_VERSION,
+        shard_id=shard_id,
+        fingerprint=fingerprint,
+        attempt=attempt,
+        created=now(),
+        tools=tool_versions(),
+        **parts,
+    )
+
+
+def _surely_unpublished(store: Store, shard_id: str, attempt: str) -> bool:
+    """Whether no manifest names what this writer wrote; False if that cannot be found out."""
+    try:
+        found = json.loads(store.read(manifest_key(shard_id)))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    except ValueError:
+        return True  # another's that is damaged: manifests are published whole
+    return not (isinstance(found, dict) and found.get("attempt") == attempt)
+
+
+def _remove(store: Store, path: str) -> None:
+    with contextlib.suppress(OSError):  # else `verify` names it, and `verify --clean` removes it
+        store.remove(path)
 
 
 def _describe(

@@ -27,7 +27,7 @@ def make_run(path: Path, *, config: dict[str, object] | None = None) -> Path:
     return path
 
 
-def write(run: Path, records: Sequence[FrameRecord], failures: Sequence[Failure] = ()) -> Manifest:
+def write(run: Path | str, records: Sequence[FrameRecord], failures: Sequence[Failure] = ()) -> Manifest:
     """Write one shard that is not empty."""
     manifest = write_shard(run, records, failures, fingerprint=FINGERPRINT)
     assert manifest is not None

@@ -17,7 +17,7 @@ import pytest
 
 from labelgen.records import FrameRecord
 from labelgen.shards import build_index, open_run, read_index, resume, verify, write_shard, writer
-from labelgen.shards.manifest import manifest_path
+from labelgen.shards.manifest import manifest_key
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
 
@@ -180,7 +180,7 @@ def prepare(run: Path, scenario: str) -> Path:
     if scenario != "alone":
         manifest = write(run, records(count=2), [make_failure("frame-2")])
         if scenario == "damaged":
-            path = manifest_path(run, manifest.shard_id)
+            path = run / manifest_key(manifest.shard_id)
             path.write_bytes(path.read_bytes()[:-50])
     return run
 

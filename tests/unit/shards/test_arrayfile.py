@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +42,16 @@ def store(folder: Path, spec: ArraySpec, values: NDArray[np.generic]) -> Path:
 def reader(folder: Path, spec: ArraySpec, shape: tuple[int, ...], size: int) -> ArrayFile:
     metadata = json.loads((folder / spec.name / "zarr.json").read_text())
     file = folder / data_file(spec.name, len(shape))
-    return ArrayFile(file, spec.name, spec=spec, metadata=metadata, dtype=spec.dtype, shape=shape, size=size)
+    opening = partial(os.open, file, os.O_RDONLY)
+    return ArrayFile(
+        opening,
+        spec.name,
+        spec=spec,
+        metadata=metadata,
+        dtype=spec.dtype,
+        shape=shape,
+        size=size,
+    )
 
 
 def random_values(rng: np.random.Generator, spec: ArraySpec, rows: int, others: int) -> NDArray[np.generic]:

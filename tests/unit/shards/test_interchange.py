@@ -44,7 +44,7 @@ def test_metadata_that_zarr_refuses(run: Path, monkeypatch: pytest.MonkeyPatch) 
     assert next(differences(run, manifest)).kind == "not-zarr"
     module = importlib.import_module("labelgen.shards.verify")  # the package's `verify` is the function
     monkeypatch.setattr(module.Shard, "problems", lambda self, deep: iter(()))
-    monkeypatch.setattr(module, "file_problems", lambda run, manifest: iter(()))
+    monkeypatch.setattr(module, "file_problems", lambda store, manifest, sizes: iter(()))
     assert "not-zarr" in {problem.kind for problem in verify(run, deep=True)}
 
 

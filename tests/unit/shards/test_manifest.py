@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from labelgen.errors import UserError
 from labelgen.shards import DamageError, open_run
-from labelgen.shards.manifest import manifest_path, read_manifest
+from labelgen.shards.manifest import Manifest, manifest_key, read_manifest
+from labelgen.shards.store import LocalStore
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
 
 DELETE = object()
@@ -23,7 +24,11 @@ DELETE = object()
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(tmp_path_factory.mktemp("run") / "run")
     manifest = write(run, some_records(count=2), [make_failure("frame-x")])
-    return manifest_path(run, manifest.shard_id)
+    return run / manifest_key(manifest.shard_id)
+
+
+def read(path: Path, **more: Any) -> Manifest:
+    return read_manifest(LocalStore(path.parent), path.name, **more)
 
 
 def changed(published: Path, folder: Path, field: str, value: Any) -> Path:
@@ -43,7 +48,7 @@ def changed(published: Path, folder: Path, field: str, value: Any) -> Path:
 
 
 def test_round_trip(published: Path) -> None:
-    manifest = read_manifest(published, fingerprint=FINGERPRINT)
+    manifest = read(published, fingerprint=FINGERPRINT)
     assert manifest.to_json() == published.read_bytes()
     assert [frame.frame_id for frame in manifest.frames] == ["frame-0", "frame-1"]
     assert manifest.failed == (make_failure("frame-x"),)
@@ -111,7 +116,7 @@ def test_each_bad_field_is_refused_with_file_and_field(
     else:
         path = changed(published, tmp_path, field, value)
     with pytest.raises(DamageError) as caught:
-        read_manifest(path)
+        read(path)
     assert caught.value.problem.kind == "damaged-manifest"
     assert published.name in str(caught.value)
     assert field.partition(".")[0].rstrip("s") in str(caught.value)
@@ -121,18 +126,18 @@ def test_each_bad_field_is_refused_with_file_and_field(
 def test_a_later_version_is_not_taken_for_damage(published: Path, tmp_path: Path) -> None:
     path = changed(published, tmp_path, "format_version", 2)
     with pytest.raises(UserError, match=r"format_version 2.*later") as caught:
-        read_manifest(path)
+        read(path)
     assert not isinstance(caught.value, DamageError)
 
 
 def test_another_run_s_manifest_is_refused(published: Path) -> None:
     with pytest.raises(DamageError, match="fingerprint"):
-        read_manifest(published, fingerprint="f" * 32)
+        read(published, fingerprint="f" * 32)
 
 
 def test_unknown_fields_are_passed_over(published: Path, tmp_path: Path) -> None:
-    read_manifest(changed(published, tmp_path, "later", {"a": 1}))
-    read_manifest(changed(published, tmp_path, "frames.0.later", 1))
+    read(changed(published, tmp_path, "later", {"a": 1}))
+    read(changed(published, tmp_path, "frames.0.later", 1))
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))
@@ -141,12 +146,12 @@ def test_every_truncation_is_noticed(published: Path, cut: float) -> None:
     path = published.parent.parent / published.name
     path.write_bytes(good[: int(cut * (len(good) - 2))])
     with pytest.raises(DamageError, match=published.stem):
-        read_manifest(path)
+        read(path)
 
 
 def test_errors_cross_processes(published: Path) -> None:
     with pytest.raises(DamageError) as caught:
-        read_manifest(published, fingerprint="f" * 32)
+        read(published, fingerprint="f" * 32)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert str(copy) == str(caught.value)
     assert copy.problem == caught.value.problem
@@ -157,12 +162,12 @@ def test_what_is_no_manifest_at_all(published: Path, tmp_path: Path, content: by
     path = tmp_path / published.name
     path.write_bytes(content)
     with pytest.raises(DamageError, match=published.stem):
-        read_manifest(path)
+        read(path)
 
 
 def test_a_damaged_manifest_stops_opening(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     manifest = write(run, some_records())
-    manifest_path(run, manifest.shard_id).write_text("{")
+    (run / manifest_key(manifest.shard_id)).write_text("{")
     with pytest.raises(UserError, match=rf"{manifest.shard_id}\.json.*verify"):
         open_run(run)

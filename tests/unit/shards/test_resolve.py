@@ -15,8 +15,9 @@ from labelgen.errors import UserError
 from labelgen.records import FrameStatus
 from labelgen.shards import build_index, done_frames, open_run, read_index, resume, verify
 from labelgen.shards.index import SCHEMA
-from labelgen.shards.manifest import FrameEntry, Manifest, manifest_path
+from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
 from labelgen.shards.resolve import load_manifests, resolve
+from labelgen.shards.store import LocalStore
 from tests.helpers.records import assert_stored, make_record
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
 
@@ -53,7 +54,7 @@ def test_the_best_outcome_counts_whatever_the_order(tmp_path: Path) -> None:
             ]
         )
     }
-    manifests, _ = load_manifests(run, FINGERPRINT)
+    manifests, _ = load_manifests(LocalStore(run), FINGERPRINT)
 
     def chosen(names: list[tuple[str, str, int]], sources: dict[str, str]) -> str:
         ids = {made[name].shard_id for name in names}
@@ -112,13 +113,13 @@ def test_progress_counts_what_is_sound_and_names_the_rest(tmp_path: Path) -> Non
     records = some_records(count=6)
     sound = write(run, records[:2], [make_failure("x"), make_failure("frame-5")])
     cut, torn, gone, foreign = (write(run, [record]) for record in records[2:])
-    manifest_path(run, cut.shard_id).write_text('{"format": "labelgen-manifest", ')
+    (run / manifest_key(cut.shard_id)).write_text('{"format": "labelgen-manifest", ')
     assert torn.path is not None
     (run / torn.path / "regions/feature/c/0/0").unlink()
     assert gone.path is not None
     (run / gone.path).rename(tmp_path / "elsewhere")
-    data = json.loads(manifest_path(run, foreign.shard_id).read_text())
-    manifest_path(run, foreign.shard_id).write_text(json.dumps(data | {"fingerprint": "of another run"}))
+    data = json.loads((run / manifest_key(foreign.shard_id)).read_text())
+    (run / manifest_key(foreign.shard_id)).write_text(json.dumps(data | {"fingerprint": "of another run"}))
 
     kinds = {"damaged-manifest", "torn-shard", "missing-shard", "foreign-manifest"}
     for look in (done_frames, done_frames, resume):
@@ -139,7 +140,7 @@ def test_progress_counts_what_is_sound_and_names_the_rest(tmp_path: Path) -> Non
 def test_a_later_version_stops_resume_and_is_not_moved(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     manifest = write(run, some_records())
-    path = manifest_path(run, manifest.shard_id)
+    path = run / manifest_key(manifest.shard_id)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     with pytest.raises(UserError, match="later"):
         resume(run)
@@ -193,7 +194,8 @@ def test_index_of_nothing(tmp_path: Path) -> None:
 def test_index_drift_and_damage_are_noticed(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write(run, some_records(count=1))
-    path = build_index(run)
+    path = tmp_path / "index.parquet"
+    assert build_index(run) == str(path)
     write(run, some_records(count=3)[1:])
     assert [problem.kind for problem in verify(run)] == ["index-drift"]
     build_index(run)
@@ -210,7 +212,7 @@ def test_index_drift_and_damage_are_noticed(tmp_path: Path) -> None:
 def test_index_refuses_a_damaged_manifest(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     manifest = write(run, some_records())
-    manifest_path(run, manifest.shard_id).write_bytes(b"")
+    (run / manifest_key(manifest.shard_id)).write_bytes(b"")
     with pytest.raises(UserError, match=manifest.shard_id):
         build_index(run)
 

@@ -14,7 +14,7 @@ from labelgen.cli.verify import app
 from labelgen.errors import UserError
 from labelgen.records import FrameRecord
 from labelgen.shards import Manifest, build_index, open_run, verify
-from labelgen.shards.manifest import manifest_path
+from labelgen.shards.manifest import manifest_key
 from tests.helpers.runs import make_run, some_records, write
 
 
@@ -51,7 +51,7 @@ def test_no_run_is_said(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_is_damaged(run: Path) -> None:
-    path = manifest_path(run, only(run).shard_id)
+    path = run / manifest_key(only(run).shard_id)
     path.write_bytes(path.read_bytes()[:50])
     found = verify(run)
     assert [problem.kind for problem in found] == ["damaged-manifest", "unreferenced-attempt"]
@@ -142,7 +142,7 @@ def test_clean_never_follows_links(run: Path, tmp_path: Path) -> None:
 
 def test_clean_keeps_shards_while_a_manifest_is_damaged(run: Path) -> None:
     where = folder(run)
-    manifest_path(run, only(run).shard_id).write_text("{")
+    (run / manifest_key(only(run).shard_id)).write_text("{")
     verify(run, clean=True, min_age=-1)
     assert where.exists()
 

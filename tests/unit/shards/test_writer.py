@@ -14,7 +14,8 @@ import pytest
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards import atomic, commit, done_frames, open_run, verify, write_shard
-from labelgen.shards.manifest import list_manifests, manifest_path
+from labelgen.shards.manifest import list_manifests, manifest_key
+from labelgen.shards.store import LocalStore
 from labelgen.shards.writer import shard_id_of
 from tests.helpers.records import assert_stored, make_record
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
@@ -43,7 +44,7 @@ def test_the_name_depends_on_the_group_and_the_settings_alone() -> None:
 
 def test_an_empty_group_publishes_nothing(run: Path) -> None:
     assert write_shard(run, [], [], fingerprint=FINGERPRINT) is None
-    assert not list_manifests(run)
+    assert not list_manifests(LocalStore(run))
 
 
 def test_too_many_and_twice_are_refused(run: Path) -> None:
@@ -178,7 +179,7 @@ def test_a_write_that_is_not_read_back_is_not_published(run: Path, monkeypatch: 
     with pytest.raises(UserError, match="points/label"):
         write(run, some_records())
     assert not shards(run)
-    assert not list_manifests(run)
+    assert not list_manifests(LocalStore(run))
 
 
 def test_a_lost_reply_is_not_a_lost_race(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +210,7 @@ def test_an_error_after_publishing_keeps_the_data(run: Path, monkeypatch: pytest
 @pytest.mark.parametrize("damage", ["manifest", "shard", "file"])
 def test_what_is_damaged_is_written_again(run: Path, damage: str) -> None:
     first = write(run, some_records())
-    path = manifest_path(run, first.shard_id)
+    path = run / manifest_key(first.shard_id)
     assert first.path is not None
     if damage == "manifest":
         path.write_bytes(path.read_bytes()[:-100])
@@ -227,10 +228,10 @@ def test_what_is_damaged_is_written_again(run: Path, damage: str) -> None:
 def test_setting_aside_gives_back_what_is_sound(run: Path) -> None:
     """Another process may have replaced the damaged manifest between our look at it and the move."""
     manifest = write(run, some_records())
-    path = manifest_path(run, manifest.shard_id)
-    assert commit.set_aside(run, path, FINGERPRINT) is None
+    path = run / manifest_key(manifest.shard_id)
+    assert commit.set_aside(LocalStore(run), f"manifests/{path.name}", FINGERPRINT) is None
     assert os.listdir(run / "manifests") == [path.name]
     path.write_text(json.dumps({"half": 1}))
-    assert commit.set_aside(run, path, FINGERPRINT) is not None
+    assert commit.set_aside(LocalStore(run), f"manifests/{path.name}", FINGERPRINT) is not None
     assert not path.exists()
-    assert commit.set_aside(run, path, FINGERPRINT) is None
+    assert commit.set_aside(LocalStore(run), f"manifests/{path.name}", FINGERPRINT) is None

@@ -1,0 +1,280 @@
+"""The few requests that a run needs of an object store: by obstore, or by fsspec where that is missing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from labelgen.errors import UserError
+
+#: How long a request is tried again that fails for a while: 500, 503, connections that break.
+RETRY: dict[str, Any] = {
+    "max_retries": 8,
+    "retry_timeout_s": 120.0,
+    "first_wait_s": 0.2,
+    "longest_wait_s": 10.0,
+}
+_CHUNK = 8 << 20
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One object: key below the client's address, bytes, seconds since 1970 of its last change."""
+
+    key: str
+    size: int
+    changed: float
+
+
+class Client(Protocol):
+    """Requests below one address. Errors are `OSError`; `FileNotFoundError` where there is no such object."""
+
+    def get(self, key: str, limit: int | None) -> bytes:
+        """The first ``limit`` bytes of an object, or all."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Write an object to a local file."""
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Write an object over what is there."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless it is there; False if it is."""
+
+    def objects(self, prefix: str) -> list[Listed]:
+        """All objects below a folder."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of objects and folders directly below a folder."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; no error if it is not there."""
+
+
+def make_client(url: str) -> Client:
+    """The client for an address: obstore's if it is installed, else fsspec's.
+
+    The environment variable ``LABELGEN_STORE`` (``obstore`` or ``fsspec``) chooses.
+
+    Raises:
+        UserError: neither is installed.
+    """
+    chosen = os.environ.get("LABELGEN_STORE", "")
+    if chosen not in ("", "obstore", "fsspec"):
+        raise UserError(f"LABELGEN_STORE={chosen}: obstore or fsspec is expected")
+    if chosen != "fsspec" and find_spec("obstore"):
+        return ObstoreClient(url)
+    driver = {"s3": "s3fs", "gs": "gcsfs"}[url.partition(":")[0]]
+    if chosen != "obstore" and find_spec(driver):
+        return FsspecClient(url)
+    raise UserError(f"{url}: reading object stores needs obstore or {driver}: pip install 'labelgen[s3]'")
+
+
+class ObstoreClient:
+    """Requests through obstore; settings and credentials from the environment (``AWS_*``, ``GOOGLE_*``)."""
+
+    _threads_in: int | None = None  # the process that obstore's threads live in
+
+    def __init__(self, url: str) -> None:
+        from datetime import timedelta
+
+        from obstore.store import from_url
+
+        # Its threads do not come along when a process forks; a request would wait for them forever.
+        if ObstoreClient._threads_in not in (None, os.getpid()):
+            raise UserError(
+                f"{url}: this process was forked from one that reads object stores; give the DataLoader "
+                "multiprocessing_context='forkserver'"
+            )
+        ObstoreClient._threads_in = os.getpid()
+        backoff = {
+            "init_backoff": timedelta(seconds=RETRY["first_wait_s"]),
+            "max_backoff": timedelta(seconds=RETRY["longest_wait_s"]),
+            "base": 2,
+        }
+        retry: Any = {
+            "max_retries": RETRY["max_retries"],
+            "retry_timeout": timedelta(seconds=RETRY["retry_timeout_s"]),
+            "backoff": backoff,
+        }
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+        options: Any = {"allow_http": endpoint.startswith("http://")}
+        self._process = os.getpid()
+        with _as_os_error(url):
+            self._store: Any = from_url(url, client_options=options, retry_config=retry)
+
+    def get(self, key: str, limit: int | None) -> bytes:
+        """See `Client.get`."""
+        import obstore
+
+        with _as_os_error(key):
+            if limit is None:
+                return bytes(obstore.get(self._store, key).bytes())
+            size = int(obstore.head(self._store, key)["size"])
+            length = min(limit, size)
+            return bytes(obstore.get_range(self._store, key, start=0, length=length)) if length else b""
+
+    def download(self, key: str, path: Path) -> None:
+        """See `Client.download`."""
+        import obstore
+
+        with _as_os_error(key), path.open("xb") as file:
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
+                file.write(chunk)
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """See `Client.put`."""
+        import obstore
+
+        with _as_os_error(key):
+            obstore.put(self._store, key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Client.create`."""
+        import obstore
+
+        try:
+            with _as_os_error(key):
+                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def objects(self, prefix: str) -> list[Listed]:
+        """See `Client.objects`."""
+        import obstore
+
+        with _as_os_error(prefix):
+            pages = obstore.list(self._store, prefix or None)
+            return [
+                Listed(entry["path"], int(entry["size"]), entry["last_modified"].timestamp())
+                for page in pages
+                for entry in page
+            ]
+
+    def names(self, prefix: str) -> list[str]:
+        """See `Client.names`."""
+        import obstore
+
+        with _as_os_error(prefix):
+            found = obstore.list_with_delimiter(self._store, prefix or None)
+        paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    def delete(self, key: str) -> None:
+        """See `Client.delete`."""
+        import obstore
+
+        try:
+            with _as_os_error(key):
+                obstore.delete(self._store, key)
+        except FileNotFoundError:
+            pass
+
+
+class FsspecClient:
+    """Requests through fsspec's drivers, s3fs and gcsfs, with their ways to find settings and credentials."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        scheme, _, self._root = url.partition("://")
+        # Listings change under our hands; instances must not be shared with who wants them cached.
+        self._files: Any = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}" if key else self._root
+
+    def get(self, key: str, limit: int | None) -> bytes:
+        """See `Client.get`."""
+        with _as_os_error(key):
+            if limit is None:
+                return bytes(self._files.cat_file(self._path(key)))
+            length = min(limit, int(self._files.info(self._path(key))["size"]))
+            return bytes(self._files.cat_file(self._path(key), start=0, end=length)) if length else b""
+
+    def download(self, key: str, path: Path) -> None:
+        """See `Client.download`."""
+        with _as_os_error(key):
+            self._files.get_file(self._path(key), str(path))
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """See `Client.put`."""
+        with _as_os_error(key):
+            if isinstance(data, Path):
+                self._files.put_file(str(data), self._path(key))
+            else:
+                self._files.pipe_file(self._path(key), data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Client.create`."""
+        try:
+            with _as_os_error(key):
+                self._files.pipe_file(self._path(key), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def objects(self, prefix: str) -> list[Listed]:
+        """See `Client.objects`."""
+        with _as_os_error(prefix):
+            try:
+                found = self._files.find(self._path(prefix), detail=True)
+            except FileNotFoundError:
+                return []
+        return [
+            Listed(path.removeprefix(f"{self._root}/"), int(entry["size"]), _changed(entry))
+            for path, entry in found.items()
+        ]
+
+    def names(self, prefix: str) -> list[str]:
+        """See `Client.names`."""
+        with _as_os_error(prefix):
+            try:
+                paths = self._files.ls(self._path(prefix), detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    def delete(self, key: str) -> None:
+        """See `Client.delete`."""
+        try:
+            with _as_os_error(key):
+                self._files.rm_file(self._path(key))
+        except FileNotFoundError:
+            pass
+
+
+def _changed(entry: Any) -> float:
+    when = entry.get("LastModified") or entry.get("mtime") or entry.get("updated")
+    return float(when.timestamp()) if hasattr(when, "timestamp") else 0.0
+
+
+_EXISTS = ("PreconditionFailed", "Precondition", "conditionNotMet", "ConditionalRequestConflict", "412")
+
+
+@contextmanager
+def _as_os_error(what: str) -> Iterator[None]:
+    """Errors of the libraries as those of a file system."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        reason = " ".join(f"{kind}: {error}".split())[:300]
+        if isinstance(error, FileNotFoundError | FileExistsError):
+            raise
+        if kind == "NotFoundError":
+            raise FileNotFoundError(errno.ENOENT, "no such object", what) from error
+        if kind in ("AlreadyExistsError", "PreconditionError") or any(word in str(error) for word in _EXISTS):
+            raise FileExistsError(errno.EEXIST, "exists", what) from error
+        if kind in ("PermissionDeniedError", "UnauthenticatedError") or isinstance(error, PermissionError):
+            raise PermissionError(errno.EACCES, reason, what) from error
+        raise OSError(errno.EIO, reason, what) from error

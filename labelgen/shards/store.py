@@ -1,0 +1,217 @@
+"""Where a run lives: files by key below one folder, on a local disk or in an object store."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from labelgen.shards import atomic
+
+#: Also as a `Path` writes it, which makes one slash of two.
+_URL = re.compile(r"^(s3|gs|gcs):/+([^/]+)(/.*)?$")
+
+
+class LostReplyError(OSError):
+    """An object store did not say whether it wrote a file."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A run's folder. Keys are paths relative to it, with ``/``; what cannot be done raises `OSError`.
+
+    Attributes:
+        url: how messages name the run.
+        folder: the run's folder, or the local mirror of a remote one.
+    """
+
+    url: str
+    folder: Path
+
+    def prepare(self) -> None:
+        """Make what must be there before a run is written."""
+
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        """The content of a file, at most ``limit`` bytes of it; `FileNotFoundError` if it is not there."""
+
+    def read_all(self, keys: list[str], limit: int | None = None) -> list[bytes | OSError]:
+        """As `read`, for many files at once; an error takes the place of a content."""
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+
+    def children(self, folder: str) -> list[str]:
+        """Names of the files and folders directly below a folder, sorted; none if it is not there."""
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """{path relative to ``folder``: bytes} of all files below it."""
+
+    def inside(self, key: str) -> bool:
+        """False for a link that leads out of the run's folder."""
+
+    def changed(self, key: str) -> float:
+        """Time (seconds since 1970) of the newest change of a file, or of anything below a folder."""
+
+    def open(self, key: str, size: int) -> int:
+        """A descriptor of a local file with the content, to be closed by the caller.
+
+        Args:
+            key: of a file that never changes.
+            size: that it should have; a local copy of another size is fetched anew.
+        """
+
+    def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
+        """A local folder that holds such files (path below ``folder``, size) of one that never changes."""
+
+    def beside(self, path: str) -> Store:
+        """The store of another run: absolute, or relative to this run's folder."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a file unless it is there; of several who try, one succeeds, and nobody sees half of it."""
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write a file over what is there; for what can be derived again."""
+
+    def move(self, key: str, to: str) -> bool:
+        """Give a file another name that does not exist yet; False if it is not there."""
+
+    def remove(self, key: str) -> None:
+        """Remove a file, or a folder with everything in it; no error if it is not there."""
+
+    def staging(self) -> AbstractContextManager[Path]:
+        """A local folder to build new folders in, below the names that they are to get."""
+
+    def keep(self, root: Path, key: str) -> None:
+        """Bring the complete folder ``root / key`` to where it stays; it may not be there yet."""
+
+
+class LocalStore:
+    """A run on a file system with hard links; see `Store`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = str(folder)
+
+    def prepare(self) -> None:
+        """Make the folders of shards and manifests."""
+        for name in ("shards", "manifests"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        """See `Store.read`."""
+        with (self.folder / key).open("rb") as file:
+            return file.read(-1 if limit is None else limit)
+
+    def read_all(self, keys: list[str], limit: int | None = None) -> list[bytes | OSError]:
+        """See `Store.read_all`."""
+        return [_content_or_error(self, key, limit) for key in keys]
+
+    def exists(self, key: str) -> bool:
+        """See `Store.exists`."""
+        return (self.folder / key).exists()
+
+    def children(self, folder: str) -> list[str]:
+        """See `Store.children`."""
+        try:
+            return sorted(os.listdir(self.folder / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """See `Store.sizes`."""
+        found: dict[str, int] = {}
+        root = str(self.folder / folder)
+        for parent, _, names in os.walk(root):
+            for name in names:
+                path = os.path.join(parent, name)
+                try:
+                    found[os.path.relpath(path, root)] = os.stat(path).st_size
+                except FileNotFoundError:
+                    continue  # a dangling link, or removed just now
+        return found
+
+    def inside(self, key: str) -> bool:
+        """See `Store.inside`."""
+        return (self.folder / key).resolve().is_relative_to(self.folder.resolve())
+
+    def changed(self, key: str) -> float:
+        """See `Store.changed`."""
+        path = self.folder / key
+        return max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
+
+    def open(self, key: str, size: int) -> int:
+        """See `Store.open`."""
+        return os.open(self.folder / key, os.O_RDONLY)
+
+    def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
+        """See `Store.fetch`."""
+        return self.folder / folder
+
+    def beside(self, path: str) -> Store:
+        """See `Store.beside`."""
+        return open_store(path if _URL.match(path) else self.folder / path)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        return atomic.create(self.folder / key, data)
+
+    def replace(self, key: str, data: bytes) -> None:
+        """See `Store.replace`."""
+        atomic.replace(self.folder / key, data)
+
+    def move(self, key: str, to: str) -> bool:
+        """See `Store.move`."""
+        try:
+            os.rename(self.folder / key, self.folder / to)
+        except FileNotFoundError:
+            return False
+        atomic.flush((self.folder / key).parent)
+        return True
+
+    def remove(self, key: str) -> None:
+        """See `Store.remove`."""
+        path = self.folder / key
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """The run's own folder: on a file system nothing need be moved."""
+        yield self.folder
+
+    def keep(self, root: Path, key: str) -> None:
+        """Force the folder to disk."""
+        atomic.flush_tree(root / key)
+
+
+def open_store(run: Path | str | Store) -> Store:
+    """The store of a run.
+
+    Args:
+        run: a folder, ``s3://bucket/folder``, ``gs://bucket/folder``, or a store, which is given back.
+
+    Raises:
+        UserError: what reads object stores is not installed.
+    """
+    if not isinstance(run, Path | str):
+        return run
+    if match := _URL.match(str(run)):
+        from labelgen.shards.remote import RemoteStore
+
+        scheme, bucket, path = match.groups()
+        scheme = "gs" if scheme == "gcs" else scheme
+        return RemoteStore(f"{scheme}://{bucket}{(path or '').rstrip('/')}")
+    return LocalStore(Path(run))
+
+
+def _content_or_error(store: Store, key: str, limit: int | None) -> bytes | OSError:
+    try:
+        return store.read(key, limit)
+    except OSError as error:
+        return error

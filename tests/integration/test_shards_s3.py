@@ -1,0 +1,245 @@
+"""Runs in an object store: the same rules as on a disk, whatever becomes of single requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labelgen.errors import UserError
+from labelgen.shards import build_index, clients, done_frames, open_run, read_index, resume, verify
+from labelgen.shards.remote import RemoteStore
+from labelgen.shards.store import open_store
+from tests.helpers.records import assert_stored
+from tests.helpers.runs import make_failure, make_run, some_records, write
+from tests.helpers.s3 import S3Server
+
+SMALL: dict[str, Any] = {"points": 40, "regions": 4}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LABELGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(clients.RETRY, "first_wait_s", 0.01)
+    monkeypatch.setitem(clients.RETRY, "longest_wait_s", 0.05)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    yield server.bucket()
+    server.fault = None
+    server.given.clear()
+
+
+def check(url: str, records: list[Any]) -> None:
+    opened = open_run(url)
+    assert sorted(opened.frames) == sorted(record.frame_id for record in records)
+    for record in records:
+        assert_stored(opened.frame(record.frame_id).record(), record)
+
+
+@pytest.mark.parametrize("client", ["obstore", "fsspec"])
+def test_write_read_verify_index_resume(bucket: str, client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELGEN_STORE", client)
+    records = some_records(count=4, captions=True, **SMALL)
+    url = f"{bucket}/runs/one"
+    with pytest.raises(UserError, match=r"runs/one is not a run"):
+        open_run(url)
+    make_run(Path(url))  # a Path makes one slash of two; it is understood
+    write(url, records[:2], [make_failure("frame-x")])
+    write(url, records[2:])
+    check(url, records)
+    assert set(open_run(url).failures) == {"frame-x"}
+    assert verify(url) == verify(url, deep=True) == []
+    assert len(done_frames(url).done) == 4
+    build_index(url)
+    assert read_index(url).num_rows == 5
+    assert verify(url) == []
+    before = write(url, records[2:])
+    assert before == write(url, records[2:])
+    assert len(open_store(url).children("shards")) == 2
+
+
+def test_of_two_writers_one_wins(bucket: str) -> None:
+    url = str(make_run(Path(f"{bucket}/run"))).replace(":/", "://")
+    barrier, attempts = threading.Barrier(3), []
+
+    def race() -> None:
+        group = some_records(count=2, **SMALL)
+        barrier.wait()
+        attempts.append(write(url, group).attempt)
+
+    threads = [threading.Thread(target=race) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(attempts) == 3
+    assert len(set(attempts)) == 1
+    assert len(open_store(url).children("shards")) == 1
+    assert verify(url, deep=True) == []
+
+
+@pytest.mark.parametrize("client", ["obstore", "fsspec"])
+@pytest.mark.parametrize("fault", ["lost", "lost 500"])
+def test_a_lost_reply_to_the_commit_is_no_lost_race(
+    bucket: str, server: S3Server, fault: str, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELGEN_STORE", client)
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    server.fault = lambda method, path: (
+        fault if method == "PUT" and "/manifests/" in path and not server.given else None
+    )
+    manifest = write(url, some_records(count=2, **SMALL))
+    assert server.given == {fault: 1}
+    assert open_store(url).children("shards") == [f"{manifest.shard_id}-{manifest.attempt}.zarr"]
+    check(url, some_records(count=2, **SMALL))
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "lost", "lost 500"])
+def test_single_requests_that_fail_are_tried_again(bucket: str, server: S3Server, fault: str) -> None:
+    rng = np.random.default_rng(0)
+    lock = threading.Lock()
+
+    def sometimes(method: str, path: str) -> str | None:
+        with lock:
+            return fault if rng.random() < 0.1 else None
+
+    url = f"{bucket}/run"
+    records = some_records(count=4, **SMALL)
+    server.fault = sometimes
+    make_run(Path(url))
+    write(url, records[:2])
+    write(url, records[2:])
+    check(url, records)
+    assert all(problem.harmless for problem in verify(url, deep=True))
+    assert server.given[fault] > 10
+
+
+def test_a_store_that_stays_away_at_the_commit(bucket: str, server: S3Server) -> None:
+    """Nobody knows whether the manifest was written, so the data stay; both outcomes are whole."""
+    for fault in ("503", "lost 500"):
+        url = f"{bucket}/run-{fault[:4].strip()}"
+        make_run(Path(url))
+        server.fault = lambda method, path, fault=fault: (  # type: ignore[misc]
+            fault if method == "PUT" and "/manifests/" in path else None
+        )
+        if fault == "503":
+            with pytest.raises(UserError, match=r"cannot write to s3://.*again"):
+                write(url, some_records(count=2, **SMALL))
+        else:
+            with pytest.raises(UserError, match="cannot write"):
+                # The first put is done, its replies are lost; the later ones meet it and lose their replies.
+                write(url, some_records(count=2, **SMALL))
+        server.fault = None
+        done = len(open_run(url).frames)
+        assert done == (0 if fault == "503" else 2)
+        assert len(open_store(url).children("shards")) == 1
+        resume(url)
+        write(url, some_records(count=2, **SMALL))
+        check(url, some_records(count=2, **SMALL))
+        verify(url, clean=True, min_age=-1)
+        assert verify(url, deep=True) == []
+
+
+@pytest.mark.parametrize("what", ["manifest", "cut", "gone", "changed"])
+def test_damage_is_named_never_read_and_healed(bucket: str, what: str) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    records = some_records(count=2, **SMALL)
+    manifest = write(url, records)
+    store = open_store(url)
+    key = f"{manifest.path}/points/label/c/0/0"
+    if what == "manifest":
+        store.replace(f"manifests/{manifest.shard_id}.json", b"{")
+    elif what == "cut":
+        store.replace(key, store.read(key)[:-3])
+    elif what == "gone":
+        store.remove(key)
+    else:
+        content = bytearray(store.read(key))
+        content[5] ^= 1
+        store.replace(key, bytes(content))
+    problems = verify(url, deep=True)
+    assert not problems[0].harmless
+    with pytest.raises(UserError):
+        open_run(url).frame("frame-0").record()
+    if what != "changed":  # sizes agree: only --deep tells
+        assert resume(url).damaged
+        write(url, records)
+        check(url, records)
+        verify(url, clean=True, min_age=-1)
+        assert verify(url, deep=True) == []
+
+
+def test_the_cache_keeps_its_limit(bucket: str, tmp_path: Path) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    records = some_records(count=6, **SMALL)
+    for record in records:
+        write(url, [record])
+    (largest,) = {max(size for _, size in m.files()) for m in open_run(url).manifests[:1]}
+    limit = 4 * largest
+    store = RemoteStore(url, tmp_path / "small", limit)
+    opened = open_run(store)
+    for _ in range(2):
+        for record in records:
+            assert_stored(opened.frame(record.frame_id).record(), record)
+            kept = sum(path.stat().st_size for path in (store.folder / "shards").rglob("*") if path.is_file())
+            assert kept <= limit
+            opened = pickle.loads(pickle.dumps(opened))  # as a worker gets it
+    with pytest.raises(UserError, match="LABELGEN_CACHE_GB"):
+        open_run(RemoteStore(url, tmp_path / "tiny", 10)).frame("frame-0").record()
+
+
+def test_a_damaged_copy_is_fetched_again(bucket: str) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    records = some_records(count=1, **SMALL)
+    write(url, records)
+    check(url, records)
+    for path in (open_store(url).folder / "shards").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-1])
+    check(url, records)
+
+
+def test_a_forked_process_is_told_what_to_do(bucket: str) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    write(url, some_records(count=1, **SMALL))
+    opened = open_run(url)
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        try:
+            opened.frame("frame-0").record()
+            os.write(writing, b"read")
+        except UserError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"forkserver" in os.read(reading, 1000)
+
+
+def test_the_mirror_holds_what_describes_the_run(bucket: str) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    write(url, some_records(count=1, **SMALL))
+    opened = open_run(url)
+    assert json.loads((opened.path / "run.json").read_text())["format"] == "labelgen-run"
+    assert opened.url == url
