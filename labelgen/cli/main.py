@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from labelgen import __version__
-from labelgen.cli import inspect, models, run, verify, world
+from labelgen.cli import derive, inspect, models, run, verify, world
 from labelgen.errors import LabelgenError
 
 app = typer.Typer(
@@ -25,8 +25,10 @@ app.command("run")(run.run)
 app.command("inspect")(inspect.inspect)
 app.command("evaluate")(inspect.evaluate)
 app.command("report")(inspect.report)
+app.command("revote")(derive.revote)
 app.command("verify")(verify.verify)
 app.command("index")(verify.index)
+app.command("compact")(verify.compact)
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
 

@@ -1,0 +1,165 @@
+"""``labelgen revote``: labels anew from what a run holds, as a run laid over it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from labelgen.cli.progress import frame_progress
+from labelgen.errors import UserError
+
+if TYPE_CHECKING:
+    from labelgen.shards import Run
+    from pipelines.derive import Operation
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="The derived run's folder. Default: RUN-<command>.", show_default=False),
+]
+Dataroot = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataroot", help="Where the raw clouds are, if the run stores no points.", show_default=False
+    ),
+]
+Scenes = Annotated[str | None, typer.Option("--scenes", help="Only BEGIN:END of the run's scenes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a line.")]
+
+
+def revote(
+    run: RunFolder,
+    output: Output = None,
+    max_residual: Annotated[
+        float | None,
+        typer.Option(
+            "--max-residual",
+            min=0,
+            help="Metres behind a surface from which a point is hidden.",
+            show_default=False,
+        ),
+    ] = None,
+    max_residual_relative: Annotated[
+        float | None,
+        typer.Option(
+            "--max-residual-relative", min=0, help="The same as a share of the depth.", show_default=False
+        ),
+    ] = None,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(
+            "--min-margin",
+            min=0,
+            max=1,
+            help="Lead over the second class that a label needs.",
+            show_default=False,
+        ),
+    ] = None,
+    class_margin: Annotated[
+        float | None,
+        typer.Option(
+            "--class-margin",
+            min=0,
+            max=1,
+            help="Vote lost where a region's class is undecided.",
+            show_default=False,
+        ),
+    ] = None,
+    edge: Annotated[
+        float | None,
+        typer.Option("--edge", min=0, max=1, help="Vote lost at a mask's edge.", show_default=False),
+    ] = None,
+    edge_px: Annotated[
+        float | None,
+        typer.Option("--edge-px", min=1, help="Pixels over which that fades.", show_default=False),
+    ] = None,
+    residual: Annotated[
+        float | None,
+        typer.Option(
+            "--residual", min=0, max=1, help="Vote lost at the depth test's limit.", show_default=False
+        ),
+    ] = None,
+    angle: Annotated[
+        float | None,
+        typer.Option(
+            "--angle", min=0, max=1, help="Vote lost 90 degrees off the camera's axis.", show_default=False
+        ),
+    ] = None,
+    scenes: Scenes = None,
+    as_json: Json = False,
+) -> None:
+    """Vote anew with another depth tolerance, margin or weights, from the shards alone.
+
+    Nothing else is read: no raw file, no model. What is not given stays as in the run. The result is a run of
+    its own that holds the labels only and is laid over RUN.
+
+    Example: `labelgen revote runs/demo --max-residual 1.0 --output runs/demo-loose`
+    """
+    from labelgen.config import LabelsConfig, ProjectionConfig
+    from labelgen.geometry import ProjectionSettings
+    from labelgen.labels import VoteSettings
+    from labelgen.shards import open_run
+    from pipelines.passes import Revote
+
+    opened = open_run(run)
+    if opened.parent is not None:
+        raise UserError(f"{run} is derived from {opened.parent.path}; vote anew on that one")
+    config = opened.info.config
+    projection = ProjectionConfig.model_validate(config.get("projection", {}))
+    asked = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    if changed and not projection.occlusion:
+        raise UserError(f"{run} was made without the depth test: it holds no residuals to test anew")
+    tolerance = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}) | changed)
+    stored = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}))
+    votes = {
+        "min_margin": min_margin,
+        "class_margin": class_margin,
+        "edge": edge,
+        "edge_px": edge_px,
+        "residual": residual,
+        "angle": angle,
+    }
+    known = LabelsConfig.model_validate(config.get("labels", {})).model_dump()
+    before = {name: value for name, value in known.items() if name in votes}
+    settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
+    operation = Revote(settings, tolerance, keep_visible=tolerance == stored)
+    _derive(opened, operation, output, None, scenes, as_json)
+
+
+def _derive(
+    parent: Run,
+    operation: Operation,
+    output: Path | None,
+    dataroot: Path | None,
+    scenes: str | None,
+    as_json: bool,
+) -> None:
+    from pipelines.derive import derive, plan_derivation
+
+    folder = output or parent.path.with_name(f"{parent.path.name}-{operation.name}")
+    chosen = _range(scenes)
+    derivation = plan_derivation(parent, operation, folder, dataroot)
+    with frame_progress(Console(stderr=True), len(parent), operation.name) as advance:
+        outcome = derive(derivation, advance, chosen)
+    if as_json:
+        typer.echo(json.dumps({"run": str(folder), **asdict(outcome)}))
+        return
+    done = f"{outcome.frames} frames in {outcome.scenes} scenes, {outcome.failed} failed"
+    typer.echo(f"{folder}: {done}" + (f", {outcome.skipped} scenes were there" if outcome.skipped else ""))
+    if outcome.failed:
+        typer.echo(f"`labelgen inspect {folder}` says why frames failed", err=True)
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    begin, sign, end = text.partition(":")
+    if not sign or not (begin or "0").isdigit() or not (end or "0").isdigit():
+        raise UserError(f"--scenes {text!r}: expected BEGIN:END, such as 0:10")
+    return int(begin or 0), int(end) if end else 2**31

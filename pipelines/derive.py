@@ -1,0 +1,234 @@
+"""Pass 2: a derived run from a run, scene by scene, with the same rules for commit, resume and failures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets import merge_frames, read_frames
+from labelgen.errors import FrameError, UserError
+from labelgen.records import Failure, FrameRecord, PointLabels, Views
+from labelgen.shards import Parent, Run, build_index, create_run, done_frames, open_run, resume, write_shard
+from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
+from labelgen.taxonomy import Taxonomy
+from pipelines.scenes import Scene, SceneFrame, scenes_of
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What an operation gives for one frame.
+
+    Attributes:
+        frame_id: one of the scene's.
+        labels: N rows.
+        visible: (V,) the answer of the depth test, where it changed; or None.
+    """
+
+    frame_id: str
+    labels: PointLabels
+    visible: NDArray[np.bool_] | None = None
+
+
+class Operation(Protocol):
+    """A way to make labels from a stored scene; small enough to be pickled."""
+
+    @property
+    def name(self) -> str:
+        """Of the operation, in ``run.json``."""
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Arrays or groups of arrays that it changes."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label, as JSON-like data."""
+
+    def __call__(self, scene: Iterator[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Labels of a scene's frames, in their order; holds few frames at a time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call of `derive` did.
+
+    Attributes:
+        frames, failed: of this call.
+        scenes: done in this call.
+        skipped: scenes that were done before.
+    """
+
+    frames: int = 0
+    failed: int = 0
+    scenes: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A planned derived run: small enough to be sent to where a scene is done."""
+
+    parent: Path
+    output: Path
+    root: Path
+    operation: Operation
+    fingerprint: str
+
+
+def plan_derivation(parent: Run, operation: Operation, output: Path, dataroot: Path | None) -> Derivation:
+    """Make the derived run's folder, or check that the one there is of the same parent and settings.
+
+    Args:
+        parent: a run.
+        operation: what is done with it.
+        output: the derived run's folder.
+        dataroot: where raw clouds are; None takes what the parent's plan records.
+
+    Raises:
+        UserError: the folder is the parent's own, or holds another run.
+    """
+    if output.resolve() == parent.path.resolve():
+        raise UserError(f"{output} is the run itself; a derived run needs a folder of its own: --output")
+    frames, info = read_frames(parent.path / "frames.parquet")
+    settings = operation.settings()
+    covered = {"derived": {"operation": operation.name, "parent": parent.info.fingerprint, **settings}}
+    content = {"format": FORMAT_VERSION, **covered}
+    mark = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+    create_run(
+        output,
+        fingerprint=mark,
+        config=parent.info.config | covered,
+        covered=covered,
+        taxonomy=parent.info.taxonomy,
+        models=parent.info.models,
+        parent=Parent(path=os.path.relpath(parent.path, output), fingerprint=parent.info.fingerprint),
+    )
+    resume(output)
+    merge_frames(output / "frames.parquet", frames, info)
+    root = Path(info.dataroot) if dataroot is None else dataroot
+    return Derivation(parent.path.absolute(), output.absolute(), root.absolute(), operation, mark)
+
+
+def derive(
+    derivation: Derivation, on_frame: Callable[[int], None], scenes: tuple[int, int] | None = None
+) -> Outcome:
+    """Do the scenes that are not done yet, one after another, and index the run.
+
+    Args:
+        derivation: see `plan_derivation`.
+        on_frame: called with the number of frames of every scene that is done.
+        scenes: only these, as a range of their numbers; for slices of a job array.
+
+    Raises:
+        UserError: the parent is damaged, or the folder cannot be written.
+    """
+    chosen = open_scenes(derivation)
+    chosen = chosen[slice(*scenes)] if scenes else chosen
+    before = done_frames(derivation.output)
+    held = {frame_id for frame_id, _ in before.done | before.failed.keys()}
+    outcome = Outcome()
+    for scene in chosen:
+        if held.issuperset(scene.frame_ids):
+            outcome = replace(outcome, skipped=outcome.skipped + 1)
+        else:
+            frames, failed = derive_scene(derivation, scene)
+            outcome = replace(
+                outcome,
+                frames=outcome.frames + frames,
+                failed=outcome.failed + failed,
+                scenes=outcome.scenes + 1,
+            )
+        on_frame(len(scene.frame_ids))
+    build_index(derivation.output)
+    return outcome
+
+
+def open_scenes(derivation: Derivation) -> Sequence[Scene]:
+    """The parent's scenes."""
+    parent = open_run(derivation.parent)
+    frames, _ = read_frames(derivation.parent / "frames.parquet")
+    plan = {frame.frame_id: frame for frame in frames}
+    if missing := set(parent.frames) - plan.keys():
+        raise UserError(f"{derivation.parent / 'frames.parquet'} lacks frame {min(missing)} of the run")
+    return scenes_of(parent, plan, derivation.root)
+
+
+def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
+    """Do one scene and commit it in shards of at most 64 frames.
+
+    An operation that raises fails the frames of the scene that it had not given yet.
+
+    Returns:
+        How many frames were labelled, and how many failed.
+    """
+    taxonomy = Taxonomy.from_dict(scene.run.info.taxonomy, f"{scene.run.path / 'run.json'}: taxonomy")
+    left = list(scene.frame_ids)
+    records: list[FrameRecord] = []
+    failures: list[Failure] = []
+    counts = [0, 0]
+
+    def commit(at_least: int) -> None:
+        if len(records) + len(failures) >= at_least:
+            write_shard(
+                derivation.output,
+                records,
+                failures,
+                fingerprint=derivation.fingerprint,
+                only=derivation.operation.stored,
+            )
+            counts[0] += len(records)
+            counts[1] += len(failures)
+            records.clear()
+            failures.clear()
+
+    try:
+        for given in derivation.operation(iter(scene), taxonomy):
+            left.remove(given.frame_id)
+            if isinstance(given, Failure):
+                failures.append(given)
+            else:
+                records.append(_record(scene, given))
+            commit(MAX_FRAMES)
+    except (MemoryError, UserError):
+        raise
+    except Exception as error:
+        for frame_id in left:
+            failures.append(failure(scene.run.entry(frame_id), derivation.operation.name, error))
+            commit(MAX_FRAMES)
+    commit(1)
+    return counts[0], counts[1]
+
+
+def failure(entry: Any, stage: str, error: Exception) -> Failure:
+    """A frame that an operation could not do.
+
+    Args:
+        entry: has ``frame_id`` and ``source_id``.
+        stage: the operation's name.
+        error: the exception, inside its ``except``.
+    """
+    message = str(error) if isinstance(error, FrameError) else f"frame {entry.frame_id}: {error}"
+    return Failure(
+        frame_id=entry.frame_id,
+        source_id=entry.source_id,
+        stage=stage,
+        error_type=type(error).__name__,
+        message=message[:1000],
+        traceback=traceback.format_exc()[-4000:],
+    )
+
+
+def _record(scene: Scene, given: Derived) -> FrameRecord:
+    record = scene.run.frame(given.frame_id).record()
+    views = record.views
+    if given.visible is not None:
+        views = Views(views.point, views.camera, views.uv, views.depth, views.depth_residual, given.visible)
+    return replace(record, labels=given.labels, views=views, xyz=None, intensity=None)  # the parent's

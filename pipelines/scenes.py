@@ -1,0 +1,85 @@
+"""What pass 2 works on: the frames of one scene of a run, in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets.loading import load_cloud
+from labelgen.errors import FrameError
+from labelgen.frame import Frame
+from labelgen.records import FrameRecord
+from labelgen.shards import Run
+from labelgen.shards.frames import StoredFrame
+
+
+@dataclass(frozen=True)
+class SceneFrame:
+    """One labelled frame: what the data set says of it and what the run holds.
+
+    Attributes:
+        frame: of the plan; its cameras and its pose.
+        stored: of the run.
+        root: the data root, for runs that store no points.
+    """
+
+    frame: Frame
+    stored: StoredFrame
+    root: Path
+
+    @cached_property
+    def record(self) -> FrameRecord:
+        """All that is stored."""
+        return self.stored.record()
+
+    @cached_property
+    def xyz(self) -> NDArray[np.float32]:
+        """(N, 3) float32 metres in the LiDAR frame, from the shard or, if it has none, the raw file.
+
+        Raises:
+            FrameError: neither; or the raw file has another number of points.
+        """
+        if self.stored.xyz is not None:
+            return self.stored.xyz
+        cloud, _ = load_cloud(self.root, self.frame)
+        if len(cloud) != self.stored.num_points:
+            raise FrameError(
+                f"{len(cloud)} points, but {self.stored.num_points} were labelled; name the right data root, "
+                "or label with shards.store_points=true",
+                frame_id=self.frame.frame_id,
+                path=self.frame.lidar_path,
+            )
+        return cloud.xyz
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The labelled frames of one scene; frames are read one by one and not kept.
+
+    Attributes:
+        scene_id: of all of them.
+        frame_ids: by time.
+    """
+
+    run: Run
+    plan: Mapping[str, Frame]
+    root: Path
+    scene_id: str
+    frame_ids: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[SceneFrame]:
+        for frame_id in self.frame_ids:
+            yield SceneFrame(self.plan[frame_id], self.run.frame(frame_id), self.root)
+
+
+def scenes_of(run: Run, plan: Mapping[str, Frame], root: Path) -> Sequence[Scene]:
+    """The scenes of a run, by name; frames that failed are left out."""
+    groups: dict[str, list[str]] = {}
+    for frame_id in run.frames:  # by scene, then time
+        groups.setdefault(run.entry(frame_id).scene_id, []).append(frame_id)
+    return [Scene(run, plan, root, name, tuple(ids)) for name, ids in sorted(groups.items())]
