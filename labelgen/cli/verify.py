@@ -1,4 +1,4 @@
-"""``labelgen verify`` and ``labelgen index``: is a run on disk as it was written, and its table of frames."""
+"""``labelgen verify``, ``index`` and ``compact``: is a run as it was written; its table; a tidy copy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from labelgen.shards import Problem, build_index, read_index
+from labelgen.shards import compact as compact_run
 from labelgen.shards import verify as verify_run
 
 app = typer.Typer(help="Check runs on disk.", no_args_is_help=True)
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder, s3://… or gs://….")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
@@ -29,15 +30,20 @@ def verify(
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove what killed processes left behind over an hour ago.")
     ] = False,
+    dataroot: Annotated[
+        Path | None,
+        typer.Option("--dataroot", help="Where the raw files are now. Default: where they were."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a run with its manifests. Exits with 1 if data is damaged or missing.
+    """Compare a run with its manifests, and the raw files with what was labelled.
 
+    Exits with 1 if data is damaged or missing, or raw files changed since.
     Leftovers of killed processes are listed too; they affect no reader and leave the exit code 0.
 
     Example: `labelgen verify runs/demo --deep`
     """
-    problems = verify_run(run, deep=deep, clean=clean)
+    problems = verify_run(run, deep=deep, clean=clean, dataroot=dataroot)
     ok = all(problem.harmless for problem in problems)
     if as_json:
         listed = [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in problems]
@@ -63,6 +69,26 @@ def index(run: RunFolder, as_json: Json = False) -> None:
         Console().print(
             f"{path}: {len(status) - failed} frames, {failed} failed", markup=False, highlight=False
         )
+
+
+@app.command()
+def compact(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the copy; a new one.")],
+    as_json: Json = False,
+) -> None:
+    """Copy a run in full shards, in the order of time, without what failed attempts left behind.
+
+    A derived run and its parents become one; a run of an earlier format becomes one of the present. All
+    values stay. The run itself is not touched.
+
+    Example: `labelgen compact runs/demo runs/demo-compact`
+    """
+    count = compact_run(run, out)
+    if as_json:
+        typer.echo(json.dumps({"path": str(out), "shards": count}))
+    else:
+        Console().print(f"{out}: {count} shards", markup=False, highlight=False)
 
 
 def _print(console: Console, run: Path, problems: list[Problem], ok: bool) -> None:

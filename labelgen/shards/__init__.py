@@ -1,5 +1,6 @@
 """The run on disk: shards written once, published by manifests, read by frame or shard by shard."""
 
+from labelgen.shards.compact import compact
 from labelgen.shards.damage import DamageError, Problem
 from labelgen.shards.frames import StoredFrame
 from labelgen.shards.index import build_index, read_index
@@ -21,6 +22,7 @@ __all__ = [
     "RunInfo",
     "StoredFrame",
     "build_index",
+    "compact",
     "create_run",
     "done_frames",
     "open_run",

@@ -15,8 +15,9 @@ class Problem:
     """One thing that is wrong with a run.
 
     Attributes:
-        kind: ``run``, ``damaged-manifest``, ``foreign-manifest``, ``missing-shard``, ``torn-shard``,
-            ``checksum``, ``overlap``, ``index-drift``, or one of `HARMLESS`.
+        kind: ``run``, ``damaged-manifest``, ``foreign-manifest``, ``damaged-plan``, ``missing-shard``,
+            ``torn-shard``, ``checksum``, ``not-zarr``, ``overlap``, ``index-drift``, ``source-changed``, or
+            one of `HARMLESS`.
         where: the file or folder, relative to the run's folder.
         detail: one line that names the field.
     """

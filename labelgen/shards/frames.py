@@ -62,8 +62,29 @@ class StoredFrame:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Attributes of the frame's shard: class names, text encoder and embeddings."""
-        return self._layers[0][0].attributes
+        """Attributes of the frame's shard, over those of its parents: class names, text embeddings."""
+        merged: dict[str, Any] = {}
+        for shard, _ in reversed(self._layers):
+            merged |= shard.attributes
+        return merged
+
+    @property
+    def uv_steps(self) -> int:
+        """Steps per pixel of ``views/uv``."""
+        shard, _ = self._holder("views/uv")
+        steps = shard.attributes.get("uv_steps_per_pixel")
+        if type(steps) is not int or steps < 1:
+            raise DamageError("torn-shard", f"{shard.where}/zarr.json", f"uv_steps_per_pixel is {steps!r}")
+        return steps
+
+    @property
+    def layout(self) -> dict[str, list[int]]:
+        """{array: sizes of all axes but the first}: what can differ between frames of one run."""
+        names = [name for name in ARRAYS if ARRAYS[name].group in ("points", "regions") and self._has(name)]
+        shapes = {name: self._holder(name)[0].manifest.arrays[name].shape for name in names}
+        return {
+            name: [] if ARRAYS[name].group == "points" else list(shape[1:]) for name, shape in shapes.items()
+        }
 
     @cached_property
     def labels(self) -> PointLabels:
@@ -77,10 +98,6 @@ class StoredFrame:
     @cached_property
     def views(self) -> Views:
         """(point, camera) pairs. ``uv`` is exact to half a step, metres are float16."""
-        shard, _ = self._holder("views/uv")
-        steps = shard.attributes.get("uv_steps_per_pixel")
-        if type(steps) is not int or steps < 1:
-            raise DamageError("torn-shard", f"{shard.where}/zarr.json", f"uv_steps_per_pixel is {steps!r}")
         point = self._rows("views/point")
         self._within("views/point", point, self.num_points)
         views: Views = self._record(
@@ -89,7 +106,7 @@ class StoredFrame:
             {
                 "point": point.astype(np.int32),
                 "camera": self._rows("views/camera"),
-                "uv": decode_uv(self._rows("views/uv"), steps),
+                "uv": decode_uv(self._rows("views/uv"), self.uv_steps),
                 "depth": self._rows("views/depth").astype(np.float32),
                 "depth_residual": self._rows("views/depth_residual").astype(np.float32),
                 "visible": self._rows("views/visible"),

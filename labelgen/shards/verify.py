@@ -18,6 +18,7 @@ from labelgen.shards.resolve import load_manifests
 from labelgen.shards.run import INDEX, PLAN, RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
 from labelgen.shards.shard import Shard
+from labelgen.shards.sources import source_problems
 from labelgen.shards.store import Store, open_store
 
 #: Age in seconds from which ``clean`` takes a leftover for abandoned; younger ones may be a writer's.
@@ -25,9 +26,14 @@ ABANDONED_AFTER = 3600.0
 
 
 def verify(
-    run: Path | str | Store, *, deep: bool = False, clean: bool = False, min_age: float = ABANDONED_AFTER
+    run: Path | str | Store,
+    *,
+    deep: bool = False,
+    clean: bool = False,
+    min_age: float = ABANDONED_AFTER,
+    dataroot: Path | None = None,
 ) -> list[Problem]:
-    """Compare a run with its manifests.
+    """Compare a run with its manifests, and its source files with what was read of them.
 
     Args:
         run: folder of the run, or its address in an object store.
@@ -36,12 +42,13 @@ def verify(
         clean: remove leftovers (unreferenced attempts, temporary files, manifests moved aside) that are
             older than ``min_age``. Nothing that a manifest names is ever removed.
         min_age: seconds since the last change of a leftover.
+        dataroot: where the source files are; by default where the plan says, if that is there.
 
     Returns:
         All problems, those that lose no data (``Problem.harmless``) last.
 
     Raises:
-        UserError: no run there.
+        UserError: no run there, or ``dataroot`` is no folder.
     """
     store = open_store(run)
     info = read_run_info(store)
@@ -53,6 +60,7 @@ def verify(
     problems.extend(_overlaps(manifests))
     if not damaged:
         problems.extend(_index_drift(store))
+        problems.extend(source_problems(store, manifests, dataroot))
     problems.extend(_leftovers(store, manifests, keep_attempts=bool(damaged), clean=clean, min_age=min_age))
     return problems
 

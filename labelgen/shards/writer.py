@@ -32,7 +32,8 @@ from labelgen.shards.shard import Shard, digest
 from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
 
 _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 8_000
-_RESERVED = {"format", "format_version", "fingerprint", "shard_id", "uv_steps_per_pixel"}
+#: Attributes of a shard's root group that the format itself sets.
+RESERVED = {"format", "format_version", "fingerprint", "shard_id", "uv_steps_per_pixel"}
 
 
 def shard_id_of(frames: Collection[tuple[str, str]], fingerprint: str, retry: int = 0) -> str:
@@ -228,7 +229,7 @@ def _chosen(content: columns.Columns, only: Collection[str]) -> columns.Columns:
 
 
 def _attributes(given: Mapping[str, Any]) -> dict[str, Any]:
-    if reserved := _RESERVED & given.keys():
+    if reserved := RESERVED & given.keys():
         raise ValueError(f"attributes {sorted(reserved)} are the format's own")
     return {name: _plain(value) for name, value in given.items()}
 

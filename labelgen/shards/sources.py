@@ -1,0 +1,86 @@
+"""Are a run's source files still those that were labelled?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from labelgen.errors import FrameError, UserError
+from labelgen.shards.damage import Problem
+from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
+from labelgen.shards.resolve import resolve
+from labelgen.shards.run import PLAN
+from labelgen.shards.store import Store
+
+_LARGEST = 1 << 30
+
+
+def source_problems(
+    store: Store, manifests: Sequence[Manifest], dataroot: Path | None = None
+) -> Iterator[Problem]:
+    """Files that changed since their frames were labelled, and frames whose plan did.
+
+    First the identity of a frame's sources is compared, which costs a look at size and time of its files;
+    where it differs, the files' bytes are hashed and compared with what was read then, so that a copy of the
+    data with other times is no change.
+
+    Args:
+        store: of the run.
+        manifests: all sound ones of the run.
+        dataroot: where the files are now; by default where the plan says. If that is not there, only the
+            plan is compared.
+
+    Raises:
+        UserError: ``dataroot`` is given and is no folder.
+    """
+    from labelgen.datasets.manifest import read_frames
+    from labelgen.datasets.sources import with_source_ids
+
+    if dataroot is not None and not dataroot.is_dir():
+        raise UserError(f"the data root {dataroot} is not a folder")
+    try:
+        store.read(PLAN)  # of a remote run, this brings it here
+        frames, info = read_frames(store.folder / PLAN)
+    except FileNotFoundError:
+        return
+    except UserError as error:
+        yield Problem("damaged-plan", PLAN, str(error))
+        return
+    outcomes = resolve(manifests, {frame.frame_id: frame.source_id for frame in frames})
+    labelled = {
+        frame_id: outcome for frame_id, outcome in outcomes.items() if isinstance(outcome.result, FrameEntry)
+    }
+    for frame in frames:
+        outcome = labelled.get(frame.frame_id)
+        if outcome is not None and frame.source_id and outcome.result.source_id != frame.source_id:
+            yield Problem(
+                "source-changed",
+                manifest_key(outcome.manifest.shard_id),
+                f"frame {frame.frame_id} was made from other sources than the plan names; running the same "
+                "job again labels it anew",
+            )
+    root = Path(info.dataroot) if dataroot is None else dataroot
+    if not root.is_dir():
+        return
+    present = [replace(frame, source_id="") for frame in frames if frame.frame_id in labelled]
+    for frame in with_source_ids(root, present)[0]:
+        entry = labelled[frame.frame_id].result
+        if isinstance(entry, FrameEntry) and entry.source_id != frame.source_id:
+            yield from _changed_files(root, entry)
+
+
+def _changed_files(root: Path, entry: FrameEntry) -> Iterator[Problem]:
+    from labelgen.datasets.paths import read_file
+
+    for path, before in entry.source_hashes.items():
+        try:
+            data = read_file(root, path, entry.frame_id, _LARGEST)
+        except FrameError as error:
+            yield Problem("source-changed", path, str(error))
+            continue
+        if hashlib.blake2b(data, digest_size=16).hexdigest() != before:
+            yield Problem(
+                "source-changed", path, f"frame {entry.frame_id}: has changed since the frame was labelled"
+            )
