@@ -23,6 +23,7 @@ class Kind(StrEnum):
 
     sam = "sam"
     clip = "clip"
+    blip2 = "blip2"
 
 
 @app.callback()
@@ -64,7 +65,7 @@ def list_command(
 def train_demo_command(
     minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Budget per model.")] = 30.0,
     only: Annotated[
-        Kind | None, typer.Option("--only", help="Train one of them. Default: both.", show_default=False)
+        Kind | None, typer.Option("--only", help="Train one of them. Default: all.", show_default=False)
     ] = None,
     work: Annotated[
         Path, typer.Option("--work", help="Rendered pictures, states and metrics; a second call goes on.")
@@ -79,7 +80,7 @@ def train_demo_command(
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Train the small SAM and CLIP on the simulated city's training seeds, and measure them on others.
+    """Train the small SAM, CLIP and BLIP-2 on the simulated city's training seeds; measure them on others.
 
     Example: `labelgen models train-demo --minutes 30 --work runs/train-demo`
     """

@@ -52,9 +52,9 @@ def train_demo(
 
     Args:
         work: keeps rendered pictures, training states and metrics; a second call goes on from there.
-        kinds: of ``sam`` and ``clip``.
+        kinds: of ``sam``, ``clip`` and ``blip2``.
         minutes: budget of training per model.
-        out: gets ``sam/`` and ``clip/``; None for the package itself.
+        out: gets a folder for each of them; None for the package itself.
         pictures: number of training pictures.
         warm_start: begin with the shipped weights.
         device: where to train; see `labelgen.models.execution.select_device`.
@@ -70,8 +70,8 @@ def train_demo(
     store.fill(advance)
     figures = {}
     for kind in kinds:
-        folder = (out / kind) if out else shipped_dir("sam" if kind == "sam" else "clip")
-        train = _train_sam if kind == "sam" else _train_clip
+        folder = (out / kind) if out else shipped_dir(kind)  # type: ignore[arg-type]
+        train = {"sam": _train_sam, "clip": _train_clip, "blip2": _train_blip2}[kind]
         steps = train(store, work / kind, folder, minutes, target, warm_start, report)
         figures[kind] = measure(kind, folder, threads)
         record = {
@@ -88,8 +88,9 @@ def train_demo(
 
 def measure(kind: str, folder: Path, threads: int = 1) -> dict[str, float]:
     """Figures of the small model in a folder, on validation seeds; see `labelgen.models.quality`."""
-    from labelgen.models.quality import mask_quality, region_quality
+    from labelgen.models.quality import caption_quality, mask_quality, region_quality
     from labelgen.regions import make_proposer
+    from labelgen.semantics.captioner import CaptionerConfig, make_captioner
     from labelgen.semantics.openclip import OpenClipEncoder
 
     store = PictureStore(None, VAL_SEED, VAL_PICTURES, size=VAL_SIZE)
@@ -97,6 +98,9 @@ def measure(kind: str, folder: Path, threads: int = 1) -> dict[str, float]:
     if kind == "sam":
         regions = RegionsConfig(checkpoint=str(folder / "model.safetensors"), **SAM_SETTINGS)
         return _rounded(mask_quality(make_proposer(regions, "auto", threads), pictures))
+    if kind == "blip2":
+        captioner = make_captioner(CaptionerConfig(checkpoint=str(folder)), threads=threads)
+        return _rounded(caption_quality(captioner, pictures, load_taxonomy(TAXONOMY)))
     encoder = OpenClipEncoder(SemanticsConfig(checkpoint=str(folder)), threads=threads)
     return _rounded(region_quality(encoder, pictures, load_taxonomy(TAXONOMY)))
 
@@ -156,6 +160,42 @@ def _train_clip(
     write_weights(model, folder / "open_clip_model.safetensors")
     _copy(shipped_dir("clip") / "open_clip_config.json", folder)
     _copy(merges, folder / BPE_FILE)
+    return steps
+
+
+def _train_blip2(
+    store: PictureStore,
+    work: Path,
+    folder: Path,
+    minutes: float,
+    device: torch.device,
+    warm_start: bool,
+    report: Report | None,
+) -> int:
+    from labelgen.models.crop_bank import cut_crops
+    from labelgen.models.train_blip2 import IMAGE_SIZE, MEAN, PATCH_SIZE, train_blip2, write_blip2
+    from labelgen.semantics.captioner import CaptionerConfig
+
+    settings = CaptionerConfig()
+    bank = cut_crops(
+        store,
+        load_taxonomy(TAXONOMY),
+        size=IMAGE_SIZE,
+        grid=IMAGE_SIZE // PATCH_SIZE,
+        mean=(255 * MEAN,) * 3,
+        scale=settings.crop_scale,
+        background=settings.background,
+        disturb=True,
+    )
+    model, processor, steps = train_blip2(
+        bank,
+        work,
+        minutes=minutes,
+        device=device,
+        warm_start=warm_start,
+        report=report,
+    )
+    write_blip2(model, processor, folder)
     return steps
 
 

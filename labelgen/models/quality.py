@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.geometry.rle import parse
-from labelgen.models.captions import HELD_OUT_COLOURS, HELD_OUT_WORDS, TEMPLATES, caption, class_of
+from labelgen.models.captions import (
+    HELD_OUT_COLOURS,
+    HELD_OUT_WORDS,
+    TEMPLATES,
+    VOID_WORDS,
+    caption,
+    class_of,
+    phrases_of,
+)
+from labelgen.models.crop_bank import SKY
 from labelgen.models.pictures import Picture
 from labelgen.records import Regions
 from labelgen.regions.base import RegionProposer
 from labelgen.regions.frame import join_cameras
 from labelgen.regions.superpixel import regions_of_labels
+from labelgen.semantics.captioner import Captioner
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary, normalise
 from labelgen.taxonomy import Taxonomy
 
 #: Pixels of the smallest true segment that counts, at 1600 x 900.
 SMALLEST = 400
+#: The same for captions.
+SMALLEST_CAPTIONED = 1000
 
 
 def mask_quality(proposer: RegionProposer, pictures: Sequence[Picture]) -> dict[str, float]:
@@ -109,6 +121,60 @@ def region_quality(
         "held_out_colours": _colour_accuracy(encoder, feature, said, label, taxonomy),
         "regions": int(known.sum()),
     } | {f"accuracy_{n}": float((got == label)[label == c].mean()) for c, n in _present(taxonomy, label)}
+
+
+def caption_quality(
+    captioner: Captioner, pictures: Sequence[Picture], taxonomy: Taxonomy
+) -> dict[str, float]:
+    """How well regions with true masks are described.
+
+    What a caption calls its region is the longest of all phrases that it contains, wherever the region
+    lies ("on the grass") left aside.
+
+    Returns:
+        ``noun``: share of the captions of true segments above `SMALLEST_CAPTIONED` pixels that call the
+        object what its class may be called; ``own_noun``: what the object itself is called; ``mean_class``:
+        as ``noun``, mean over classes; ``colour``: with the right colour, of objects that have one;
+        ``captions``: number of them; ``distinct``: number of different ones.
+    """
+    said = [words for picture in pictures for words in (*picture.words.values(), SKY)]
+    known = {phrase for words in said for phrase in phrases_of(words, taxonomy)}
+    known |= {word for spec in taxonomy.classes for word in spec.words}
+    places = {words.place for words in said} - {""}
+    right, own, coloured, label, captions = [], [], [], [], []
+    for picture in pictures:
+        regions, numbers = true_regions(picture)
+        rows = np.flatnonzero(regions.area > SMALLEST_CAPTIONED)
+        texts = captioner.caption([picture.rgb], regions, rows)
+        for row in rows:
+            words = picture.words.get(int(numbers[row]), SKY)
+            called = _called(texts[row], known, places)
+            fits = phrases_of(words, taxonomy)
+            right.append(called in fits)
+            own.append(called in (fits if words.category in VOID_WORDS else (words.noun, *words.synonyms)))
+            if words.colour:
+                coloured.append(words.colour in texts[row].split())
+            label.append(class_of(words.category, taxonomy))
+            captions.append(texts[row])
+    got, number = np.asarray(right), np.asarray(label)
+    classes = np.unique(number[number >= 0])
+    return {
+        "noun": float(got.mean()),
+        "own_noun": float(np.mean(own)),
+        "mean_class": float(np.mean([got[number == c].mean() for c in classes])),
+        "colour": float(np.mean(coloured)) if coloured else float("nan"),
+        "captions": len(captions),
+        "distinct": len(set(captions)),
+    }
+
+
+def _called(text: str, phrases: Collection[str], places: Collection[str]) -> str:
+    """The longest of the phrases in a caption, once the place at its end is cut off; empty for none."""
+    text = " ".join(text.lower().strip(" .").split())
+    for place in sorted(places, key=len, reverse=True):
+        text = text.removesuffix(f" {place}")
+    found = [phrase for phrase in phrases if f" {phrase.lower()} " in f" {text} "]
+    return max(found, key=lambda phrase: (len(phrase), phrase), default="")
 
 
 def _present(taxonomy: Taxonomy, label: NDArray[np.int64]) -> Iterator[tuple[int, str]]:

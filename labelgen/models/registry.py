@@ -16,6 +16,8 @@ OPEN_CLIP_CHOICES = {
     "ViT-L-14-quickgelu": "openai",
     "convnext_large_d_320": "laion2b_s29b_b131k_ft_soup",
 }
+#: BLIP-2 models of the hub that a run is likely to use; any other works too.
+BLIP2_CHOICES = ("Salesforce/blip2-opt-2.7b", "Salesforce/blip2-opt-6.7b")
 #: Folder in which the presets expect downloaded checkpoints.
 WEIGHTS_FOLDER = Path("weights")
 
@@ -25,7 +27,8 @@ class Entry:
     """One row of the list.
 
     Attributes:
-        stage: ``regions`` or ``semantics``; backend, model: what to write into the configuration.
+        stage: ``regions``, ``semantics`` or ``captions``.
+        backend, model: what to write into the configuration.
         revision, licence, note: as in `labelgen.models.info.ModelInfo`.
         checkpoint: what to write into the configuration, empty if nothing is needed.
         present: whether the weights are there; None if they are fetched by a tag when first used.
@@ -54,12 +57,14 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     from labelgen.regions import describe_proposer
     from labelgen.regions.sam import PUBLIC_CHECKPOINTS
     from labelgen.semantics import describe_encoder
+    from labelgen.semantics.captioner import CaptionerConfig, describe_captioner
 
     entries = []
     shipped: list[tuple[str, str, str, Callable[[], ModelInfo]]] = [
         ("regions", "sam", "demo", partial(describe_proposer, RegionsConfig(model="demo"))),
         ("regions", "superpixel", "", partial(describe_proposer, RegionsConfig(backend="superpixel"))),
         ("semantics", "open_clip", "demo", partial(describe_encoder, SemanticsConfig(model="demo"))),
+        ("captions", "blip2", "demo", partial(describe_captioner, CaptionerConfig(model="demo"))),
     ]
     for stage, backend, model, describe in shipped:
         try:
@@ -82,5 +87,9 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     for model, tag in OPEN_CLIP_CHOICES.items():
         entries.append(
             Entry("semantics", "open_clip", model, tag, "MIT", tag, None, "", "or the path of a checkpoint")
+        )
+    for model in BLIP2_CHOICES:
+        entries.append(
+            Entry("captions", "blip2", model, "", "see its page on the hub", model, None, "", "or a folder")
         )
     return entries

@@ -1,0 +1,235 @@
+"""Captions of regions by any BLIP-2 of transformers, the small demo model among them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
+from transformers.utils import logging as transformers_logging
+
+from labelgen.errors import UserError
+from labelgen.models.execution import select_device
+from labelgen.models.info import ModelInfo, file_hash
+from labelgen.models.shipped import LICENCE, NOTE, TRAINING_FILE, shipped_dir, shipped_revision
+from labelgen.records import Regions
+from labelgen.semantics.captioner import CaptionerConfig
+from labelgen.semantics.crops import region_crops
+
+#: What transformers, safetensors and torch raise on files that they cannot use.
+FAULTS = (RuntimeError, ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, SafetensorError)
+#: What is fetched from a hub: no pickled weights, no code.
+FETCHED = ("*.json", "*.txt", "*.safetensors")
+
+
+def describe_blip2(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
+    """Folder of a BLIP-2, and what to record about it, without loading it.
+
+    Args:
+        model: ``demo`` (shipped), or the name of a model of the hub.
+        checkpoint: folder as transformers writes it (``config.json``, processor, ``*.safetensors``); None
+            for the shipped one or the hub's, which is fetched if it is not there yet.
+
+    Raises:
+        UserError: no such model or folder, or files are missing; names them.
+    """
+    if checkpoint is not None:
+        folder, source = Path(checkpoint), checkpoint
+        if not folder.is_dir():
+            raise UserError(f"checkpoint {folder} is not a folder with a BLIP-2 as transformers writes it")
+    elif model == "demo":
+        folder, source = shipped_dir("blip2"), "shipped"
+    else:
+        folder, source = _fetched(model), model
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise UserError(f"checkpoint folder {folder} holds no *.safetensors; other formats are not read")
+    kind = _model_type(folder / "config.json")
+    if kind != "blip-2":
+        raise UserError(f"checkpoint folder {folder} holds a model of type {kind!r}, not blip-2")
+    shipped = (folder / TRAINING_FILE).is_file()
+    return folder, ModelInfo(
+        name=f"blip2:{model}",
+        revision=shipped_revision(folder) if shipped else f"{source}, transformers {version('transformers')}",
+        licence=LICENCE if shipped else "see the publisher of the weights",
+        weights=_hash(weights),
+        note=NOTE if shipped else "",
+    )
+
+
+def load_blip2(model: str, checkpoint: str | None, device: torch.device) -> tuple[Any, Any, ModelInfo]:
+    """Load a BLIP-2 with its processor, through transformers' own ``from_pretrained``.
+
+    Weights become float32 on a CPU, and bfloat16 (float16 where there is none) on a GPU.
+
+    Returns:
+        The model, its processor, and what to record about it. Arguments as for `describe_blip2`.
+
+    Raises:
+        UserError: as `describe_blip2`, or a checkpoint that does not fit.
+    """
+    folder, info = describe_blip2(model, checkpoint)
+    kind = torch.float32
+    if device.type == "cuda":
+        kind = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    try:
+        with _quiet():
+            processor = Blip2Processor.from_pretrained(folder, local_files_only=True)
+            network, report = Blip2ForConditionalGeneration.from_pretrained(
+                folder, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+    except FAULTS as error:
+        raise UserError(f"checkpoint folder {folder} cannot be loaded as BLIP-2: {_reason(error)}") from error
+    # transformers fills what is missing with random numbers, and passes over layers that have no place.
+    missing = sorted(report["missing_keys"])
+    spare = sorted(key for key in report["unexpected_keys"] if re.search(r"\.layers?\.\d+\.", key))
+    for keys, fault in ((missing, "missing from"), (spare, "more than config.json has room for in")):
+        if keys:
+            raise UserError(f"{len(keys)} weights are {fault} {folder}, first {keys[0]}")
+    size, side = processor.image_processor.size, network.config.vision_config.image_size
+    if (size.get("height"), size.get("width")) != (side, side):
+        raise UserError(f"checkpoint folder {folder}: the processor's images are {size}, the model's {side}")
+    token = processor.tokenizer.convert_tokens_to_ids(str(processor.image_token))
+    if token != network.config.image_token_index:
+        raise UserError(
+            f"checkpoint folder {folder}: the tokenizer is not the model's; its image token is {token}, "
+            f"not {network.config.image_token_index}"
+        )
+    return network.eval().to(device), processor, info
+
+
+class Blip2Captioner:
+    """Describes regions by crops, their surroundings dimmed; a `labelgen.semantics.captioner.Captioner`.
+
+    Li et al. 2023, arXiv 2301.12597; captions of regions as in VLM2Scene. Decoding is greedy, hence
+    the same in every run.
+    """
+
+    def __init__(
+        self,
+        config: CaptionerConfig,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        model: tuple[Any, Any, ModelInfo] | None = None,
+    ) -> None:
+        """Load the model, or take the one given.
+
+        Raises:
+            UserError: see `load_blip2` and `select_device`.
+        """
+        self.config = config
+        self.device = select_device(device, threads)
+        self.network, self.processor, self.info = model or load_blip2(
+            config.model, config.checkpoint, self.device
+        )
+
+    def caption(
+        self,
+        images: Sequence[NDArray[np.uint8] | None],
+        regions: Regions,
+        rows: NDArray[np.int64] | None = None,
+    ) -> tuple[str, ...]:
+        """Captions of a frame's regions; see `labelgen.semantics.captioner.Captioner.caption`.
+
+        Raises:
+            ValueError: a region lies in an image that is not there.
+        """
+        rows = np.arange(len(regions)) if rows is None else rows
+        look = self.processor.image_processor
+        crops = region_crops(
+            images,
+            regions,
+            size=look.size["height"],
+            scale=self.config.crop_scale,
+            background=self.config.background,
+            mean=tuple(255 * float(value) for value in look.image_mean),  # type: ignore[arg-type]
+            rows=rows,
+        )
+        captions = [""] * len(regions)
+        for row, text in zip(rows, self.caption_crops(crops), strict=True):
+            captions[row] = text
+        return tuple(captions)
+
+    def caption_crops(self, crops: Iterator[NDArray[np.uint8]]) -> list[str]:
+        """K captions of (S, S, 3) uint8 crops."""
+        captions: list[str] = []
+        batch: list[NDArray[np.uint8]] = []
+        for crop in crops:
+            batch.append(crop)
+            if len(batch) == self.config.batch_size:
+                captions += self._caption_batch(batch)
+                batch = []
+        return captions + self._caption_batch(batch)
+
+    def _caption_batch(self, batch: list[NDArray[np.uint8]]) -> list[str]:
+        if not batch:
+            return []
+        pixels = self.processor.image_processor(batch, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            tokens = self.network.generate(
+                pixels.to(self.device, self.network.dtype),
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=self.config.max_tokens,
+            )
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+
+def _fetched(model: str) -> Path:
+    """Folder of a hub's model."""
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(FETCHED)))
+    except (HFValidationError, HfHubHTTPError, *FAULTS) as error:
+        raise UserError(
+            f"captioner {model!r} is neither demo nor a model that can be fetched: {_reason(error)}"
+        ) from error
+
+
+def _model_type(path: Path) -> str:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"checkpoint file {path} cannot be read: {_reason(error)}") from error
+    return str(content.get("model_type")) if isinstance(content, dict) else type(content).__name__
+
+
+def _hash(paths: Sequence[Path]) -> str:
+    """Hash of one file, or of the hashes of several."""
+    hashes = [file_hash(path) for path in paths]
+    return (
+        hashes[0]
+        if len(hashes) == 1
+        else hashlib.blake2b("".join(hashes).encode(), digest_size=16).hexdigest()
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' remarks and bars out of the user's terminal."""
+    level, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bar:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,94 @@
+"""Training of the demo BLIP-2: it learns, resumes, and survives being written."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from labelgen.models import train_blip2, training
+from labelgen.models.train_blip2 import captions_of, draw_pixels, make_processor, write_blip2
+from labelgen.semantics.blip2 import load_blip2
+from tests.helpers.blip2_folder import small_bank
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return small_bank()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Few crops a step, and a clock that goes on by one second whenever it is read."""
+    now = [0.0]
+
+    def monotonic():
+        now[0] += 1.0
+        return now[0]
+
+    monkeypatch.setattr(training.time, "monotonic", monotonic)
+    monkeypatch.setattr(train_blip2, "CROPS", 12)
+
+
+def test_captions_have_one_form(bank):
+    assert sorted(captions_of(bank)) == [
+        "brown dog on the road",
+        "grey road in the street",
+        "parked red bus on the road",
+        "sky",
+    ]
+
+
+def test_the_processor_knows_all_words(bank):
+    tokenizer = make_processor(bank).tokenizer
+    for text in captions_of(bank) + bank.phrases:
+        ids = tokenizer(text)["input_ids"]
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == text.lower()
+    assert tokenizer.unk_token_id in tokenizer("日本語 bus")["input_ids"]
+
+
+def test_pixels_and_cells_are_mirrored_together(bank, monkeypatch):
+    monkeypatch.setattr(train_blip2, "SHIFT", 0)
+    ramp = np.arange(64)
+    crops = np.broadcast_to((40 + 2 * ramp)[None, :, None], (2, 64, 64, 3)).astype(np.uint8)
+    cells = np.broadcast_to(ramp[:8], (2, 8, 8)).astype(np.int8)
+    bank = replace(bank, crops=crops, cells=cells)
+    pixels, got = draw_pixels(bank, np.zeros(40, int), np.random.default_rng(0))
+    assert pixels.shape == (40, 3, 64, 64)
+    rising = (np.diff(pixels, axis=3) > 0).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal((np.diff(got, axis=2) > 0).all(axis=(1, 2)), rising)
+    assert 5 < rising.sum() < 35
+    np.testing.assert_array_equal(bank.cells[0, 0], ramp[:8], "the bank stays as it is")
+
+
+def test_it_learns_and_goes_on_after_the_end(bank, quick, tmp_path):
+    teacher = np.eye(4, 24, dtype=np.float16)
+    model, processor, steps = train_blip2.train_blip2(
+        bank, tmp_path / "work", minutes=1, device=CPU, teacher=teacher
+    )
+    assert steps == 60
+    lines = [json.loads(line) for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
+    for name in ("loss", "caption_error", "class_error", "patch_error", "teacher_error"):
+        assert lines[-1][name] < 0.7 * lines[0][name], name
+
+    again, _, steps = train_blip2.train_blip2(bank, tmp_path / "work", minutes=1, device=CPU, teacher=teacher)
+    assert steps == 60
+    torch.testing.assert_close(dict(again.state_dict()), dict(model.state_dict()), rtol=0, atol=0)
+
+    write_blip2(model, processor, tmp_path / "out")
+    loaded, other, _ = load_blip2("demo", str(tmp_path / "out"), CPU)
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name].half().float(), rtol=0, atol=0)
+    assert other.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
+    assert all(p.dtype == torch.float32 for p in model.parameters()), "writing leaves the model as it was"
+
+
+def test_steps_depend_on_their_number_alone(bank):
+    rows = np.arange(4)
+    one, two = (draw_pixels(bank, rows, np.random.default_rng([4, 7])) for _ in range(2))
+    np.testing.assert_array_equal(one[0], two[0])
+    np.testing.assert_array_equal(one[1], two[1])
