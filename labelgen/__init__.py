@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelgen.data import LabelDataset, ShardStream
     from labelgen.shards import open_run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_run"]
+__all__ = ["LabelDataset", "ShardStream", "__version__", "open_run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from labelgen.shards import open_run
 
         return open_run
+    if name in ("LabelDataset", "ShardStream"):
+        from labelgen import data
+
+        return getattr(data, name)
     raise AttributeError(f"module 'labelgen' has no attribute {name!r}")

@@ -78,10 +78,13 @@ class ArrayFile:
             descriptor = self._open()
             try:
                 for number in range(first, last):
-                    values = self._chunk_values(descriptor, number)
                     start = number * self._chunk
                     low, high = max(begin, start), min(end, start + self._chunk)
-                    out[low - begin : high - begin] = values[low - start : high - start]
+                    part = out[low - begin : high - begin]
+                    if not self._zstd and high - low == self._chunk:
+                        self._read_into(descriptor, number, part)
+                    else:
+                        part[...] = self._chunk_values(descriptor, number)[low - start : high - start]
             finally:
                 os.close(descriptor)
         return out.astype(self._dtype.newbyteorder("="), copy=False)
@@ -94,6 +97,18 @@ class ArrayFile:
         if self._chunk > 1:  # the next frame begins in the chunk that this one ends in
             self._kept = (number, values)
         return values
+
+    def _read_into(self, descriptor: int, number: int, out: NDArray[Any]) -> None:
+        """A whole chunk that is not compressed, without a copy on the way."""
+        offset, size = (int(value) for value in self._index[number])
+        content = out.reshape(-1).view(np.uint8)
+        if size != content.nbytes + (_CRC.size if self._checked else 0):
+            raise self._damage(f"chunk {number} holds {size} bytes; {content.nbytes} are expected")
+        crc = bytearray(_CRC.size if self._checked else 0)
+        if os.preadv(descriptor, [content.data, crc], offset) != size:
+            raise self._damage(f"chunk {number} is cut off")
+        if self._checked and google_crc32c.value(content) != _CRC.unpack(crc)[0]:
+            raise self._damage(f"chunk {number} fails its checksum")
 
     def _decode(self, descriptor: int, number: int) -> NDArray[Any]:
         offset, size = (int(value) for value in self._index[number])

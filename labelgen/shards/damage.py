@@ -35,11 +35,13 @@ class Problem:
 class DamageError(UserError):
     """Something that was written is not as it was written; nothing of it is returned as data."""
 
-    def __init__(self, kind: str, where: str, detail: str) -> None:
+    def __init__(self, kind: str, where: str = "", detail: str = "") -> None:
         super().__init__(kind, where, detail)
         self.problem = Problem(kind, where, detail)
 
     def __str__(self) -> str:
+        if not self.problem.where:  # a DataLoader makes its worker's error anew from the text alone
+            return self.problem.kind
         return (
             f"{self.problem.where}: {self.problem.detail}; `labelgen verify RUN` lists all damage, "
             "running the same job again redoes the frames"

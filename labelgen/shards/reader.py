@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from labelgen.errors import UserError
@@ -93,10 +93,44 @@ class Run:
 
     def stream(self) -> Iterator[StoredFrame]:
         """All frames, shard after shard: the order in which they are read fastest."""
-        for shard_id, manifest in self._manifests.items():
-            for entry in manifest.frames:
-                if self._entries.get(entry.frame_id, ("",))[0] == shard_id:
-                    yield self.frame(entry.frame_id)
+        for shard in self.shards():
+            for frame_id in shard:
+                yield self.frame(frame_id)
+
+    @property
+    def arrays(self) -> frozenset[str]:
+        """Names of the arrays that every labelled frame has, here or in a parent."""
+        held = {shard_id for shard_id, _ in self._entries.values()}
+        own = [self._manifests[shard_id].arrays.keys() for shard_id in held]
+        above = frozenset() if self.parent is None else self.parent.arrays
+        return frozenset(set.intersection(*map(set, own))) | above if own else above
+
+    def shards(self, frames: Iterable[str] | None = None) -> list[list[str]]:
+        """Ids of frames, shard by shard.
+
+        Args:
+            frames: those to be listed; all by default.
+
+        Raises:
+            UserError: the run has no such frame, or it failed.
+        """
+        wanted = self._entries.keys() if frames is None else {self.entry(f).frame_id for f in frames}
+        listed = (
+            [
+                entry.frame_id
+                for entry in manifest.frames
+                if entry.frame_id in wanted and self._entries.get(entry.frame_id, ("",))[0] == shard_id
+            ]
+            for shard_id, manifest in self._manifests.items()
+        )
+        return [shard for shard in listed if shard]
+
+    def prefetch(self, frame_id: str, names: Iterable[str]) -> None:
+        """Ask for arrays of a frame's shards as a whole: of the disk, or of the object store."""
+        missing = list(names)
+        for shard, _ in self._layers(frame_id):
+            shard.prefetch([name for name in missing if shard.has(name)])
+            missing = [name for name in missing if not shard.has(name)]
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_shards": OrderedDict()}  # what was read stays here

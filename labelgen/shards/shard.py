@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +66,28 @@ class Shard:
     def array(self, name: str) -> NDArray[Any]:
         """A whole array."""
         return self.rows(name, 0, self.manifest.arrays[name].shape[0])
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Let whole files be read ahead, or copied here from an object store.
+
+        Raises:
+            DamageError: one cannot be had.
+        """
+        wanted = set(names)
+        wanted |= {OFFSETS[ARRAYS[name].group] for name in wanted if ARRAYS[name].group in OFFSETS}
+        self._root()
+        for name in sorted(wanted):
+            entry = self.manifest.arrays[name]
+            if not entry.size:
+                continue
+            key = f"{self.where}/{data_file(name, len(entry.shape))}"
+            try:
+                descriptor = self._store.open(key, entry.size)
+            except OSError as error:
+                raise DamageError("torn-shard", key, f"cannot be read: {error.strerror}") from error
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            os.close(descriptor)
 
     def span(self, group: str, row: int) -> tuple[int, int]:
         """Rows of ``views/*`` or ``regions/*`` that belong to frame ``row``."""

@@ -83,7 +83,7 @@ def test_a_derived_run_becomes_one_run(tmp_path: Path) -> None:
     changed = [
         replace(
             record,
-            labels=PointLabels(**{**record.labels.__dict__, "label": record.labels.label[::-1].copy()}),
+            labels=replace(record.labels, label=record.labels.label[::-1].copy()),
         )
         for record in records
     ]
