@@ -9,6 +9,7 @@ from typing import Any
 from labelgen.errors import FrameError
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
+from labelgen.labels.afi import AfiSettings, refine_labels
 from labelgen.labels.revote import Ballot
 from labelgen.records import Failure
 from labelgen.taxonomy import Taxonomy
@@ -47,5 +48,37 @@ class Revote:
                 ballot = Ballot(one.record, one.frame.cameras, self.vote, self.projection, self.keep_visible)
                 visible = None if self.keep_visible else ballot.views.visible
                 yield Derived(one.frame.frame_id, ballot.labels(), visible)
+            except (ValueError, FrameError) as error:
+                yield failure(one.stored.entry, self.name, error)
+
+
+@dataclass(frozen=True)
+class RefineFlat:
+    """Smooth the labels of each scan along flat structures.
+
+    Attributes:
+        afi: parameters.
+        as_published: see `labelgen.labels.afi.refine_flat`.
+        fill: label points without a label, too.
+    """
+
+    afi: AfiSettings = AfiSettings()
+    as_published: bool = False
+    fill: bool = False
+    name: str = "afi"
+    stored: tuple[str, ...] = ("points",)
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label."""
+        return {"afi": asdict(self.afi), "as_published": self.as_published, "fill": self.fill}
+
+    def __call__(self, scene: Iterator[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Frame by frame."""
+        for one in scene:
+            try:
+                labels = refine_labels(
+                    one.xyz, one.stored.labels, taxonomy.names, self.afi, self.as_published, self.fill
+                )
+                yield Derived(one.frame.frame_id, labels)
             except (ValueError, FrameError) as error:
                 yield failure(one.stored.entry, self.name, error)

@@ -1,4 +1,4 @@
-"""``labelgen revote``: labels anew from what a run holds, as a run laid over it."""
+"""``labelgen revote`` and ``refine``: labels anew from what a run holds, as runs laid over it."""
 
 from __future__ import annotations
 
@@ -130,6 +130,34 @@ def revote(
     settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
     operation = Revote(settings, tolerance, keep_visible=tolerance == stored)
     _derive(opened, operation, output, None, scenes, as_json)
+
+
+def refine(
+    run: RunFolder,
+    afi: Annotated[bool, typer.Option("--afi", help="Smooth labels along flat structures (UOV).")] = False,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Take what arrives, whatever the label was.")
+    ] = False,
+    fill: Annotated[bool, typer.Option("--fill", help="Label points without a label, too.")] = False,
+    output: Output = None,
+    dataroot: Dataroot = None,
+    scenes: Scenes = None,
+    as_json: Json = False,
+) -> None:
+    """Refine a run's labels, of whatever source: with --afi, scan by scan along flat structures.
+
+    Needs the points: from the run, or from the raw files. The result is a run of its own that holds the labels
+    only and is laid over RUN.
+
+    Example: `labelgen refine runs/demo --afi --output runs/demo-afi`
+    """
+    from labelgen.shards import open_run
+    from pipelines.passes import RefineFlat
+
+    if not afi:
+        raise UserError("refine how? There is --afi")
+    operation = RefineFlat(as_published=as_published, fill=fill)
+    _derive(open_run(run), operation, output, dataroot, scenes, as_json)
 
 
 def _derive(

@@ -1,0 +1,70 @@
+"""labelgen refine and what follows it: derived runs that need points, from the run or from the raw files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labelgen.config import RunConfig
+from labelgen.shards import open_run
+from tests.helpers.cli import Shell
+from tests.helpers.labelled_runs import label
+from tests.helpers.nuscenes_root import make_dataroot
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A data root, and a run of two scenes of three frames that stores its points."""
+    folder = tmp_path_factory.mktemp("refine")
+    root = make_dataroot(folder, scenes=2, samples=3, points=1200)
+    return root, label("nuscenes", root, folder / "run")
+
+
+@pytest.fixture
+def shell(monkeypatch, capsys):
+    return Shell(monkeypatch, capsys)
+
+
+def test_afi_from_stored_points_and_from_raw_files(made, shell, tmp_path):
+    root, run = made
+    found = shell("refine", run, "--afi", "--output", tmp_path / "afi", "--json")
+    assert found.code == 0, found.err
+    assert (found.json["frames"], found.json["failed"]) == (6, 0)
+    parent, derived = open_run(run), open_run(tmp_path / "afi")
+    changed = 0
+    for frame_id in parent.frames:
+        before, after = parent.frame(frame_id).labels, derived.frame(frame_id).labels
+        np.testing.assert_array_equal(before.label == 255, after.label == 255)
+        np.testing.assert_array_equal(after.label == 255, after.reason != 0)
+        changed += int((before.label != after.label).sum())
+        assert derived.frame(frame_id).xyz is not None  # the parent's
+    assert changed > 0
+
+    lean = label("nuscenes", root, tmp_path / "lean", RunConfig())
+    assert shell("refine", lean, "--afi", "--output", tmp_path / "raw").code == 0
+    other = open_run(tmp_path / "raw")
+    for frame_id in parent.frames:
+        same = other.frame(frame_id).labels.label, derived.frame(frame_id).labels.label
+        np.testing.assert_array_equal(*same)
+
+
+def test_a_frame_without_its_cloud_fails_alone(made, shell, tmp_path):
+    root, _ = made
+    lean = label("nuscenes", root, tmp_path / "lean", RunConfig())
+    cloud = sorted((root / "samples/LIDAR_TOP").glob("*.bin"))[0]
+    content = cloud.read_bytes()
+    try:
+        cloud.write_bytes(content[: 20 * 100])
+        found = shell("refine", lean, "--afi", "--output", tmp_path / "out", "--json").json
+    finally:
+        cloud.write_bytes(content)
+    assert (found["frames"], found["failed"]) == (5, 1)
+    derived = open_run(tmp_path / "out")
+    (problem,) = derived.failures.values()
+    assert "100 points, but 1200 were labelled" in problem.message
+    assert problem.stage == "afi"
+    assert str(cloud.name) in problem.message
+
+
+def test_refine_needs_a_way(made, shell):
+    assert "There is --afi" in shell("refine", made[1]).err
