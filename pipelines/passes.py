@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from labelgen.errors import FrameError
@@ -62,7 +62,7 @@ class RefineFlat:
         fill: label points without a label, too.
     """
 
-    afi: AfiSettings = AfiSettings()
+    afi: AfiSettings = field(default_factory=AfiSettings)
     as_published: bool = False
     fill: bool = False
     name: str = "afi"

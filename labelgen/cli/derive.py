@@ -146,8 +146,8 @@ def refine(
 ) -> None:
     """Refine a run's labels, of whatever source: with --afi, scan by scan along flat structures.
 
-    Needs the points: from the run, or from the raw files. The result is a run of its own that holds the labels
-    only and is laid over RUN.
+    Needs the points: from the run, or from the raw files. The result is a run of its own that holds the
+    labels only and is laid over RUN.
 
     Example: `labelgen refine runs/demo --afi --output runs/demo-afi`
     """

@@ -149,8 +149,8 @@ def refine_labels(
         fill: label points without a label, too.
 
     Returns:
-        N rows. A label that changed has the winner's share as its confidence, margin 0, no instance, region or
-        camera. A label that was taken away (``as_published`` only) leaves the reason TOO_CLOSE.
+        N rows. A label that changed has the winner's share as its confidence, margin 0, no instance, region
+        or camera. A label that was taken away (``as_published`` only) leaves the reason TOO_CLOSE.
     """
     ground = [number for number, name in enumerate(names) if name in GROUND]
     found, share = refine_flat(xyz, labels.label, len(names), ground, settings, as_published)
@@ -254,8 +254,8 @@ def weigh(
 
     Posterior of class c ~ p_c e / (C - 1), of the label's own class ~ p_l (1 - e), where p is what arrives
     plus ``doubt`` for every class, less the label's own echo. e is the mean posterior of being wrong, found
-    by expectation maximisation over the scan: where labels agree with their surroundings, a lone one that does
-    not is believed; where they are noisy, it is not.
+    by expectation maximisation over the scan: where labels agree with their surroundings, a lone one that
+    does not is believed; where they are noisy, it is not.
 
     Args:
         arrived: (N, C) float32.
