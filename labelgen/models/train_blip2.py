@@ -25,9 +25,9 @@ from labelgen.models.training import Report, train
 from labelgen.models.vit_start import start_vision
 from labelgen.semantics.blip2 import load_blip2
 
-CROPS = 112  #: per step
+CROPS, CAPTIONED = 112, 48  #: per step
 
-IMAGE_SIZE, PATCH_SIZE = 64, 8
+IMAGE_SIZE, PATCH_SIZE = 72, 12
 MEAN, DEVIATION = 0.45, 0.25  #: of the pixels, in 0..1
 QUERIES = 8  #: tokens between image and language
 
@@ -100,10 +100,10 @@ def make_model(processor: Blip2Processor, pixels: Tensor) -> Blip2ForConditional
     }
     config = Blip2Config(
         vision_config={
-            "hidden_size": 128,
-            "intermediate_size": 384,
+            "hidden_size": 160,
+            "intermediate_size": 480,
             "num_hidden_layers": 4,
-            "num_attention_heads": 8,
+            "num_attention_heads": 5,
             "image_size": IMAGE_SIZE,
             "patch_size": PATCH_SIZE,
             "hidden_act": "relu",
@@ -146,15 +146,14 @@ def make_model(processor: Blip2Processor, pixels: Tensor) -> Blip2ForConditional
 
 
 class Trainee(nn.Module):
-    """The model with the heads that help while it trains: classes of crops and patches, a CLIP's features."""
+    """The model with the heads that help while it trains: classes of crops and of patches."""
 
-    def __init__(self, model: Blip2ForConditionalGeneration, classes: int, teacher_width: int) -> None:
+    def __init__(self, model: Blip2ForConditionalGeneration, classes: int) -> None:
         super().__init__()
         self.model = model
         width = model.config.vision_config.hidden_size
         self.classes = nn.Linear(2 * width, classes)
         self.cells = nn.Linear(width, classes)
-        self.teacher = nn.Linear(2 * width, teacher_width)
 
 
 def train_blip2(
@@ -164,14 +163,12 @@ def train_blip2(
     minutes: float,
     device: torch.device,
     warm_start: bool = False,
-    teacher: NDArray[np.float16] | None = None,
     report: Report | None = None,
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor, int]:
     """Train the demo BLIP-2; see `labelgen.models.training.train` for budget and resumption.
 
-    Beside the captions, throw-away heads on the vision tower learn the class of the crop, the class at
-    every patch, and, if given, a CLIP's feature of the crop: the tower learns from them in a fraction of the
-    steps that captions alone would take.
+    Beside the captions, throw-away heads on the vision tower learn the class of the crop and the class at
+    every patch: the tower learns from them in a fraction of the steps that captions alone would take.
 
     Args:
         bank: training crops, `IMAGE_SIZE` pixels wide, a cell per patch.
@@ -179,7 +176,6 @@ def train_blip2(
         minutes: budget.
         device: where to train.
         warm_start: begin with the shipped model and its words.
-        teacher: (N, D) L2-normalised features of the crops.
         report: called with each line of metrics.
 
     Returns:
@@ -197,48 +193,59 @@ def train_blip2(
     voids = {word for words in VOID_WORDS.values() for word in words}
     void = bank.fits[:, [phrase in voids for phrase in bank.phrases]].any(axis=1)
     C = len(bank.class_phrases)
-    trainee = Trainee(model, C + 1, 1 if teacher is None else teacher.shape[1]).to(device)
+    trainee = Trainee(model, C + 1).to(device)
     target = np.where(void, C, bank.label)
     labels, counts = np.unique(target, return_counts=True)
     chance = (counts**BALANCE / counts)[np.searchsorted(labels, target)]
     chance /= chance.sum()
     texts, number = np.unique(captions_of(bank), return_inverse=True)
-    tokens = _sequences(processor, texts.tolist())
+    tokens = token_rows(processor, texts.tolist())
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([4, step])
         rows = rng.choice(len(chance), CROPS, p=chance)
         pixels, cells = (torch.from_numpy(part).to(device) for part in draw_pixels(bank, rows, rng))
-        ids = tokens[torch.from_numpy(number[rows])].to(device)
-        pad, image = model.config.text_config.pad_token_id, model.config.image_token_index
-        ids = ids[:, : int((ids != pad).sum(dim=1).max())]
-        said = ids.masked_fill((ids == pad) | (ids == image), -100)
-        said[:, QUERIES] = -100  # the start
+        ids = tokens[torch.from_numpy(number[rows[:CAPTIONED]])].to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            out = model(pixels, ids, attention_mask=(ids != pad).long(), labels=said)
-            patches = out.vision_outputs.last_hidden_state
+            patches = model.vision_model(pixels).last_hidden_state
             whole = torch.cat([patches[:, 0], patches[:, 1:].mean(dim=1)], dim=1)
             classes, parts = trainee.classes(whole), trainee.cells(patches[:, 1:])
-            feature = trainee.teacher(whole)
+            result = caption_losses(model, patches[:CAPTIONED], ids)
         wanted = torch.from_numpy(target[rows]).to(device)
-        result = {
-            "caption_error": out.loss,
-            "class_error": F.cross_entropy(classes.float(), wanted, ignore_index=-1),
-            "patch_error": F.cross_entropy(
-                parts.float().flatten(0, 1), cells.flatten().long(), ignore_index=-1
-            ),
-        }
-        if teacher is not None:
-            near = torch.from_numpy(teacher[rows]).to(device)
-            result["teacher_error"] = 2 * (1 - F.cosine_similarity(feature.float(), near.float()).mean())
-        result["loss"] = torch.stack(list(result.values())).sum()
+        result["class_error"] = F.cross_entropy(classes.float(), wanted, ignore_index=-1)
         result["class_right"] = (classes.argmax(dim=1) == wanted)[wanted >= 0].float().mean()
-        words = (said[:, 1:] >= 0) & (said[:, 1:] != model.config.text_config.eos_token_id)
-        result["word_right"] = (out.logits[:, :-1].argmax(dim=2) == said[:, 1:])[words].float().mean()
+        result["patch_error"] = F.cross_entropy(
+            parts.float().flatten(0, 1), cells.flatten().long(), ignore_index=-1
+        )
+        result["loss"] = result["caption_error"] + result["class_error"] + result["patch_error"]
         return result
 
     steps = train(trainee, losses, folder, minutes=minutes, learning_rate=LEARNING_RATE, report=report)
     return model, processor, steps
+
+
+def caption_losses(model: Blip2ForConditionalGeneration, patches: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    """The language model's loss, as `Blip2ForConditionalGeneration.forward` has it.
+
+    Args:
+        model: all parts of it but the vision tower are used.
+        patches: (B, P, W) what the vision tower gives.
+        ids: (B, L), see `token_rows`.
+    """
+    text = model.config.text_config
+    ids = ids[:, : int((ids != text.pad_token_id).sum(dim=1).max())]
+    queries = model.query_tokens.expand(len(ids), -1, -1)
+    seen = model.qformer(query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
+    words = model.get_input_embeddings()(ids[:, QUERIES:-1])
+    logits = model.language_model(
+        inputs_embeds=torch.cat([model.language_projection(seen), words.to(seen.dtype)], dim=1)
+    ).logits[:, QUERIES:]
+    said = ids[:, QUERIES + 1 :]
+    real = said != text.pad_token_id
+    return {
+        "caption_error": F.cross_entropy(logits[real].float(), said[real]),
+        "word_right": (logits.argmax(dim=2) == said)[real & (said != text.eos_token_id)].float().mean(),
+    }
 
 
 def draw_pixels(
@@ -271,7 +278,7 @@ def write_blip2(model: Blip2ForConditionalGeneration, processor: Blip2Processor,
     processor.save_pretrained(folder)
 
 
-def _sequences(processor: Blip2Processor, texts: list[str]) -> Tensor:
+def token_rows(processor: Blip2Processor, texts: list[str]) -> Tensor:
     """(T, L) int64: places of the image, the start, the words, the end, padding."""
     tokenizer = processor.tokenizer
     head = [tokenizer.convert_tokens_to_ids(IMAGE)] * QUERIES + [tokenizer.bos_token_id]
