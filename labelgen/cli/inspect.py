@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -34,24 +35,41 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option("--out", help="The picture, PNG. Default: RUN/report/FRAME_ID.png.")
     ] = None,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Count what went wrong, by stage and type.")
+    ] = False,
+    worst: Annotated[
+        int | None,
+        typer.Option("--worst", min=1, help="List so many frames with the lowest mIoU, or confidence."),
+    ] = None,
     dataroot: Dataroot = None,
     width: Annotated[int, typer.Option("--width", min=480, max=10000, help="Of the picture, pixels.")] = 2400,
     as_json: Json = False,
 ) -> None:
-    """Show what a run holds, or draw one of its frames.
+    """Show what a run holds, what went wrong, which frames are worst, or draw one of its frames.
 
     Without `--frame`: frames, classes, coverage, confidence, failures. With it: one PNG with all cameras,
     the bird's-eye view and the truth where there is one; files that are not there are left out.
 
     Examples: `labelgen inspect runs/demo`, `labelgen inspect runs/demo --json`,
-    `labelgen inspect runs/demo --frame 0 --out frame.png`
+    `labelgen inspect runs/demo --frame 0 --out frame.png`, `labelgen inspect runs/demo --worst 10`
     """
     from labelgen.inspection.choose import find_frame
+    from labelgen.inspection.failures import count_errors
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_summary, summarise_run
+    from labelgen.inspection.tables import render_errors, render_worst
     from labelgen.shards import open_run
 
     opened = open_run(run)
+    if sum((frame is not None, errors, worst is not None)) > 1:
+        raise UserError("--frame, --errors and --worst are three questions; ask one at a time")
+    if errors:
+        _show(count_errors(opened), as_json, render_errors)
+        return
+    if worst is not None:
+        _show(RunSources(opened, dataroot).worst(worst), as_json, render_worst)
+        return
     if frame is None:
         if out is not None:
             raise UserError("--out needs --frame: which frame is to be drawn?")
@@ -118,15 +136,16 @@ def report(
         typer.Option("--out", help="Folder for index.html. Default: RUN/report.", show_default=False),
     ] = None,
     pictures: Annotated[
-        int, typer.Option("--pictures", min=0, max=100, help="Frames to draw, spread over the run.")
-    ] = 6,
+        int, typer.Option("--pictures", min=0, max=100, help="Frames to draw: the worst ones.")
+    ] = 20,
     dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML page about a run, complete in itself: send it, open it without a network.
 
     It holds the numbers of `inspect` and, where the data set has truth, those of `evaluate`; the time each
-    stage took, failures, the models with their licences, and pictures.
+    stage took, failures, the models with their licences, pictures of the worst frames, and the worst one's
+    points to be turned in space.
 
     Example: `labelgen report runs/demo`
     """
@@ -135,6 +154,13 @@ def report(
 
     page, missing = RunSources(open_run(run), dataroot).save_report(out or run / "report", pictures)
     _announce("report", page, missing, as_json)
+
+
+def _show(content: Any, as_json: bool, render: Callable[[Console, Any], None]) -> None:
+    if as_json:
+        _print_json(content)
+    else:
+        render(Console(), content)
 
 
 def _print_json(content: object) -> None:

@@ -1,4 +1,4 @@
-"""Chooses frames of a run: the one that a user named, or a few that stand for all."""
+"""Finds the frame of a run that a user named."""
 
 from __future__ import annotations
 
@@ -30,10 +30,4 @@ def find_frame(run: Run, wanted: str) -> str:
         if run.frames
         else "it has none"
     )
-    raise UserError(f"{run.path} has no frame {wanted!r}; {there_are}")
-
-
-def spread(frames: tuple[str, ...], count: int) -> list[str]:
-    """At most ``count`` of the frames, evenly spread, the first and the last among them."""
-    count = min(count, len(frames))
-    return [frames[round(k * (len(frames) - 1) / max(count - 1, 1))] for k in range(count)]
+    raise UserError(f"{run.url} has no frame {wanted!r}; {there_are}")

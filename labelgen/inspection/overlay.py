@@ -1,4 +1,4 @@
-"""One picture of one frame: every camera, the cloud from above, the truth beside it, a legend."""
+"""One picture of one frame: every camera, the cloud from above and by direction, the truth, a legend."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from labelgen.inspection.birdseye import draw_birdseye
 from labelgen.inspection.camera import draw_camera
 from labelgen.inspection.layout import forward_direction, place_cameras
 from labelgen.inspection.legend import draw_legend
+from labelgen.inspection.range_image import ROWS, draw_range
 from labelgen.records import UNLABELLED, FrameRecord, FrameStatus
 from labelgen.taxonomy import Taxonomy
 
@@ -67,7 +68,8 @@ def draw_frame(
     panels, cameras_height = place_cameras(frame.cameras, width - 2 * gap, gap)
     head = width // 28
     cell = (width - 4 * gap) // 3
-    canvas = drawing.blank(head + cameras_height + gap * (2 if panels else 1) + cell, width)
+    strip = max(ROWS, width // 16)
+    canvas = drawing.blank(head + cameras_height + gap * (3 if panels else 2) + cell + strip, width)
     _draw_header(canvas, head, gap, frame, record)
 
     def place(picture: NDArray[np.uint8], x: int, y: int) -> None:
@@ -86,9 +88,12 @@ def draw_frame(
         )
         place(picture, gap + panel.x, head + panel.y)
 
-    y = canvas.shape[0] - cell - gap
     forward = forward_direction(frame.cameras)
     label = record.labels.label
+    bare = label == UNLABELLED
+    range_image = draw_range(xyz, colors[label], bare, forward, width=width - 2 * gap, height=strip)
+    y = canvas.shape[0] - cell - gap
+    place(range_image, gap, y - gap - strip)
     if truth is None:
         beside, bare, title = (
             _confidence_colors(record),

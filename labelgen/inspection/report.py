@@ -1,6 +1,7 @@
 """One self-contained HTML page about a run: what made it, what came out, and pictures.
 
-The page needs no network and runs no script; its content security policy says so to the browser.
+The page needs no network and runs no script but that which turns the points of one frame; its content
+security policy says so to the browser.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from labelgen.errors import UserError
 from labelgen.inspection.legend import REASON_TEXT
 from labelgen.inspection.markup import Html, join, tag
 from labelgen.inspection.report_style import CSS
+from labelgen.inspection.scatter import SCRIPT_SOURCE, script_html
 from labelgen.inspection.summary import summarise_run
 from labelgen.inspection.tables import human_bytes
 from labelgen.records import Reason
@@ -36,7 +38,11 @@ _MOST_ROWS = 200
 
 
 def write_report(
-    run: Run, out_dir: Path, pictures: Iterable[Picture], evaluation: Mapping[str, Any] | None
+    run: Run,
+    out_dir: Path,
+    pictures: Iterable[Picture],
+    evaluation: Mapping[str, Any] | None,
+    scatter: Html | None = None,
 ) -> Path:
     """Write ``out_dir/index.html`` about a run.
 
@@ -45,6 +51,7 @@ def write_report(
         out_dir: made if it is missing.
         pictures: shown in their order; see `labelgen.inspection.sources.RunSources.picture`.
         evaluation: see `report_html`.
+        scatter: see `report_html`.
 
     Returns:
         Path of the page.
@@ -54,7 +61,7 @@ def write_report(
     """
     info = run.info.model_dump(mode="json")
     name = run.path.resolve().name
-    return save_report(report_html(name, info, summarise_run(run), pictures, evaluation), out_dir)
+    return save_report(report_html(name, info, summarise_run(run), pictures, evaluation, scatter), out_dir)
 
 
 def report_html(
@@ -63,6 +70,7 @@ def report_html(
     summary: Mapping[str, Any],
     pictures: Iterable[Picture],
     evaluation: Mapping[str, Any] | None,
+    scatter: Html | None = None,
 ) -> str:
     """Write the page.
 
@@ -72,6 +80,7 @@ def report_html(
         summary: from `labelgen.inspection.summary.summarise_run`.
         pictures: shown in their order.
         evaluation: ``miou`` and ``iou`` by class (None: not in the truth); None where there is no truth.
+        scatter: from `labelgen.inspection.scatter.scatter_html`; the page then runs that module's script.
     """
     body = join(
         _head(name, info, summary, evaluation),
@@ -80,15 +89,18 @@ def report_html(
         tag("div", _confidence(summary), _reasons(summary), class_="two"),
         _timings(summary),
         _failures(summary),
+        scatter,
         _pictures(pictures),
         _origin(info),
+        None if scatter is None else script_html(),
     )
+    policy = _POLICY if scatter is None else f"{_POLICY}; script-src {SCRIPT_SOURCE}"
     page = tag(
         "html",
         tag(
             "head",
             tag("meta", charset="utf-8"),
-            tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+            tag("meta", http_equiv="Content-Security-Policy", content=policy),
             tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
             tag("title", f"labelgen: {name}"),
             tag("link", rel="icon", href="data:,"),
@@ -277,7 +289,7 @@ def _pictures(pictures: Iterable[Picture]) -> Html | None:
         image = tag("img", src=_data_uri(pixels), alt=caption, width=width, height=height)
         zoom = tag("label", tag("input", type="checkbox", aria_label="full size"), image)
         figures.append(tag("figure", zoom, tag("figcaption", caption)))
-    return join(tag("h2", "Pictures"), *figures) if figures else None
+    return join(tag("h2", "Frames with the lowest scores"), *figures) if figures else None
 
 
 def _origin(info: Mapping[str, Any]) -> Html:

@@ -41,6 +41,7 @@ figure label { display: block; overflow-x: auto; cursor: zoom-in; }
 figure input { position: absolute; opacity: 0; }
 figure img { display: block; width: 100%; height: auto; border-radius: 6px; border: 1px solid var(--line); }
 figure input:checked + img { width: auto; max-width: none; cursor: zoom-out; }
+canvas { width: 100%; background: var(--card); border-radius: 6px; cursor: grab; touch-action: none; }
 figcaption { color: var(--muted); font-size: 0.9rem; margin-top: 0.4rem; overflow-wrap: anywhere; }
 code, pre { font: 0.85rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 pre { background: var(--card); border-radius: 8px; padding: 0.8rem 1rem; overflow-x: auto;

@@ -14,9 +14,11 @@ from labelgen.datasets.loading import load_cloud, load_image, load_truth
 from labelgen.datasets.manifest import read_frames
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame, PointCloud
-from labelgen.inspection.choose import spread
+from labelgen.inspection.markup import Html
 from labelgen.inspection.overlay import draw_frame
 from labelgen.inspection.report import Picture, write_report
+from labelgen.inspection.scatter import scatter_html
+from labelgen.inspection.worst import worst_frames
 from labelgen.metrics import Details, evaluate_run
 from labelgen.records import PointLabels
 from labelgen.shards import Run
@@ -62,6 +64,15 @@ class RunSources:
                 "running the same job again rewrites that file"
             )
         return self._frames[frame_id]
+
+    def xyz(self, frame_id: str) -> NDArray[np.float32]:
+        """(N, 3) float32 metres in the LiDAR frame, from the run where it stores points, else the raw file.
+
+        Raises:
+            FrameError: the raw file cannot be read, or is not the one that was labelled.
+        """
+        stored = self.run.frame(frame_id).xyz
+        return self._cloud(self.frame(frame_id)).xyz if stored is None else stored
 
     def truth(self, frame_id: str) -> NDArray[np.uint8] | None:
         """(N,) uint8 class ids, 255 = not labelled; None where the data set has no truth for the frame.
@@ -166,12 +177,20 @@ class RunSources:
             raise UserError(f"cannot write the picture {path}: {error.strerror or error}") from error
         return missing
 
+    def worst(self, count: int) -> list[dict[str, Any]]:
+        """The frames with the lowest mIoU, or where there is no truth the lowest confidence.
+
+        See `labelgen.inspection.worst.worst_frames`.
+        """
+        truth_of = self.truth if self.has_truth and self.dataroot.is_dir() else None
+        return worst_frames(self.run, self.taxonomy.names, count, truth_of)
+
     def save_report(self, out_dir: Path, pictures: int = 6) -> tuple[Path, list[str]]:
         """Write ``out_dir/index.html`` with scores where there is truth and with some frames drawn.
 
         Args:
             out_dir: made if it is missing.
-            pictures: how many frames, spread over the run.
+            pictures: how many frames: the worst of the run. The first can be turned in space.
 
         Returns:
             The page, and one line for each thing that had to be left out.
@@ -180,6 +199,7 @@ class RunSources:
             UserError: a shard is damaged, or the folder cannot be written.
         """
         missing: list[str] = []
+        worst = self.worst(pictures)
         evaluation = None
         try:
             evaluation = self.evaluate() if self.has_truth else None
@@ -187,16 +207,33 @@ class RunSources:
             missing.append(f"scores: {error}")
 
         def drawn() -> Iterator[Picture]:
-            for frame_id in spread(self.run.frames, pictures):
+            for found in worst:
+                frame_id = found["frame_id"]
                 entry = self.run.entry(frame_id)
                 picture, absent = self.picture(frame_id, _REPORT_WIDTH)
                 missing.extend(absent)
                 share = (
                     f"{entry.labelled / max(entry.num_points, 1):.1%} of {entry.num_points:,} points labelled"
                 )
-                yield f"frame {frame_id}, scene {entry.scene_id}: {share}", picture
+                score = f"{'mIoU' if found['by'] == 'miou' else 'mean confidence'} {found['score']:.3f}"
+                yield f"frame {frame_id}, scene {entry.scene_id}: {score}, {share}", picture
 
-        return write_report(self.run, out_dir, drawn(), evaluation), missing
+        scatter = self._scatter(worst[0]["frame_id"], missing) if worst else None
+        return write_report(self.run, out_dir, drawn(), evaluation, scatter), missing
+
+    def _scatter(self, frame_id: str, missing: list[str]) -> Html | None:
+        """The frame in space, if its points can be had."""
+        labels = self.run.frame(frame_id).labels
+        values = {"label": labels.label, "confidence": labels.confidence}
+        try:
+            xyz = self.xyz(frame_id)
+            truth = self.truth(frame_id) if self.dataroot.is_dir() else None
+        except (FrameError, UserError) as error:
+            missing.append(str(error))
+            return None
+        if truth is not None:
+            values["truth"] = truth
+        return scatter_html(f"frame {frame_id}", xyz, values, self.taxonomy)
 
     def _cloud(self, frame: Frame) -> PointCloud:
         cloud = load_cloud(self.dataroot, frame)[0]

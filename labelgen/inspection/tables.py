@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.text import Text
 _BAR = 20
 _MOST_FAILURES = 10
 _MOST_NOTES = 10
+_MOST_PAIRS = 30
 
 
 def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
@@ -135,6 +136,55 @@ def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
         text = human_bytes(value) if is_size else _number(value)
         facts.add_row(plain(key.removesuffix("_bytes").replace("_", " ")), plain(text))
     console.print(facts)
+
+
+def render_errors(console: Console, counts: Mapping[str, Any]) -> None:
+    """Print what `labelgen.inspection.failures.count_errors` returns."""
+    console.print(f"{counts['failed']:,} frames failed, {counts['frames']:,} are labelled", highlight=False)
+    errors = _table("stage", "error", "frames", "for example", "message")
+    for entry in counts["errors"]:
+        words = (plain(entry[key]) for key in ("stage", "error_type", "frames", "frame_id", "message"))
+        errors.add_row(*words)
+    notes = _table("note", "frames", "for example")
+    for entry in counts["notes"]:
+        notes.add_row(*(plain(entry[key]) for key in ("note", "frames", "frame_id")))
+    for table in (errors, notes):
+        if table.row_count:
+            console.print(table)
+
+
+def render_worst(console: Console, frames: Sequence[Mapping[str, Any]]) -> None:
+    """Print what `labelgen.inspection.worst.worst_frames` returns."""
+    table = _table("frame", "scene", "score", "by", "coverage")
+    for entry in frames:
+        table.add_row(
+            plain(entry["frame_id"]),
+            plain(entry["scene_id"]),
+            f"{entry['score']:.3f}",
+            "mIoU" if entry["by"] == "miou" else "confidence",
+            f"{entry['coverage']:.1%}",
+        )
+    console.print(table)
+
+
+def render_diff(console: Console, diff: Mapping[str, Any]) -> None:
+    """Print what `labelgen.inspection.diff.diff_runs` returns."""
+    facts = _facts()
+    facts.add_row("frames in both", f"{diff['frames']:,}")
+    for key, words in (("only_a", "only in the first"), ("only_b", "only in the second")):
+        facts.add_row(words, f"{len(diff[key]):,}")
+    share = diff["changed"] / max(diff["points"], 1)
+    facts.add_row("labels that changed", f"{diff['changed']:,} of {diff['points']:,} ({share:.2%})")
+    facts.add_row("in frames", f"{diff['changed_frames']:,}")
+    console.print(facts)
+    pairs = _table("from", "to", "points", "frames", "for example")
+    for entry in diff["pairs"][:_MOST_PAIRS]:
+        example = entry["examples"][0] if entry["examples"] else ""
+        numbers = (f"{entry['points']:,}", f"{entry['frames']:,}")
+        pairs.add_row(plain(entry["from"]), plain(entry["to"]), *numbers, plain(example))
+    if diff["pairs"]:
+        console.print(pairs)
+    _more(console, len(diff["pairs"]) - _MOST_PAIRS, "pairs of classes")
 
 
 def plain(text: Any, style: str = "") -> Text:

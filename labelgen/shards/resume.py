@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.commit import set_aside
 from labelgen.shards.damage import DamageError, Problem
 from labelgen.shards.manifest import SHARDS, check_files, manifest_key
-from labelgen.shards.resolve import load_manifests
-from labelgen.shards.run import read_run_info
+from labelgen.shards.resolve import load_manifests, planned_sources
+from labelgen.shards.run import PLAN, read_run_info
 from labelgen.shards.store import Store, open_store
 
 FrameKey = tuple[str, str]
@@ -52,6 +54,14 @@ def resume(run: Path | str | Store) -> Progress:
     return _progress(run, heal=True)
 
 
+def _set_plan_aside(store: Store) -> None:
+    """Move a plan that cannot be read out of the way: the job writes it anew."""
+    try:
+        planned_sources(store)
+    except UserError:
+        store.move(PLAN, f"{PLAN}.damaged-{uuid.uuid4().hex[:12]}")
+
+
 def _progress(run: Path | str | Store, *, heal: bool) -> Progress:
     store = open_store(run)
     fingerprint = read_run_info(store).fingerprint
@@ -70,6 +80,7 @@ def _progress(run: Path | str | Store, *, heal: bool) -> Progress:
         for failure in manifest.failed:
             failed[failure.frame_id, failure.source_id] = failure
     if heal:
+        _set_plan_aside(store)
         for _, key in damaged:
             set_aside(store, key, fingerprint)
     return Progress(

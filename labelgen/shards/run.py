@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -91,6 +92,8 @@ def create_run(
 
     Raises:
         UserError: the folder holds a run with another fingerprint (says what differs), or cannot be written.
+
+    A damaged ``run.json`` is moved aside and written anew, if all manifests there are of this fingerprint.
     """
     info = RunInfo(
         fingerprint=fingerprint,
@@ -106,6 +109,7 @@ def create_run(
     try:
         store.prepare()
         content = (info.model_dump_json(indent=1) + "\n").encode()
+        _set_damaged_aside(store, fingerprint)
         if not store.exists(RUN_JSON) and store.create(RUN_JSON, content):
             return info
     except OSError as error:
@@ -121,6 +125,20 @@ def create_run(
             "choose another output folder, or the settings of that run"
         )
     return found
+
+
+def _set_damaged_aside(store: Store, fingerprint: str) -> None:
+    """Move a ``run.json`` aside that is no JSON of a run, but certainly was this run's."""
+    from labelgen.shards.resolve import load_manifests
+
+    try:
+        parse_model(store.read(RUN_JSON, LARGEST_JSON + 1), RunInfo, RUN_JSON)
+    except ValueError:
+        manifests, damaged = load_manifests(store, fingerprint)
+        if manifests and not any(error.problem.kind == "foreign-manifest" for error in damaged):
+            store.move(RUN_JSON, f"{RUN_JSON}.damaged-{uuid.uuid4().hex[:12]}")
+    except FileNotFoundError:
+        pass
 
 
 def read_run_info(path: Path | str | Store) -> RunInfo:

@@ -129,7 +129,9 @@ def _leftovers(
             # A damaged manifest may be the one that names it; a person may want to repair that.
             yield _cleaned(store, problem, min_age) if clean and not keep_attempts else problem
     temporary = [
-        name for name in store.children("") if name.endswith(PARTIAL) or name.startswith(f".{PLAN}.")
+        name
+        for name in store.children("")
+        if name.endswith(PARTIAL) or name.startswith(f".{PLAN}.") or f"{DAMAGED}-" in name
     ]
     manifest_files = store.children(MANIFESTS)
     temporary += [f"{MANIFESTS}/{name}" for name in manifest_files if name.endswith(PARTIAL)]

@@ -1,0 +1,80 @@
+"""``labelgen export`` and ``labelgen import``: runs for other tools, and other tools' labels as runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder, s3://… or gs://….")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Dataroot = Annotated[
+    Path | None, typer.Option("--dataroot", help="Where the raw files are now. Default: where they were.")
+]
+
+
+def export(
+    run: RunFolder,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="lidarseg-overlay, nuscenes-lidarseg, nuscenes-panoptic, semantickitti, slidr, seal, "
+            "superflow, limoe, uov, openscene or scalr.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    dataroot: Dataroot = None,
+    fill: Annotated[
+        str,
+        typer.Option("--fill", help="For unlabelled points, in submissions: refuse, nearest, or a class."),
+    ] = "refuse",
+    split: Annotated[str, typer.Option("--split", help="That a submission is named after.")] = "val",
+    task: Annotated[str, typer.Option("--task", help="Panoptic: segmentation or tracking.")] = "segmentation",
+    as_json: Json = False,
+) -> None:
+    """Write a run in another tool's format, into a new folder; nothing is written over anything.
+
+    Examples: `labelgen export runs/demo --format lidarseg-overlay --out data/demo-pseudo`,
+    `labelgen export runs/demo --format nuscenes-lidarseg --fill nearest --split mini_val --out results`
+    """
+    from labelgen.exports import export_run
+    from labelgen.shards import open_run
+
+    done = export_run(open_run(run), format_name, out, dataroot=dataroot, fill=fill, split=split, task=task)
+    if as_json:
+        typer.echo(json.dumps(done))
+    else:
+        text = f"{done['path']}: {done['frames']} frames, {done['files']} files"
+        Console().print(text, markup=False, highlight=False)
+
+
+def import_(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder of *_lidarseg.bin files.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    plan: Annotated[
+        Path, typer.Option("--plan", help="frames.parquet of the frames, such as another run's.")
+    ],
+    taxonomy: Annotated[str, typer.Option("--taxonomy", help="Name or file.")] = "nuscenes16",
+    ids: Annotated[
+        str, typer.Option("--ids", help="What the files hold: dataset (general ids) or challenge (1..16).")
+    ] = "dataset",
+    as_json: Json = False,
+) -> None:
+    """Make a run of another tool's labels, to be evaluated and compared like any other.
+
+    Example: `labelgen import results --ids challenge --plan runs/demo/frames.parquet --out runs/other`
+    """
+    from labelgen.datasets.manifest import read_frames
+    from labelgen.exports import import_labels
+    from labelgen.taxonomy import load_taxonomy
+
+    frames, info = read_frames(plan)
+    labelled, failed = import_labels(labels, out, frames, info, load_taxonomy(taxonomy), ids=ids)
+    if as_json:
+        typer.echo(json.dumps({"path": str(out), "frames": labelled, "failed": failed}))
+    else:
+        Console().print(f"{out}: {labelled} frames, {failed} failed", markup=False, highlight=False)

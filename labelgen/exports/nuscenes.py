@@ -1,0 +1,164 @@
+"""nuScenes: a drop-in replacement of the ground truth, and submissions to both challenges.
+
+Formats: nuscenes-devkit, docs/instructions_lidarseg.md and python-sdk/nuscenes/eval/{lidarseg,panoptic}.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.errors import UserError
+from labelgen.exports.fill import filled
+from labelgen.exports.output import Output
+from labelgen.exports.source import Source
+from labelgen.records import UNLABELLED
+
+#: The challenge's classes in the order of their ids, from 1.
+CHALLENGE = (
+    "barrier",
+    "bicycle",
+    "bus",
+    "car",
+    "construction_vehicle",
+    "motorcycle",
+    "pedestrian",
+    "traffic_cone",
+    "trailer",
+    "truck",
+    "driveable_surface",
+    "other_flat",
+    "sidewalk",
+    "terrain",
+    "manmade",
+    "vegetation",
+)
+_MOST_INSTANCES = 999
+_OWN = ("lidarseg", "panoptic")
+
+
+def write_overlay(source: Source, out: Output) -> None:
+    """A data root whose lidarseg labels are the run's: links to the originals, and ``lidarseg/`` of our own.
+
+    Labels are the data set's general ids (0..31), 0 for unlabelled, so that trainers that read the ground
+    truth and map it themselves read the pseudo-labels instead. Of a class that merges several categories,
+    the first one of the taxonomy stands for all.
+
+    Raises:
+        UserError: the data root is not there, is no nuScenes, or has no label categories.
+    """
+    table, version = source.dataset_ids(), source.tables.where.name
+    for entry in sorted(source.root.iterdir()):
+        if entry.name not in (version, *_OWN):
+            out.link(entry.name, entry)
+    for entry in sorted(source.tables.where.iterdir()):
+        if entry.stem not in _OWN:
+            out.link(f"{version}/{entry.name}", entry)
+    records = []
+    for frame, stored in source.frames():
+        name = f"lidarseg/{version}/{frame.frame_id}_lidarseg.bin"
+        out.array(name, table[source.labels(stored)])
+        records.append({"token": frame.frame_id, "sample_data_token": frame.frame_id, "filename": name})
+    out.json(f"{version}/lidarseg.json", records)
+
+
+def write_lidarseg(source: Source, out: Output, fill: str, split: str) -> None:
+    """A lidarseg submission: uint8 1..16 per point; 0 is forbidden, so unlabelled points are filled.
+
+    Raises:
+        UserError: other classes than the challenge's, or what `filled` refuses.
+    """
+    table = _challenge_ids(source)
+    for frame, stored in source.frames():
+        values = table[filled(source, frame, stored, fill)]
+        out.array(f"lidarseg/{split}/{frame.frame_id}_lidarseg.bin", values)
+    out.json(f"{split}/submission.json", {"meta": _META})
+
+
+def write_panoptic(source: Source, out: Output, fill: str, split: str, task: str) -> None:
+    """A panoptic submission: uint16 1000 * class + instance; unlabelled points are void (0) unless filled.
+
+    Instances count from 1 within a class: for ``segmentation`` in each frame, for ``tracking`` in each scene,
+    where the run's ids must mean the same in all frames. Points of a thing without an instance make one.
+
+    Raises:
+        UserError: other classes than the challenge's, more than 999 instances of a class, or what `filled`
+            refuses.
+    """
+    table = _challenge_ids(source)
+    things = np.zeros(256, bool)
+    things[[spec.id for spec in source.taxonomy.classes if spec.thing]] = True
+    scene, numbers = "", defaultdict[int, dict[int, int]](dict)
+    for frame, stored in source.frames():
+        if task == "segmentation" or frame.scene_id != scene:
+            scene, numbers = frame.scene_id, defaultdict(dict)
+        label = source.labels(stored) if fill == "refuse" else filled(source, frame, stored, fill)
+        instance = compact_instances(label, stored.labels.instance, things, numbers, frame.frame_id)
+        values = (table[label].astype(np.uint16) * 1000 + instance).astype(np.uint16)
+        values[label == UNLABELLED] = 0
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, data=values)
+        out.write(f"panoptic/{split}/{frame.frame_id}_panoptic.npz", buffer.getvalue())
+    out.json(f"{split}/submission.json", {"meta": _META | {"task": task}})
+
+
+def compact_instances(
+    label: NDArray[np.uint8],
+    instance: NDArray[np.uint16],
+    things: NDArray[np.bool_],
+    numbers: dict[int, dict[int, int]],
+    frame_id: str,
+) -> NDArray[np.uint16]:
+    """Instances as 1..999 within each class, in the order in which they appear; 0 for stuff.
+
+    Args:
+        label: (N,) class ids.
+        instance: (N,) as stored, 0 for none.
+        things: (256,) by class id.
+        numbers: {class: {stored instance: number}} so far; added to.
+        frame_id: for the error.
+
+    Raises:
+        UserError: more than 999 instances of a class; nothing wraps.
+    """
+    out = np.zeros(len(label), np.uint16)
+    for class_id in np.unique(label[things[label]]).tolist():
+        mine = label == class_id
+        found, first, inverse = np.unique(instance[mine], return_index=True, return_inverse=True)
+        of_class = numbers[class_id]
+        for value in found[np.argsort(first)].tolist():
+            of_class.setdefault(value, len(of_class) + 1)
+        if len(of_class) > _MOST_INSTANCES:
+            raise UserError(
+                f"frame {frame_id}: {len(of_class)} instances of class {class_id}; this format has "
+                f"{_MOST_INSTANCES}"
+            )
+        out[mine] = np.array([of_class[value] for value in found.tolist()], np.uint16)[inverse]
+    return out
+
+
+#: The camera's models make the labels; they were trained on other data.
+_META = {
+    "use_camera": True,
+    "use_lidar": True,
+    "use_radar": False,
+    "use_map": False,
+    "use_external": True,
+}
+
+
+def _challenge_ids(source: Source) -> NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    for spec in source.taxonomy.classes:
+        if spec.name not in CHALLENGE:
+            raise UserError(
+                f"class {spec.name} of taxonomy {source.taxonomy.name} is none of the challenge's: "
+                f"{', '.join(CHALLENGE)}"
+            )
+        table[spec.id] = CHALLENGE.index(spec.name) + 1
+    if missing := set(CHALLENGE) - set(source.taxonomy.names):
+        raise UserError(f"taxonomy {source.taxonomy.name} lacks {', '.join(sorted(missing))}")
+    return table

@@ -1,0 +1,90 @@
+"""The folder that an export makes: whole or not at all, never over anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelgen.errors import UserError
+
+
+class Output:
+    """Files below a new folder.
+
+    Attributes:
+        folder: where they are written.
+        files: how many there are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = 0
+
+    def path(self, name: str) -> Path:
+        """Where a new file goes; its folder is made.
+
+        Raises:
+            UserError: there is such a file already: two frames have the same name.
+        """
+        path = self.folder / name
+        if path.exists():
+            raise UserError(f"two frames or images are called {name}; this format needs different names")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.files += 1
+        return path
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write bytes."""
+        self.path(name).write_bytes(data)
+
+    def json(self, name: str, content: Any) -> None:
+        """Write JSON."""
+        self.write(name, (json.dumps(content, indent=1) + "\n").encode())
+
+    def array(self, name: str, values: NDArray[Any]) -> None:
+        """Write the values alone, little-endian, in C order."""
+        self.write(name, np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
+
+    def png(self, name: str, values: NDArray[np.uint8]) -> None:
+        """Write (H, W) uint8 as a grey PNG."""
+        buffer = io.BytesIO()
+        Image.fromarray(values).save(buffer, "PNG", compress_level=4)
+        self.write(name, buffer.getvalue())
+
+    def link(self, name: str, target: Path) -> None:
+        """Link to a file or folder of the data set; its content is not touched."""
+        self.path(name).symlink_to(target.resolve())
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Output]:
+    """Write an export; the folder appears when everything is there.
+
+    Raises:
+        UserError: the folder exists and is not empty, or cannot be written.
+    """
+    out = Path(os.path.abspath(out))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already and not empty; exports are never written over anything")
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        temporary.mkdir(parents=True)
+        yield Output(temporary)
+        if out.exists():
+            out.rmdir()
+        os.rename(temporary, out)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

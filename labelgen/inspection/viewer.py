@@ -1,0 +1,169 @@
+"""A run in Rerun: points coloured by label, confidence or truth, images with their regions, a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets.loading import load_image
+from labelgen.errors import FrameError, UserError
+from labelgen.geometry.rle import decode
+from labelgen.inspection.sources import RunSources
+from labelgen.records import UNLABELLED, FrameRecord
+from labelgen.shards import StoredFrame
+from labelgen.taxonomy import Taxonomy
+
+_WORLD, _CAR = "world", "world/ego_vehicle"
+_LARGEST = 640  # pixels of an image's side in the viewer
+_FEWEST = 5  # points of an instance that gets a box
+
+
+def view_run(sources: RunSources, frames: Sequence[str], save: Path | None = None) -> list[str]:
+    """Log frames to Rerun: into its viewer, or into a file that it opens later.
+
+    Args:
+        sources: the run and its raw data.
+        frames: ids, in the order of the timeline.
+        save: ``.rrd`` file to write; None opens the viewer.
+
+    Returns:
+        One line for each thing that had to be left out.
+
+    Raises:
+        UserError: rerun-sdk is not installed, the file cannot be written, or a shard is damaged.
+    """
+    try:
+        import rerun as rr
+    except ImportError as error:
+        raise UserError("labelgen view needs Rerun: pip install 'labelgen[viz]'") from error
+    rr.init("labelgen", recording_id=sources.run.url, spawn=save is None)
+    if save is not None:
+        try:
+            save.parent.mkdir(parents=True, exist_ok=True)
+            rr.save(save, default_blueprint=_blueprint(sources, frames))
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"cannot write {save}: {error}") from error
+    else:
+        rr.send_blueprint(_blueprint(sources, frames))
+    _log_classes(rr, sources.taxonomy)
+    rr.log(_WORLD, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    missing: list[str] = []
+    for number, frame_id in enumerate(frames):
+        rr.set_time("frame", sequence=number)
+        stored = sources.run.frame(frame_id)
+        rr.set_time("time", timestamp=np.datetime64(stored.timestamp_us, "us"))
+        _log_frame(rr, sources, stored, missing)
+    rr.disconnect()
+    return missing
+
+
+def _log_classes(rr: Any, taxonomy: Taxonomy) -> None:
+    classes = [(spec.id, spec.name, spec.color) for spec in taxonomy.classes]
+    rr.log(_WORLD, rr.AnnotationContext([*classes, (UNLABELLED, "unlabelled", (120, 124, 130))]), static=True)
+
+
+def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[str]) -> None:
+    frame, record = sources.frame(stored.frame_id), stored.record()
+    pose = frame.global_from_lidar
+    rr.log(_CAR, rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
+    try:
+        xyz = sources.xyz(stored.frame_id)
+        truth = sources.truth(stored.frame_id) if sources.dataroot.is_dir() else None
+    except (FrameError, UserError) as error:
+        missing.append(str(error))
+        xyz, truth = stored.xyz, None
+    if xyz is not None:
+        finite = np.isfinite(xyz).all(axis=1)
+        points, labels = xyz[finite], record.labels
+        rr.log(f"{_CAR}/labels", rr.Points3D(points, class_ids=labels.label[finite].astype(np.uint16)))
+        colors = _ramp(labels.confidence[finite], labels.label[finite] == UNLABELLED)
+        rr.log(f"{_CAR}/confidence", rr.Points3D(points, colors=colors))
+        if truth is not None:
+            rr.log(f"{_CAR}/truth", rr.Points3D(points, class_ids=truth[finite].astype(np.uint16)))
+        centers, halves, ids = instance_boxes(xyz, record)
+        rr.log(f"{_CAR}/instances", rr.Boxes3D(centers=centers, half_sizes=halves, class_ids=ids))
+    for number, camera in enumerate(frame.cameras):
+        entity = f"{_CAR}/{camera.name}"
+        step = max(1, -(-max(camera.width, camera.height) // _LARGEST))
+        lidar_from_camera = np.linalg.inv(camera.camera_from_lidar)
+        rr.log(
+            entity,
+            rr.Transform3D(translation=lidar_from_camera[:3, 3], mat3x3=lidar_from_camera[:3, :3]),
+            rr.Pinhole(
+                image_from_camera=np.diag([1 / step, 1 / step, 1]) @ camera.intrinsics,
+                resolution=[-(-camera.width // step), -(-camera.height // step)],
+                camera_xyz=rr.ViewCoordinates.RDF,
+            ),
+        )
+        try:
+            image = load_image(sources.dataroot, camera, stored.frame_id)[0]
+            rr.log(f"{entity}/image", rr.Image(image[::step, ::step]).compress(jpeg_quality=80))
+        except FrameError as error:
+            missing.append(str(error))
+        regions = region_classes(record, number, camera.height, camera.width)
+        rr.log(f"{entity}/regions", rr.SegmentationImage(regions[::step, ::step], opacity=0.4))
+
+
+def region_classes(record: FrameRecord, camera: int, height: int, width: int) -> NDArray[np.uint8]:
+    """(H, W) uint8: class of the smallest region at each pixel of a camera's image, 255 for none.
+
+    Raises:
+        UserError: a mask is damaged.
+    """
+    out = np.full((height, width), UNLABELLED, np.uint8)
+    rows = record.regions.camera_slice(camera)
+    for row in (np.argsort(-record.regions.area[rows], kind="stable") + rows.start).tolist():
+        try:
+            out[decode(record.regions.rle[row], height, width)] = record.semantics.label[row]
+        except ValueError as error:
+            raise UserError(f"frame {record.frame_id}: region {row}: {error}") from error
+    return out
+
+
+def instance_boxes(
+    xyz: NDArray[np.float32], record: FrameRecord
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
+    """Boxes along the axes around the points of each instance: centres, half sizes (M, 3) metres, classes."""
+    instance, label = record.labels.instance, record.labels.label
+    use = (instance > 0) & (label != UNLABELLED) & np.isfinite(xyz).all(axis=1)
+    centers, halves, classes = [], [], []
+    for value in np.unique(instance[use]).tolist():
+        mine = use & (instance == value)
+        if np.count_nonzero(mine) >= _FEWEST:
+            low, high = xyz[mine].min(axis=0), xyz[mine].max(axis=0)
+            centers.append((low + high) / 2)
+            halves.append((high - low) / 2)
+            classes.append(int(np.bincount(label[mine]).argmax()))
+    shape = (len(centers), 3)
+    return (
+        np.array(centers, np.float32).reshape(shape),
+        np.array(halves, np.float32).reshape(shape),
+        np.array(classes, np.uint16),
+    )
+
+
+def _ramp(confidence: NDArray[np.uint8], bare: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(N, 3) uint8 RGB: red is doubtful, blue is sure, grey has no label."""
+    share = confidence[:, None] / 255.0
+    colors = (1 - share) * np.array([205, 40, 40]) + share * np.array([30, 95, 175])
+    colors[bare] = 120
+    return colors.astype(np.uint8)
+
+
+def _blueprint(sources: RunSources, frames: Sequence[str]) -> Any:
+    import rerun.blueprint as rrb
+
+    cameras = [camera.name for camera in sources.frame(frames[0]).cameras] if frames else []
+    space = rrb.Spatial3DView(
+        origin=_WORLD,
+        name="points",
+        contents=["+ $origin/**", f"- {_CAR}/confidence/**", f"- {_CAR}/truth/**"],
+    )
+    pictures = [rrb.Spatial2DView(origin=f"{_CAR}/{name}", name=name) for name in cameras]
+    if not pictures:
+        return rrb.Blueprint(space)
+    return rrb.Blueprint(rrb.Vertical(space, rrb.Grid(*pictures, grid_columns=3), row_shares=[3, 2]))

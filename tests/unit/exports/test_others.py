@@ -1,0 +1,224 @@
+"""Exports for other projects' trainers, read back the way those read them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labelgen.datasets import write_frames
+from labelgen.errors import UserError
+from labelgen.exports import export_run, import_labels
+from labelgen.exports.superpixels import number_compactly
+from labelgen.geometry.rle import decode
+from labelgen.records import NO_REGION, UNLABELLED
+from labelgen.shards import create_run, open_run, verify, write_shard
+from labelgen.taxonomy import load_taxonomy
+from tests.helpers.records import make_record
+from tests.helpers.runs import FINGERPRINT
+from tests.unit.exports.conftest import SIZE, Labelled
+
+
+def tokens(labelled: Labelled) -> dict[str, str]:
+    records = json.loads((labelled.root / "v1.0-mini/sample_data.json").read_text())
+    return {record["filename"]: record["token"] for record in records}
+
+
+def on_top(labelled: Labelled, frame_id: str, camera: int) -> np.ndarray:
+    """Pixel by pixel: the smallest region of the camera there, -1 for none."""
+    regions = labelled.records[frame_id].regions
+    rows = [k for k in range(len(regions)) if regions.camera[k] == camera]
+    best = np.full((SIZE[1], SIZE[0]), -1)
+    for number, k in sorted(enumerate(rows), key=lambda item: -regions.area[item[1]]):
+        best[decode(regions.rle[k], SIZE[1], SIZE[0])] = number
+    return best
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("slidr", "superpixels/nuscenes/superpixels_labelgen/{}.png"),
+        ("seal", "superpixels/nuscenes/superpixels_sam/{}.png"),
+        ("limoe", "superpixels/{}.png"),
+        ("superflow", "superpixels/{}.png"),
+    ],
+)
+def test_superpixels(labelled: Labelled, tmp_path: Path, name: str, pattern: str) -> None:
+    export_run(open_run(labelled.run), name, tmp_path / "out")
+    token = tokens(labelled)
+    for frame in labelled.frames:
+        for number, camera in enumerate(frame.cameras):
+            image = Image.open(tmp_path / "out" / pattern.format(token[camera.image_path]))
+            assert (image.mode, image.size) == ("L", SIZE)
+            ids = np.array(image)
+            want = on_top(labelled, frame.frame_id, number)
+            if name == "superflow":
+                semantics = labelled.records[frame.frame_id].semantics
+                rows = labelled.records[frame.frame_id].regions.camera_slice(number)
+                label = np.append(semantics.label[rows], UNLABELLED)[want]
+                assert np.array_equal(ids, np.where(label == UNLABELLED, 16, label))
+                continue
+            pairs = set(zip(ids.ravel().tolist(), want.ravel().tolist(), strict=True))
+            assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})  # one to one
+            assert sorted({a for a, _ in pairs}) == list(range(len(pairs)))  # without gaps, background last
+            if -1 in want:
+                assert ids[want == -1].min() == len(pairs) - 1
+
+
+def test_too_many_superpixels_are_given_to_neighbours() -> None:
+    painted = np.repeat(np.arange(200), 3)[None].repeat(4, 0)
+    painted[:, -3:] = -1
+    painted[:, :30] = 0  # the largest
+    ids = number_compactly(painted.astype(np.int32), 150)
+    found = np.unique(ids)
+    assert found.tolist() == list(range(150))
+    assert (ids[:, -3:] == 149).all()
+    assert not (ids[:, :-3] == 149).any()
+
+
+def test_uov(labelled: Labelled, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_run(open_run(labelled.run), "uov", out)
+    token = tokens(labelled)
+    general = {spec.id: labelled.info.categories[spec.source[0]] for spec in labelled.taxonomy.classes}
+    for frame in labelled.frames:
+        record = labelled.records[frame.frame_id]
+        value = np.load(out / f"lidarseg_ov/{frame.frame_id}_lidarseg.npy", allow_pickle=False)
+        assert value.dtype == np.int32
+        bare = (record.labels.label == UNLABELLED) | (record.labels.region == NO_REGION)
+        assert np.array_equal(value == -1, bare)
+        assert [general[int(k)] for k in record.labels.label[~bare]] == (value[~bare] % 100).tolist()
+        for number, camera in enumerate(frame.cameras):
+            name = out / "superpixels" / token[camera.image_path]
+            ids = np.array(Image.open(f"{name}.png"))
+            entries = json.loads(Path(f"{name}.json").read_text())
+            feature = torch.load(f"{name}.pt", weights_only=True)
+            assert feature.shape == (len(entries) + 1, 8)
+            assert feature.dtype == torch.float32
+            assert not feature[0].any()
+            assert ids.max(initial=0) <= len(entries) < 150
+            rows = record.regions.camera_slice(number)
+            want = on_top(labelled, frame.frame_id, number)
+            for place, entry in enumerate(entries, start=1):
+                (region,) = np.unique(want[ids == place])
+                assert record.semantics.label[rows][region] == entry["category_id"]
+                assert (ids == place).sum() == entry["area"]
+                assert np.array_equal(feature[place].half().numpy(), record.semantics.feature[rows][region])
+    text = torch.load(out / "superpixels/text_embedding.pt", weights_only=True)
+    assert np.array_equal(text.numpy(), labelled.text_embeddings)
+
+
+def test_openscene(labelled: Labelled, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_run(open_run(labelled.run), "openscene", out, split="train")
+    for frame in labelled.frames:
+        record = labelled.records[frame.frame_id]
+        content = torch.load(out / f"nuscenes_multiview_labelgen/{frame.frame_id}.pt", weights_only=True)
+        assert set(content) == {"feat", "mask_full"}
+        mask = content["mask_full"].numpy()
+        used = record.views.visible & (record.view_region != NO_REGION)
+        assert np.array_equal(np.flatnonzero(mask), np.unique(record.views.point[used]))
+        for row, point in enumerate(np.flatnonzero(mask)[:20]):
+            mine = record.view_region[used & (record.views.point == point)]
+            mean = record.semantics.feature[mine].astype(np.float64).mean(0)
+            got = content["feat"][row].numpy().astype(np.float64)
+            assert np.abs(got - mean / np.linalg.norm(mean)).max() < 2e-3
+        # Written by the test itself a moment ago.
+        xyz, colours, labels = torch.load(out / f"nuscenes_3d/train/{frame.frame_id}.pth", weights_only=False)
+        assert colours == 0
+        assert xyz.shape == (300, 3)
+        assert np.array_equal(labels, record.labels.label)
+
+
+def test_scalr(labelled: Labelled, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_run(open_run(labelled.run), "scalr", out, split="train")
+    index = np.load(out / "nuscenes_data_train.npy", allow_pickle=True).item()  # as ScaLR reads it
+    assert len(index) == len(labelled.frames)
+    by_id = {frame.frame_id: frame for frame in labelled.frames}
+    ordered = [by_id[frame_id] for frame_id in open_run(labelled.run).frames]
+    for number, frame in enumerate(ordered):
+        assert index[number]["point"]["filename"] == frame.lidar_path
+        for camera in frame.cameras:
+            entry = index[number][camera.name]
+            assert entry["filename"] == camera.image_path
+            assert np.allclose(entry["cs_record"]["camera_intrinsic"], camera.intrinsics)
+            assert len(entry["poserecord"]["rotation"]) == 4
+    with np.load(out / "list_files_nuscenes.npz", allow_pickle=False) as files:
+        assert [row[2] for row in files["train"]] == [frame.frame_id for frame in ordered]
+
+
+def test_semantickitti(labelled: Labelled, tmp_path: Path) -> None:
+    taxonomy = load_taxonomy("semantickitti19")
+    ids = {name: number for number, spec in enumerate(taxonomy.classes, 10) for name in spec.source}
+    frames = [
+        replace(frame, lidar_path=f"sequences/08/velodyne/{number:06d}.bin", lidar_layout="kitti")
+        for number, frame in enumerate(labelled.frames)
+    ]
+    run = tmp_path / "run"
+    create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy=taxonomy.to_dict(), models=[])
+    info = replace(labelled.info, dataset="semantickitti", dataroot=str(tmp_path / "kitti"), categories=ids)
+    write_frames(run / "frames.parquet", frames, info)
+    rng = np.random.default_rng(0)
+    records = [
+        make_record(rng, frame_id=f.frame_id, scene_id=f.scene_id, timestamp_us=f.timestamp_us, classes=19)
+        for f in frames
+    ]
+    write_shard(run, records, [], fingerprint=FINGERPRINT)
+    export_run(open_run(run), "semantickitti", tmp_path / "out")
+    velodyne = tmp_path / "kitti/sequences/08/velodyne"
+    velodyne.mkdir(parents=True)
+    export_run(open_run(run), "lidarseg-overlay", tmp_path / "overlay")
+    assert (tmp_path / "overlay/sequences/08/velodyne").resolve() == velodyne.resolve()
+    for number, record in enumerate(records):
+        for folder in ("out/sequences/08/predictions", "overlay/sequences/08/labels"):
+            values = np.fromfile(tmp_path / folder / f"{number:06d}.label", np.uint32)
+            want = np.where(record.labels.label == UNLABELLED, 0, record.labels.label.astype(int) + 10)
+            assert np.array_equal(values & 0xFFFF, want)
+            assert np.array_equal(values >> 16, record.labels.instance)
+    assert len(list((tmp_path / "out").rglob("*.label"))) == len(records)
+    with pytest.raises(UserError, match="is not sequences"):
+        export_run(open_run(labelled.run), "semantickitti", tmp_path / "x")
+
+
+def test_import_gives_back_what_was_exported(labelled: Labelled, tmp_path: Path) -> None:
+    export_run(open_run(labelled.run), "lidarseg-overlay", tmp_path / "overlay")
+    export_run(open_run(labelled.run), "nuscenes-lidarseg", tmp_path / "sub", fill="car", split="mini_val")
+    frames, info = labelled.frames, labelled.info
+    run = tmp_path / "run"
+    assert import_labels(tmp_path / "overlay", run, frames, info, labelled.taxonomy) == (8, 0)
+    assert verify(run, deep=True) == []
+    for frame in open_run(run).stream():
+        assert np.array_equal(frame.labels.label, labelled.records[frame.frame_id].labels.label)
+    assert import_labels(tmp_path / "overlay", run, frames, info, labelled.taxonomy) == (0, 0)
+    next((tmp_path / "sub").rglob("*.bin")).unlink()
+    other = tmp_path / "other"
+    done = import_labels(tmp_path / "sub", other, frames, info, labelled.taxonomy, ids="challenge")
+    assert done == (7, 1)
+    opened = open_run(other)
+    (failure,) = opened.failures.values()
+    assert failure.stage == "import"
+    car = labelled.taxonomy.names.index("car")
+    for frame in opened.stream():
+        label = labelled.records[frame.frame_id].labels.label
+        assert np.array_equal(frame.labels.label, np.where(label == UNLABELLED, car, label))
+    with pytest.raises(UserError, match=r"no \*_lidarseg"):
+        import_labels(labelled.root / "samples", tmp_path / "x", frames, info, labelled.taxonomy)
+    with pytest.raises(UserError, match="dataset or challenge"):
+        import_labels(tmp_path / "sub", tmp_path / "x", frames, info, labelled.taxonomy, ids="kitti")
+
+
+def test_a_label_that_the_taxonomy_lacks_is_refused(labelled: Labelled, tmp_path: Path) -> None:
+    small = {**labelled.taxonomy.to_dict()}
+    small["classes"] = small["classes"][:8]
+    run = tmp_path / "run"
+    create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy=small, models=[])
+    write_frames(run / "frames.parquet", labelled.frames, labelled.info)
+    write_shard(run, list(labelled.records.values()), [], fingerprint=FINGERPRINT)
+    with pytest.raises(UserError, match=r"label 15; taxonomy nuscenes16 has 8 classes"):
+        export_run(open_run(run), "lidarseg-overlay", tmp_path / "out")
