@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from labelgen import __version__
-from labelgen.cli import derive, inspect, models, run, verify, world
+from labelgen.cli import derive, exports, inspect, look, models, run, verify, world
 from labelgen.errors import LabelgenError
 
 app = typer.Typer(
@@ -30,6 +30,10 @@ app.command("refine")(derive.refine)
 app.command("verify")(verify.verify)
 app.command("index")(verify.index)
 app.command("compact")(verify.compact)
+app.command("diff")(look.diff)
+app.command("view")(look.view)
+app.command("export")(exports.export)
+app.command("import")(exports.import_)
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
 
