@@ -25,6 +25,8 @@ class InstanceSettings:
         gap: metres between neighbours from which there is an edge between them.
         gap_relative: the same as a share of the range, added to ``gap``.
         min_points: smaller things get no number.
+        fragment: what has fewer points joins the nearest larger part of the same class and region,
+        fragment_gaps: if it is so many gaps away at most; sides that the beams graze fall apart.
     """
 
     spacing_deg: tuple[float, float] = (360.0 / 1084, 41.34 / 31)
@@ -32,6 +34,8 @@ class InstanceSettings:
     gap: float = 0.4
     gap_relative: float = 0.02
     min_points: int = 5
+    fragment: int = 20
+    fragment_gaps: float = 4.0
 
 
 def find_instances(
@@ -78,7 +82,10 @@ def find_instances(
     a, b = _neighbours(xyz[rows].astype(np.float64), settings)
     together = labels.label[rows][a] == labels.label[rows][b]
     together &= (owner[a] == owner[b]) | (camera[a] != camera[b])
-    return _number(len(labels), rows, a[together], b[together], settings.min_points)
+    part = _parts(len(rows), a[together], b[together])
+    key = labels.label[rows].astype(np.int64) * (len(regions) + 1) + owner + 1
+    part = _adopt(xyz[rows].astype(np.float64), part, key, settings)
+    return _number(len(labels), rows, part, settings.min_points)
 
 
 def _neighbours(
@@ -101,20 +108,43 @@ def _neighbours(
     return a[near], b[near]
 
 
-def _number(
-    N: int, rows: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64], min_points: int
-) -> NDArray[np.uint16]:
-    out = np.zeros(N, np.uint16)
-    n = len(rows)
+def _parts(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) connected component of each point."""
     if not n:
-        return out
+        return np.zeros(0, np.int64)
     graph = coo_array((np.ones(len(a), np.bool_), (a, b)), shape=(n, n))
-    _, part = connected_components(graph, directed=False)
+    part: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return part
+
+
+def _adopt(
+    xyz: NDArray[np.float64], part: NDArray[np.int64], key: NDArray[np.int64], settings: InstanceSettings
+) -> NDArray[np.int64]:
+    """Join fragments to the nearest larger part with the same key (class and region)."""
+    small = np.bincount(part, minlength=1)[part] < settings.fragment
+    if not small.any() or small.all():
+        return part
+    apart = 1e4  # metres between keys, in a fourth dimension
+    place = np.column_stack([xyz, key * apart])
+    limit = settings.gap + settings.gap_relative * np.linalg.norm(xyz, axis=1)
+    away, nearest = cKDTree(place[~small]).query(place[small])
+    reached = np.flatnonzero(away <= settings.fragment_gaps * limit[small])
+    # Of a fragment, the point that is nearest to a larger part decides.
+    reached = reached[np.argsort(-away[reached], kind="stable")]
+    table = np.arange(int(part.max()) + 1)
+    table[part[small][reached]] = part[~small][nearest[reached]]
+    return table[part]
+
+
+def _number(N: int, rows: NDArray[np.int64], part: NDArray[np.int64], min_points: int) -> NDArray[np.uint16]:
+    out = np.zeros(N, np.uint16)
+    if not len(rows):
+        return out
     large = np.bincount(part) >= min_points
-    _, first = np.unique(part, return_index=True)  # of each part, its first point
-    order = np.argsort(first[large], kind="stable")
+    names, first = np.unique(part, return_index=True)  # of each part, its first point
+    order = np.argsort(first[large[names]], kind="stable")
     number = np.zeros(len(large), np.uint16)
-    number[np.flatnonzero(large)[order]] = np.arange(1, len(order) + 1)
+    number[names[large[names]][order]] = np.arange(1, len(order) + 1)
     out[rows] = number[part]
     return out
 
