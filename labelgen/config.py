@@ -43,21 +43,52 @@ class ProjectionConfig(_Section):
 class RegionsConfig(_Section):
     """How regions are proposed."""
 
-    backend: Literal["sam", "superpixel"] = "sam"
-    model: str = Field("demo", description="sam: demo, vit_b, vit_l or vit_h")
-    checkpoint: str | None = Field(None, description="path of the weights; null for the demo model")
-    max_side: int | None = Field(
-        None, ge=64, description="longer side, in pixels, that images are reduced to before proposing"
+    backend: Literal["sam", "sam2", "sam3", "superpixel", "files"] = "sam"
+    model: str = Field("demo", description="sam: demo, vit_b, vit_l or vit_h; sam2, sam3: a name on the hub")
+    checkpoint: str | None = Field(
+        None, description="path of the weights, or of a model's folder (sam2, sam3); null for the demo model"
     )
-    points_per_side: int = Field(32, ge=1, le=128)
-    points_per_batch: int = Field(64, ge=1)
+    mode: Literal["lidar", "grid", "boxes"] = Field(
+        "lidar", description="sam, sam2: prompts on visible points, on a grid, or boxes that the caller gives"
+    )
+    max_prompts: int = Field(256, ge=1, description="lidar: prompts per image at most")
+    coverage: float = Field(0.99, ge=0, le=1, description="lidar: share of the visible points to be in masks")
+    depth_jump: float = Field(
+        0.15, gt=0, description="lidar: share of the depth from which a step is another surface"
+    )
+    points_per_side: int = Field(32, ge=1, le=128, description="grid: prompts along each side")
+    crop_layers: int = Field(0, ge=0, le=3, description="grid: also prompt (2^k)^2 crops, k = 1..crop_layers")
+    crop_points_downscale: int = Field(1, ge=1, description="grid: fewer points per side by this, per layer")
     pred_iou_thresh: float = Field(0.88, ge=0, le=1)
     stability_score_thresh: float = Field(0.95, ge=0, le=1)
     box_nms_thresh: float = Field(0.7, ge=0, le=1)
     min_mask_region_area: int = Field(0, ge=0, description="pixels; smaller holes and islands are removed")
-    superpixel_segments: int = Field(150, ge=1, description="superpixel: about so many per image")
-    superpixel_compactness: float = Field(6.0, gt=0)
+    duplicate_iou: float = Field(
+        0.9, gt=0, le=1, description="masks that overlap so much are one region; 1: only equal ones"
+    )
+    containment: float = Field(
+        0.9, gt=0.5, le=1, description="share of a region inside a larger one that makes it its part"
+    )
+    label_map: bool = Field(False, description="also write each image's regions as a 16-bit PNG")
+    points_per_batch: int = Field(64, ge=1, description="prompts decoded at once; bounds the memory")
+    images_per_batch: int = Field(6, ge=1, description="images encoded at once; bounds the memory")
+    precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 on a GPU")
+    compile: bool = Field(False, description="torch.compile the image encoder: minutes first, then faster")
+    words: tuple[str, ...] = Field((), description="sam3: the concepts to look for")
+    folder: str | None = Field(None, description="files: where the id maps are")
+    names: str | None = Field(
+        None, description="files: nuScenes' sample_data.json, if maps are named by sample_data tokens"
+    )
+    background: int | None = Field(None, ge=0, description="files: the id of pixels in no region; null: none")
+    max_side: int | None = Field(
+        None, ge=64, description="superpixel: longer side, in pixels, that images are reduced to before"
+    )
+    superpixel_method: Literal["slic", "felzenszwalb"] = "slic"
+    superpixel_segments: int = Field(150, ge=1, description="slic: about so many per image")
+    superpixel_compactness: float = Field(6.0, gt=0, description="slic: weight of nearness against colour")
     superpixel_sigma: float = Field(3.0, ge=0, description="superpixel: smoothing, pixels")
+    superpixel_scale: float = Field(100.0, gt=0, description="felzenszwalb: larger gives larger segments")
+    superpixel_min_size: int = Field(50, ge=1, description="felzenszwalb: pixels of the smallest segment")
 
 
 class SemanticsConfig(_Section):
@@ -123,7 +154,8 @@ class RunConfig(_Section):
         content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset"})
         content["regions"].pop("checkpoint")
         content["semantics"].pop("checkpoint")
-        content["regions"].pop("points_per_batch")
+        for field in ("points_per_batch", "images_per_batch", "label_map"):
+            content["regions"].pop(field)
         content["semantics"].pop("batch_size")
         return content
 

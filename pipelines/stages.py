@@ -170,11 +170,11 @@ class ProposeRegions:
 
     def __call__(self, task: FrameTask) -> None:
         """Fill ``regions``."""
-        from labelgen.regions import join_cameras
+        from labelgen.regions import frame_prompts, join_cameras
 
-        task.regions = join_cameras(
-            [None if image is None else self.proposer.propose(image) for image in task.decode()]
-        )
+        assert task.views is not None
+        prompts = frame_prompts(task.views, [camera.image_path for camera in task.frame.cameras])
+        task.regions = join_cameras(self.proposer.propose_frame(task.decode(), prompts))
 
 
 @dataclass

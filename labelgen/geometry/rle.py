@@ -44,7 +44,7 @@ def encode(mask: NDArray[np.bool_]) -> bytes:
     Args:
         mask: (H, W) bool.
     """
-    return _codes(_mask_runs(np.ascontiguousarray(mask, np.bool_)))[0]
+    return to_codes(_mask_runs(np.ascontiguousarray(mask, np.bool_)))[0]
 
 
 def encode_labels(labels: NDArray[np.integer[Any]], count: int) -> tuple[bytes, ...]:
@@ -54,10 +54,11 @@ def encode_labels(labels: NDArray[np.integer[Any]], count: int) -> tuple[bytes, 
         labels: (H, W) integers; those outside 0..count - 1 belong to no mask.
         count: number of masks; one without pixels gets the code of an empty mask.
     """
-    return _codes(_label_runs(np.ascontiguousarray(labels, np.int32), count))
+    return to_codes(_label_runs(np.ascontiguousarray(labels, np.int32), count))
 
 
-def _codes(runs: Runs) -> tuple[bytes, ...]:
+def to_codes(runs: Runs) -> tuple[bytes, ...]:
+    """Codes of masks given as runs; `parse` reads them back."""
     data, offsets = _compress(runs)
     joined, at = data.tobytes(), offsets.tolist()
     return tuple(joined[begin:end] for begin, end in pairwise(at))

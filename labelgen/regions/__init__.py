@@ -1,6 +1,14 @@
 """Region proposals: which pixels of an image belong together."""
 
-from labelgen.regions.base import ImageRegions, RegionProposer, describe_proposer, make_proposer
-from labelgen.regions.frame import join_cameras
+from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, describe_proposer, make_proposer
+from labelgen.regions.frame import frame_prompts, join_cameras
 
-__all__ = ["ImageRegions", "RegionProposer", "describe_proposer", "join_cameras", "make_proposer"]
+__all__ = [
+    "ImageRegions",
+    "Prompts",
+    "RegionProposer",
+    "describe_proposer",
+    "frame_prompts",
+    "join_cameras",
+    "make_proposer",
+]

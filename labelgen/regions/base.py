@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import RegionsConfig
+from labelgen.geometry.rle import Runs, measure, to_codes
 from labelgen.models.info import ModelInfo
 
 
@@ -23,6 +25,7 @@ class ImageRegions:
         score: (K,) float16 in 0..1.
         stability: (K,) float16 in 0..1.
         rle: K compressed run-length codes, as COCO's ``counts`` (column-major).
+        parent: (K,) int32, row of the smallest region that contains this one, -1 for none; or None.
     """
 
     size: tuple[int, int]
@@ -31,27 +34,55 @@ class ImageRegions:
     score: NDArray[np.float16]
     stability: NDArray[np.float16]
     rle: tuple[bytes, ...]
+    parent: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.rle)
 
 
+@dataclass(frozen=True)
+class Prompts:
+    """What is known about one image before its regions are proposed; a backend takes what it can use.
+
+    Attributes:
+        uv: (P, 2) float32 pixels of the LiDAR points that the camera sees.
+        depth: (P,) float32, their depths in metres.
+        boxes: (B, 4) float32, pixels: left, top, right, bottom of boxes to be filled with a region each.
+        image_path: of the image, relative to the data root.
+    """
+
+    uv: NDArray[np.float32] | None = None
+    depth: NDArray[np.float32] | None = None
+    boxes: NDArray[np.float32] | None = None
+    image_path: str = ""
+
+
 class RegionProposer(Protocol):
-    """Finds the regions of an image."""
+    """Finds the regions of images; a backend implements ``propose`` or both."""
 
     @property
     def info(self) -> ModelInfo:
         """Name, revision, licence and weight hash for the run's record."""
         ...
 
-    def propose(self, image: NDArray[np.uint8], prompts: NDArray[np.float32] | None = None) -> ImageRegions:
+    def propose(self, image: NDArray[np.uint8], prompts: Prompts | None = None) -> ImageRegions:
         """Regions of one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; greyscale (H, W) is taken as three equal channels.
-            prompts: (P, 2) float32 pixels that should lie in some region; None lets the backend choose.
+            prompts: what is known about it; None lets the backend choose by itself.
         """
         ...
+
+    def propose_frame(
+        self, images: Sequence[NDArray[np.uint8] | None], prompts: Sequence[Prompts] | None = None
+    ) -> list[ImageRegions | None]:
+        """Regions of a frame's images, in their order; a missing image (None) has none."""
+        known: Sequence[Prompts | None] = prompts or [None] * len(images)
+        return [
+            None if image is None else self.propose(image, prompt)
+            for image, prompt in zip(images, known, strict=True)
+        ]
 
 
 def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -70,19 +101,58 @@ def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image if image.shape[2] == 3 else image[..., channels])
 
 
+def regions_of_runs(
+    runs: Runs,
+    size: tuple[int, int],
+    score: NDArray[np.float32] | None = None,
+    stability: NDArray[np.float32] | None = None,
+    parent: NDArray[np.int32] | None = None,
+) -> ImageRegions:
+    """Regions of masks given as runs; without a score or stability, it is 1."""
+    area, box = measure(runs, size[0])
+    ones = np.ones(len(area), np.float32)
+
+    def share(values: NDArray[np.float32] | None) -> NDArray[np.float16]:
+        return np.clip(np.nan_to_num(ones if values is None else values), 0, 1).astype(np.float16)
+
+    return ImageRegions(
+        size, box.astype(np.float32), area, share(score), share(stability), to_codes(runs), parent
+    )
+
+
 def make_proposer(config: RegionsConfig, device: str = "auto", threads: int = 1) -> RegionProposer:
     """Make the backend that the configuration names.
 
     Raises:
         UserError: weights are missing or faulty, or the device is not there.
     """
-    if config.backend == "superpixel":
-        from labelgen.regions.superpixel import SuperpixelProposer
+    from labelgen.regions.generator import PromptedProposer
 
-        return SuperpixelProposer(config)
-    from labelgen.regions.sam import SamProposer
+    match config.backend:
+        case "sam":
+            from labelgen.regions.sam import SamNetwork, load_sam
 
-    return SamProposer(config, device=device, threads=threads)
+            network = SamNetwork(*load_sam(config.model, config.checkpoint))
+            return PromptedProposer(config, network, device=device, threads=threads)
+        case "sam2":
+            from labelgen.regions.sam2 import Sam2Network, load_sam2
+
+            network = Sam2Network(*load_sam2(config.model, config.checkpoint))
+            return PromptedProposer(config, network, device=device, threads=threads)
+        case "sam3":
+            from labelgen.regions.sam3 import Sam3Proposer, load_sam3
+
+            return Sam3Proposer(
+                config, *load_sam3(config.model, config.checkpoint), device=device, threads=threads
+            )
+        case "files":
+            from labelgen.regions.files import FileProposer
+
+            return FileProposer(config)
+        case "superpixel":
+            from labelgen.regions.superpixel import SuperpixelProposer
+
+            return SuperpixelProposer(config)
 
 
 def describe_proposer(config: RegionsConfig) -> ModelInfo:
@@ -91,10 +161,24 @@ def describe_proposer(config: RegionsConfig) -> ModelInfo:
     Raises:
         UserError: weights are missing.
     """
-    if config.backend == "superpixel":
-        from labelgen.regions.superpixel import SuperpixelProposer
+    match config.backend:
+        case "sam":
+            from labelgen.regions.sam import describe_sam
 
-        return SuperpixelProposer(config).info
-    from labelgen.regions.sam import describe_sam
+            return describe_sam(config.model, config.checkpoint)[1]
+        case "sam2":
+            from labelgen.regions.sam2 import describe_sam2
 
-    return describe_sam(config.model, config.checkpoint)[1]
+            return describe_sam2(config.model, config.checkpoint)[1]
+        case "sam3":
+            from labelgen.regions.sam3 import describe_sam3
+
+            return describe_sam3(config.model, config.checkpoint)[1]
+        case "files":
+            from labelgen.regions.files import describe_files
+
+            return describe_files(config)
+        case "superpixel":
+            from labelgen.regions.superpixel import describe_superpixel
+
+            return describe_superpixel(config)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from labelgen.records import Regions
-from labelgen.regions.base import ImageRegions
+from labelgen.records import Regions, Views
+from labelgen.regions.base import ImageRegions, Prompts
 
 
 def join_cameras(images: Sequence[ImageRegions | None]) -> Regions:
@@ -22,6 +23,7 @@ def join_cameras(images: Sequence[ImageRegions | None]) -> Regions:
     present = [(camera, regions) for camera, regions in enumerate(images) if regions is not None]
     if not present:
         return Regions.empty()
+    before = np.cumsum([0, *(len(regions) for _, regions in present)])
     return Regions(
         camera=np.concatenate([np.full(len(regions), camera, np.uint8) for camera, regions in present]),
         box_xyxy=np.concatenate([regions.box_xyxy for _, regions in present]),
@@ -29,4 +31,28 @@ def join_cameras(images: Sequence[ImageRegions | None]) -> Regions:
         score=np.concatenate([regions.score for _, regions in present]),
         stability=np.concatenate([regions.stability for _, regions in present]),
         rle=tuple(code for _, regions in present for code in regions.rle),
+        parent=np.concatenate(
+            [_parents(regions, int(begin)) for (_, regions), begin in zip(present, before, strict=False)]
+        ),
     )
+
+
+def _parents(regions: ImageRegions, begin: int) -> NDArray[np.int32]:
+    if regions.parent is None:
+        return np.full(len(regions), -1, np.int32)
+    return np.where(regions.parent < 0, -1, regions.parent + begin).astype(np.int32)
+
+
+def frame_prompts(views: Views, image_paths: Sequence[str]) -> list[Prompts]:
+    """What a frame knows of its images: the points that each camera sees.
+
+    Args:
+        views: of the frame.
+        image_paths: per camera.
+    """
+    prompts = []
+    for camera, path in enumerate(image_paths):
+        rows = views.camera_slice(camera)
+        seen = views.visible[rows]
+        prompts.append(Prompts(uv=views.uv[rows][seen], depth=views.depth[rows][seen], image_path=path))
+    return prompts

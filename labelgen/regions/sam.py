@@ -1,25 +1,27 @@
-"""Region proposals by segment-anything's own automatic mask generator."""
+"""segment-anything's Sam: its checkpoints, and its modules as a `PromptedNetwork`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from pycocotools import mask as coco
-from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
-from segment_anything.modeling import Sam
+from segment_anything import sam_model_registry
+from segment_anything.modeling import ImageEncoderViT, Sam
+from segment_anything.utils.transforms import ResizeLongestSide
 
-from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_weights, read_state_dict
-from labelgen.models.execution import select_device
 from labelgen.models.info import ModelInfo, file_hash
 from labelgen.models.shipped import LICENCE, NOTE, build_sam, shipped_dir, shipped_revision
-from labelgen.regions.base import ImageRegions, as_rgb
-from labelgen.regions.scale import reduce_image, scale_runs
+from labelgen.regions.attention import use_fused_attention
+from labelgen.regions.decoder import Decoded, PromptDecoder, decoder_parts
+from labelgen.regions.network import Embedding, cells_of
+from labelgen.regions.upsample import axis
 
 #: Public checkpoints by architecture, as named by segment-anything's README.
 PUBLIC_CHECKPOINTS = {
@@ -50,14 +52,13 @@ def describe_sam(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
     path = Path(checkpoint) if checkpoint else folder / "model.safetensors"
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist")
-    demo = model == "demo"
     code = f"segment-anything {version('segment-anything')}"
     return path, ModelInfo(
         name=f"sam:{model}",
         revision=code if checkpoint else shipped_revision(folder),
         licence=LICENCE,
         weights=file_hash(path),
-        note=NOTE if demo else "",
+        note=NOTE if model == "demo" else "",
     )
 
 
@@ -77,79 +78,67 @@ def load_sam(model: str, checkpoint: str | None) -> tuple[Sam, ModelInfo]:
     return sam.eval(), info
 
 
-class SamProposer:
-    """`SamAutomaticMaskGenerator` over any Sam (Kirillov et al. 2023, arXiv 2304.02643, appendix B).
+class SamNetwork:
+    """Any Sam as a `labelgen.regions.network.PromptedNetwork`."""
 
-    Images whose longer side exceeds ``max_side`` are reduced first, and the masks scaled back: the
-    generator's cost after the network is pixels times prompts.
-    """
+    def __init__(self, sam: Sam, info: ModelInfo) -> None:
+        self.sam, self.info = sam.requires_grad_(False), info
+        self.resize = ResizeLongestSide(sam.image_encoder.img_size)
+        if isinstance(sam.image_encoder, ImageEncoderViT):
+            use_fused_attention(sam.image_encoder)
 
-    def __init__(
+    def to(self, device: torch.device, *, compiled: bool) -> None:
+        """See `PromptedNetwork.to`."""
+        self.sam.to(device)
+        self.encoder = torch.compile(self.sam.image_encoder) if compiled else self.sam.image_encoder
+        self.decoder = PromptDecoder(decoder_parts(self.sam.mask_decoder))
+        self.position = self.sam.prompt_encoder.get_dense_pe()[0]
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
+        """See `PromptedNetwork.encode`."""
+        reduced = [self.resize.apply_image(image) for image in images]
+        dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(-1, 1, 1)
+        out: dict[int, Embedding] = {}
+        # What counts as padding may depend on the batch: only images of one shape share one.
+        for shape in dict.fromkeys(image.shape for image in reduced):
+            rows = [k for k, image in enumerate(reduced) if image.shape == shape]
+            inputs = torch.stack(
+                [torch.as_tensor(reduced[k], device=self.sam.device).permute(2, 0, 1) for k in rows]
+            )
+            encoded = self.encoder(self.sam.preprocess(inputs.float())) + dense
+            for k, features in zip(rows, encoded, strict=True):
+                out[k] = self._embedding(features, images[k].shape[:2], shape[:2])
+        return [out[k] for k in range(len(images))]
+
+    def _embedding(
+        self, features: torch.Tensor, size: tuple[int, ...], reduced: tuple[int, ...]
+    ) -> Embedding:
+        side = self.sam.image_encoder.img_size
+        rows, columns = (axis((4 * features.shape[1 + k], side, size[k]), used=reduced[k]) for k in (0, 1))
+        scale = np.array([reduced[1] / size[1], reduced[0] / size[0]])
+        return Embedding(features, None, scale, columns, rows, cells_of(columns, rows))
+
+    def decode(
         self,
-        config: RegionsConfig,
+        embedding: Embedding,
         *,
-        device: str = "auto",
-        threads: int = 1,
-        model: tuple[Sam, ModelInfo] | None = None,
-    ) -> None:
-        """Load the model, or take the one given.
-
-        Raises:
-            UserError: see `load_sam` and `select_device`.
-        """
-        self.config = config
-        target = select_device(device, threads)
-        sam, self.info = model or load_sam(config.model, config.checkpoint)
-        self.sam = sam.to(target)
-
-    def propose(self, image: NDArray[np.uint8], prompts: NDArray[np.float32] | None = None) -> ImageRegions:
-        """Masks of one image, best score first; see `RegionProposer.propose`."""
-        image = as_rgb(image)
-        size = (image.shape[0], image.shape[1])
-        reduced = reduce_image(image, self.config.max_side)
-        if prompts is not None and len(prompts) == 0:
-            return _pack([], [], [], size)
-        grid = None if prompts is None else (np.asarray(prompts, np.float64) + 0.5) / (size[1], size[0])
-        masks = self._generator(grid, reduced.shape[0] / size[0]).generate(reduced)
-        masks.sort(key=lambda mask: -mask["predicted_iou"])
-        runs = [np.asarray(mask["segmentation"]["counts"], np.int64) for mask in masks]
-        return _pack(
-            [scale_runs(run, (reduced.shape[0], reduced.shape[1]), size) for run in runs],
-            [mask["predicted_iou"] for mask in masks],
-            [mask["stability_score"] for mask in masks],
-            size,
+        points: NDArray[np.float64] | None = None,
+        boxes: NDArray[np.float64] | None = None,
+        min_score: float = 0.0,
+    ) -> Decoded:
+        """See `PromptedNetwork.decode`."""
+        device = self.sam.device
+        placed = None
+        if points is not None:
+            at = torch.as_tensor(points, dtype=torch.float32, device=device)[:, None]
+            placed = (at, torch.ones(at.shape[:2], dtype=torch.int, device=device))
+        corners = None if boxes is None else torch.as_tensor(boxes, dtype=torch.float32, device=device)
+        prompts, _ = self.sam.prompt_encoder(points=placed, boxes=corners, masks=None)
+        return self.decoder(
+            embedding.image,
+            self.position,
+            prompts,
+            min_score=min_score,
+            multimask=boxes is None,
+            cells=embedding.cells,
         )
-
-    def _generator(self, grid: NDArray[np.float64] | None, scale: float) -> SamAutomaticMaskGenerator:
-        config = self.config
-        return SamAutomaticMaskGenerator(
-            self.sam,
-            points_per_side=config.points_per_side if grid is None else None,
-            point_grids=None if grid is None else [grid],
-            points_per_batch=config.points_per_batch,
-            pred_iou_thresh=config.pred_iou_thresh,
-            stability_score_thresh=config.stability_score_thresh,
-            box_nms_thresh=config.box_nms_thresh,
-            min_mask_region_area=round(config.min_mask_region_area * scale**2),
-            output_mode="uncompressed_rle",
-        )
-
-
-def _pack(
-    runs: list[NDArray[np.int64]], score: list[float], stability: list[float], size: tuple[int, int]
-) -> ImageRegions:
-    """Compress run lengths; masks that hold no pixel are left out."""
-    keep = [k for k, run in enumerate(runs) if run[1::2].any()]
-    codes = [coco.frPyObjects({"size": list(size), "counts": runs[k].tolist()}, *size) for k in keep]
-    box = np.asarray(coco.toBbox(codes) if codes else np.zeros((0, 4)), np.float32).reshape(-1, 4)
-    box[:, 2:] += box[:, :2]
-    return ImageRegions(
-        size=size,
-        box_xyxy=box,
-        area=np.asarray([int(runs[k][1::2].sum()) for k in keep], np.int32),
-        score=np.clip(np.nan_to_num(np.asarray([score[k] for k in keep], np.float32)), 0, 1).astype(
-            np.float16
-        ),
-        stability=np.nan_to_num(np.asarray([stability[k] for k in keep], np.float32)).astype(np.float16),
-        rle=tuple(code["counts"] for code in codes),
-    )

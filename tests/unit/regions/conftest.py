@@ -1,25 +1,58 @@
-import json
-
 import numpy as np
 import pytest
 import torch
+from segment_anything.modeling import ImageEncoderViT
 
 from labelgen.models.info import ModelInfo
-from labelgen.models.shipped import build_sam, shipped_dir
+from labelgen.models.shipped import build_sam
+
+CONFIG = {
+    "image_encoder": {"img_size": 128, "widths": [8, 12, 16], "depths": [0, 1, 1]},
+    "prompt_dim": 32,
+    "mask_in_chans": 4,
+    "decoder": {"depth": 2, "num_heads": 2, "mlp_dim": 48, "iou_head_hidden_dim": 16},
+}
+
+
+def randomise(network, seed, std=0.4):
+    """Random weights that give busy masks."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, std, generator=generator)
+        last = network.mask_decoder.iou_prediction_head.layers[-1]
+        last.weight.mul_(0.1)  # scores around a half, some on either side
+        last.bias.fill_(0.5)
+        for net in network.mask_decoder.output_hypernetworks_mlps:
+            net.layers[-1].bias.fill_(-4)  # masks of a part of the picture
+    return network.eval()
 
 
 @pytest.fixture(scope="session")
 def tiny_sam():
-    """The demo's architecture at a quarter of its size, with random weights that give busy masks."""
-    config = json.loads((shipped_dir("sam") / "config.json").read_text())
-    config["image_encoder"].update(img_size=128, embed_dim=32, depth=2, num_heads=2, global_attn_indexes=[1])
-    config["prompt_dim"] = 32
-    torch.manual_seed(5)
-    sam = build_sam(config).eval()
-    for parameter in sam.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.4)
-    return sam, ModelInfo("sam:random", "test", "none", "0")
+    """The demo's architecture at a quarter of its size, with random weights: (Sam, ModelInfo)."""
+    torch.manual_seed(1)
+    return randomise(build_sam(CONFIG), seed=5), ModelInfo("sam:random", "test", "none", "0")
+
+
+@pytest.fixture(scope="session")
+def tiny_vit_sam():
+    """A Sam with segment-anything's own image encoder, its relative positions not zero."""
+    torch.manual_seed(2)
+    sam = build_sam({**CONFIG, "image_encoder": {**CONFIG["image_encoder"], "img_size": 64}})
+    sam.image_encoder = ImageEncoderViT(
+        img_size=64,
+        patch_size=8,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        out_chans=32,
+        use_rel_pos=True,
+        window_size=3,
+        global_attn_indexes=(1,),
+    )
+    return randomise(sam, seed=6), ModelInfo("sam:vit", "test", "none", "0")
 
 
 @pytest.fixture(scope="session")
