@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from labelgen.semantics.blip2 import load_blip2
 
 CROPS, CAPTIONED = 112, 48  #: per step
 
-IMAGE_SIZE, PATCH_SIZE = 72, 12
+IMAGE_SIZE, PATCH_SIZE = 80, 16
 MEAN, DEVIATION = 0.45, 0.25  #: of the pixels, in 0..1
 QUERIES = 8  #: tokens between image and language
 
@@ -39,6 +40,7 @@ BALANCE = 0.5
 #: Crops are moved by up to this share of their side.
 SHIFT = 1 / 16
 
+# transformers' own classes are typed too loosely to be of use here: models and processors are `Any`.
 PAD, END, UNKNOWN, IMAGE = "<pad>", "</s>", "<unk>", "<image>"
 
 
@@ -60,8 +62,8 @@ def captions_of(bank: CropBank) -> list[str]:
     ]
 
 
-def make_processor(bank: CropBank) -> Blip2Processor:
-    """The processor: pixels to the model's scale, and words to numbers.
+def make_processor(bank: CropBank) -> Any:
+    """A `Blip2Processor`: pixels to the model's scale, and words to numbers.
 
     The vocabulary holds the words of all phrases that may be said of a crop.
     """
@@ -86,8 +88,8 @@ def make_processor(bank: CropBank) -> Blip2Processor:
     return Blip2Processor(images, tokenizer, num_query_tokens=QUERIES)
 
 
-def make_model(processor: Blip2Processor, pixels: Tensor) -> Blip2ForConditionalGeneration:
-    """A small BLIP-2 with random weights; its vision tower starts as `start_vision` says.
+def make_model(processor: Any, pixels: Tensor) -> Any:
+    """A small `Blip2ForConditionalGeneration`: random weights, but the vision tower starts as in `vit_start`.
 
     Args:
         processor: gives the vocabulary.
@@ -148,7 +150,7 @@ def make_model(processor: Blip2Processor, pixels: Tensor) -> Blip2ForConditional
 class Trainee(nn.Module):
     """The model with the heads that help while it trains: classes of crops and of patches."""
 
-    def __init__(self, model: Blip2ForConditionalGeneration, classes: int) -> None:
+    def __init__(self, model: Any, classes: int) -> None:
         super().__init__()
         self.model = model
         width = model.config.vision_config.hidden_size
@@ -164,7 +166,7 @@ def train_blip2(
     device: torch.device,
     warm_start: bool = False,
     report: Report | None = None,
-) -> tuple[Blip2ForConditionalGeneration, Blip2Processor, int]:
+) -> tuple[Any, Any, int]:
     """Train the demo BLIP-2; see `labelgen.models.training.train` for budget and resumption.
 
     Beside the captions, throw-away heads on the vision tower learn the class of the crop and the class at
@@ -224,7 +226,7 @@ def train_blip2(
     return model, processor, steps
 
 
-def caption_losses(model: Blip2ForConditionalGeneration, patches: Tensor, ids: Tensor) -> dict[str, Tensor]:
+def caption_losses(model: Any, patches: Tensor, ids: Tensor) -> dict[str, Tensor]:
     """The language model's loss, as `Blip2ForConditionalGeneration.forward` has it.
 
     Args:
@@ -271,14 +273,14 @@ def draw_pixels(
     return pixels, cells
 
 
-def write_blip2(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:
+def write_blip2(model: Any, processor: Any, folder: Path) -> None:
     """Write configuration, processor, and weights as float16 safetensors, as transformers does it."""
     folder.mkdir(parents=True, exist_ok=True)
     deepcopy(model).half().save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
-def token_rows(processor: Blip2Processor, texts: list[str]) -> Tensor:
+def token_rows(processor: Any, texts: list[str]) -> Tensor:
     """(T, L) int64: places of the image, the start, the words, the end, padding."""
     tokenizer = processor.tokenizer
     head = [tokenizer.convert_tokens_to_ids(IMAGE)] * QUERIES + [tokenizer.bos_token_id]
