@@ -13,7 +13,7 @@ __all__ = ["render_evaluation", "render_plan", "render_summary", "summarise_run"
 
 
 def summarise_run(run: Run) -> dict[str, Any]:
-    """Count what a run holds.
+    """Count what a run holds, from its manifests alone.
 
     Args:
         run: from `labelgen.shards.open_run`.
@@ -29,10 +29,16 @@ def summarise_run(run: Run) -> dict[str, Any]:
     """
     names = Taxonomy.from_dict(run.info.taxonomy, f"{run.path / 'run.json'}: taxonomy").names
     tally, regions = Tally(), 0
-    for frame in run.stream():
-        tally.add(frame.labels.label, frame.labels.confidence, frame.labels.reason)
-        regions += frame.num_regions
     entries = [run.entry(frame_id) for frame_id in run.frames]
+    for entry in entries:
+        # Manifests of before such counts were kept: the arrays have to be read.
+        if not tally.add_counts(entry) or entry.num_regions is None:
+            frame = run.frame(entry.frame_id)
+            if entry.reasons is None:
+                tally.add(frame.labels.label, frame.labels.confidence, frame.labels.reason)
+            regions += frame.num_regions
+        else:
+            regions += entry.num_regions
     times: dict[str, list[float]] = {}
     for entry in entries:
         for stage, time in entry.seconds.items():

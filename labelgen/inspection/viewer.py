@@ -15,7 +15,6 @@ from labelgen.geometry.rle import decode
 from labelgen.inspection.sources import RunSources
 from labelgen.records import UNLABELLED, FrameRecord
 from labelgen.shards import StoredFrame
-from labelgen.taxonomy import Taxonomy
 
 _WORLD, _CAR = "world", "world/ego_vehicle"
 _LARGEST = 640  # pixels of an image's side in the viewer
@@ -49,7 +48,6 @@ def view_run(sources: RunSources, frames: Sequence[str], save: Path | None = Non
             raise UserError(f"cannot write {save}: {error}") from error
     else:
         rr.send_blueprint(_blueprint(sources, frames))
-    _log_classes(rr, sources.taxonomy)
     rr.log(_WORLD, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     missing: list[str] = []
     for number, frame_id in enumerate(frames):
@@ -61,13 +59,9 @@ def view_run(sources: RunSources, frames: Sequence[str], save: Path | None = Non
     return missing
 
 
-def _log_classes(rr: Any, taxonomy: Taxonomy) -> None:
-    classes = [(spec.id, spec.name, spec.color) for spec in taxonomy.classes]
-    rr.log(_WORLD, rr.AnnotationContext([*classes, (UNLABELLED, "unlabelled", (120, 124, 130))]), static=True)
-
-
 def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[str]) -> None:
     frame, record = sources.frame(stored.frame_id), stored.record()
+    palette = sources.taxonomy.colors()
     pose = frame.global_from_lidar
     rr.log(_CAR, rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
     try:
@@ -79,13 +73,14 @@ def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[
     if xyz is not None:
         finite = np.isfinite(xyz).all(axis=1)
         points, labels = xyz[finite], record.labels
-        rr.log(f"{_CAR}/labels", rr.Points3D(points, class_ids=labels.label[finite].astype(np.uint16)))
+        rr.log(f"{_CAR}/labels", _points(rr, points, labels.label[finite], palette))
         colors = _ramp(labels.confidence[finite], labels.label[finite] == UNLABELLED)
         rr.log(f"{_CAR}/confidence", rr.Points3D(points, colors=colors))
         if truth is not None:
-            rr.log(f"{_CAR}/truth", rr.Points3D(points, class_ids=truth[finite].astype(np.uint16)))
+            rr.log(f"{_CAR}/truth", _points(rr, points, truth[finite], palette))
         centers, halves, ids = instance_boxes(xyz, record)
-        rr.log(f"{_CAR}/instances", rr.Boxes3D(centers=centers, half_sizes=halves, class_ids=ids))
+        boxes = rr.Boxes3D(centers=centers, half_sizes=halves, colors=palette[ids], class_ids=ids)
+        rr.log(f"{_CAR}/instances", boxes)
     for number, camera in enumerate(frame.cameras):
         entity = f"{_CAR}/{camera.name}"
         step = max(1, -(-max(camera.width, camera.height) // _LARGEST))
@@ -104,8 +99,14 @@ def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[
             rr.log(f"{entity}/image", rr.Image(image[::step, ::step]).compress(jpeg_quality=80))
         except FrameError as error:
             missing.append(str(error))
-        regions = region_classes(record, number, camera.height, camera.width)
-        rr.log(f"{entity}/regions", rr.SegmentationImage(regions[::step, ::step], opacity=0.4))
+        regions = region_classes(record, number, camera.height, camera.width)[::step, ::step]
+        # Colours, and not rr.SegmentationImage with an annotation context: Rerun 0.23 needs numpy 2 for that.
+        alpha = np.where(regions == UNLABELLED, 0, 110).astype(np.uint8)
+        rr.log(f"{entity}/regions", rr.Image(np.dstack([palette[regions], alpha]), draw_order=1.0))
+
+
+def _points(rr: Any, xyz: NDArray[np.float32], label: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Any:
+    return rr.Points3D(xyz, colors=palette[label], class_ids=label.astype(np.uint16))
 
 
 def region_classes(record: FrameRecord, camera: int, height: int, width: int) -> NDArray[np.uint8]:

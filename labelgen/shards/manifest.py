@@ -7,7 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from labelgen.errors import UserError
 from labelgen.records import Failure
@@ -26,6 +34,17 @@ _ShardId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 #: Of all JSON files; a strict integer, so that neither true nor "1" passes.
 Version = Annotated[int, Field(ge=FORMAT_VERSION, le=FORMAT_VERSION)]
 _Count = Annotated[int, Field(ge=0)]
+_Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+def _is_histogram(text: str) -> str:
+    numbers = text.split(" ")
+    if len(numbers) != 256 or not all(number.isdecimal() and len(number) < 19 for number in numbers):
+        raise ValueError("256 counts are expected")
+    return text
+
+
+_Histogram = Annotated[str, StringConstraints(max_length=5120), AfterValidator(_is_histogram)]
 # Names become paths below the shard's folder: nothing but these characters, no dots.
 _ArrayName = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9_]+$")]
 _MetadataPath = Annotated[str, StringConstraints(pattern=r"^([a-z]+/([a-z0-9_]+/)?)?zarr\.json$")]
@@ -48,10 +67,18 @@ class FrameEntry(_Part):
     status: Literal["ok", "partial"]
     labelled: _Count
     #: {class id: points}, without the unlabelled.
-    histogram: dict[int, _Count]
+    histogram: dict[_Byte, _Count]
     notes: tuple[str, ...] = ()
     source_hashes: dict[str, str] = {}
     seconds: dict[str, float] = {}
+    num_views: _Count | None = None
+    num_regions: _Count | None = None
+    #: {reason: points}
+    reasons: dict[_Byte, _Count] | None = None
+    #: {class id: sum of the confidence, 0..255 each, of its points}
+    confidence_sums: dict[_Byte, _Count] | None = None
+    #: 256 numbers: labelled points by confidence. One text, since a run has tens of thousands of them.
+    confidence_counts: _Histogram | None = None
 
 
 class ArrayEntry(_Part):

@@ -247,7 +247,12 @@ def _plain(value: Any) -> Any:
 
 
 def _entry(record: FrameRecord, row: int) -> FrameEntry:
-    counts = np.bincount(record.labels.label, minlength=UNLABELLED + 1)[:UNLABELLED]
+    labels = record.labels
+    counts = np.bincount(labels.label, minlength=UNLABELLED + 1)[:UNLABELLED]
+    known = labels.label != UNLABELLED
+    sums = np.bincount(labels.label, weights=labels.confidence, minlength=UNLABELLED + 1)[:UNLABELLED]
+    reasons = np.bincount(labels.reason)
+    confidence = np.bincount(labels.confidence[known], minlength=256)
     return FrameEntry(
         frame_id=record.frame_id,
         source_id=record.source_id,
@@ -261,6 +266,11 @@ def _entry(record: FrameRecord, row: int) -> FrameEntry:
         notes=tuple(_clean(note) for note in record.notes),
         source_hashes={_clean(path): value for path, value in record.source_hashes.items()},
         seconds={stage: float(time) for stage, time in record.seconds.items()},
+        num_views=len(record.views),
+        num_regions=len(record.regions),
+        reasons={int(reason): int(reasons[reason]) for reason in np.flatnonzero(reasons)},
+        confidence_sums={int(label): round(float(sums[label])) for label in np.flatnonzero(counts)},
+        confidence_counts=" ".join(map(str, confidence.tolist())),
     )
 
 

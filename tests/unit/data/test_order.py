@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.data.order import deal_shards, given_by_workers, order_frames
@@ -11,6 +11,7 @@ from labelgen.data.order import deal_shards, given_by_workers, order_frames
 LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 9), st.integers(0, 2**31), st.integers(0, 100))
 def test_every_shard_is_dealt_once(lengths: list[int], consumers: int, seed: int, epoch: int) -> None:
     shares = deal_shards(lengths, consumers, seed, epoch)
@@ -26,6 +27,7 @@ def test_epochs_and_seeds_differ() -> None:
     assert deal_shards([64] * 4, 2, 0, 0, shuffle=False) == [[0, 2], [1, 3]]
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 6), st.integers(0, 2**31))
 def test_frames_come_once_and_shards_are_needed_for_a_short_time(
     lengths: list[int], window: int, seed: int
@@ -51,6 +53,7 @@ def test_the_window_mixes_shards() -> None:
     assert len({shard for shard, _ in mixed[128:192]}) >= 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 40))
 def test_batches_of_workers_add_up(batches: list[int], taken: int) -> None:
     given_ = given_by_workers(batches, taken)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from labelgen.inspection.tally import Tally
 from labelgen.records import UNLABELLED, Reason
+from labelgen.shards import open_run
+from tests.helpers.runs import make_run, some_records, write
 
 NAMES = ["car", "road", "tree"]
 points = st.lists(
@@ -62,9 +64,22 @@ def test_an_empty_run_has_a_summary():
 
 def test_huge_counts_do_not_overflow():
     tally = Tally()
-    tally.pairs[1, 255] = 5_000_000_000
+    tally.labels[1] = tally.confidence[255] = 5_000_000_000
+    tally.confidence_sums[1] = 255 * 5_000_000_000
     assert tally.summary(NAMES)["labels"]["road"] == {
         "points": 5_000_000_000,
         "share": 1.0,
         "mean_confidence": 1.0,
     }
+
+
+def test_the_counts_of_a_manifest_are_those_of_the_arrays(tmp_path):
+    run = make_run(tmp_path)
+    write(run, some_records(count=3))
+    by_arrays, by_manifest = Tally(), Tally()
+    for frame in open_run(run).stream():
+        by_arrays.add(frame.labels.label, frame.labels.confidence, frame.labels.reason)
+        assert by_manifest.add_counts(frame.entry)
+    assert by_manifest.summary(NAMES) == by_arrays.summary(NAMES)
+    old = open_run(run).entry("frame-0").model_copy(update={"reasons": None})
+    assert not by_manifest.add_counts(old)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.errors import UserError
@@ -140,6 +140,7 @@ def test_unknown_fields_are_passed_over(published: Path, tmp_path: Path) -> None
     read(changed(published, tmp_path, "frames.0.later", 1))
 
 
+@settings(deadline=None)
 @given(cut=st.floats(0, 1, exclude_max=True))
 def test_every_truncation_is_noticed(published: Path, cut: float) -> None:
     good = published.read_bytes()
