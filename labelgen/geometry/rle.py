@@ -277,3 +277,34 @@ def measure(runs: Runs, height: int) -> tuple[NDArray[np.int32], NDArray[np.int3
             area[k] = total
             box[k, 0], box[k, 1], box[k, 2], box[k, 3] = left, top, right, bottom
     return area, box
+
+
+def label_counts(codes: Sequence[bytes], labels: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:
+    """How many pixels of every mask hold each label.
+
+    Args:
+        codes: K codes of masks of the label map's size.
+        labels: (H, W) integers; those outside 0..count - 1 are not counted.
+        count: number of labels.
+
+    Returns:
+        (K, count) int64.
+
+    Raises:
+        ValueError: if a code is not one of a mask of this size.
+    """
+    columns = np.ascontiguousarray(labels.T, np.int64).ravel()
+    return _label_counts(parse(codes, labels.shape[0], labels.shape[1]), columns, count)
+
+
+@numba.njit(cache=True)
+def _label_counts(runs: Runs, columns: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    K = len(runs.offsets) - 1
+    out = np.zeros((K, count), np.int64)
+    for k in range(K):
+        for i in range(runs.offsets[k] + 1, runs.offsets[k + 1], 2):
+            for pixel in range(runs.ends[i - 1], runs.ends[i]):
+                label = columns[pixel]
+                if 0 <= label < count:
+                    out[k, label] += 1
+    return out

@@ -15,6 +15,14 @@ from labelgen.semantics.crops import region_crop
 from labelgen.taxonomy import Taxonomy
 
 SMALLEST = 60  #: pixels of a stored picture; a quarter of the pixels that the cameras would give
+
+#: One more disturbed crop for every so many pixels of an object, up to so many: proposals cut large
+#: surfaces into many regions.
+PIXELS_PER_CROP, MOST_CROPS = 6000, 4
+
+#: Share of the disturbed masks that are a window of the object, as superpixels and masks of parts are; the
+#: window's sides and the pixels that it holds at least.
+FRAGMENTS, FRAGMENT_SIDE, FRAGMENT_SMALLEST = 0.65, (22.0, 90.0), 40
 SKY = ObjectWords(0, "sky", "sky", (), "")
 
 
@@ -70,7 +78,7 @@ def cut_crops(
     smallest: int = SMALLEST,
     advance: Callable[[], None] = lambda: None,
 ) -> CropBank:
-    """Cut every object of every picture out, with its true mask and, if asked, with a disturbed one.
+    """Cut every object of every picture out, with its true mask and, if asked, with disturbed ones.
 
     Args:
         store: the pictures.
@@ -80,33 +88,34 @@ def cut_crops(
         mean: RGB in 0..255, of what is dimmed away.
         scale: side of the crop over the region's longer side; disturbed crops vary it.
         background: share of the surroundings that stays visible.
-        disturb: cut a second crop of each object whose mask is grown, shrunk or cut off, as proposals are.
+        disturb: cut more crops of each object whose masks are grown, shrunk, cut off or windows of it, as
+            proposals are.
         smallest: pixels of the smallest object.
         advance: called once per picture.
     """
-    crops, cells, said, areas, exact = [], [], [], [], []
+    pixels = bytearray()  # gigabytes: grows without a second copy
+    cells, said, areas, exact = [], [], [], []
     for number in range(len(store)):
         picture, rng = store[number], np.random.default_rng([2, number])
         classes = _class_map(picture, taxonomy)
         for key, area in _objects(picture, smallest):
             mask = picture.objects == key
             masks = [(mask, scale)]
-            if disturb:
-                masks.append((_disturbed(mask, rng), scale * rng.uniform(0.85, 1.2)))
+            for _ in range(min(1 + area // PIXELS_PER_CROP, MOST_CROPS) if disturb else 0):
+                change = _fragment if rng.random() < FRAGMENTS else _disturbed
+                masks.append((change(mask, rng), scale * rng.uniform(0.85, 1.2)))
             for k, (variant, variant_scale) in enumerate(masks):
                 code = (encode(variant),)
                 box = area_and_box(code, *mask.shape)[1][0]
-                crops.append(
-                    region_crop(
-                        picture.rgb,
-                        parse(code, *mask.shape).ends,
-                        box,
-                        size=size,
-                        scale=variant_scale,
-                        background=background,
-                        mean=mean,
-                    )
-                )
+                pixels += region_crop(
+                    picture.rgb,
+                    parse(code, *mask.shape).ends,
+                    box,
+                    size=size,
+                    scale=variant_scale,
+                    background=background,
+                    mean=mean,
+                ).tobytes()
                 cells.append(_cells(classes, box, variant_scale, grid))
                 said.append(picture.words.get(key, SKY))
                 areas.append(area)
@@ -124,7 +133,7 @@ def cut_crops(
     label = np.array([class_of(words.category, taxonomy) for words in said])
     hidden = np.array([colour_is_held_out(words.colour, words.category, taxonomy) for words in said], bool)
     return CropBank(
-        crops=np.stack(crops),
+        crops=np.frombuffer(pixels, np.uint8).reshape(-1, size, size, 3),
         cells=np.stack(cells),
         label=label,
         fits=fits,
@@ -199,3 +208,15 @@ def _disturbed(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.
     moved = np.roll(out, tuple(shift), axis=(0, 1))
     out = (out | moved) if rng.random() < 0.5 else (out & moved)
     return out if out.any() else mask
+
+
+def _fragment(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """What a window somewhere on the mask holds of it; the mask itself if that is too little."""
+    pixel = rng.choice(np.flatnonzero(mask))
+    size = rng.uniform(*FRAGMENT_SIDE, 2)
+    corner = np.array(divmod(int(pixel), mask.shape[1])) - size * rng.random(2)
+    begin, end = np.maximum(corner, 0).astype(int), np.ceil(corner + size).astype(int)
+    window = slice(begin[0], end[0]), slice(begin[1], end[1])
+    out = np.zeros_like(mask)
+    out[window] = mask[window]
+    return out if out.sum() > FRAGMENT_SMALLEST else mask

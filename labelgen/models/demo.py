@@ -34,6 +34,11 @@ SAM_SETTINGS = {
 
 TAXONOMY = "nuscenes16"
 
+PATCH = 32  #: pixels per side of the patches of the small CLIP's image tower
+
+#: Side of the small CLIP's crops over the region's longer side: what is around tells road from roof.
+CROP_SCALE = 1.8
+
 
 def train_demo(
     work: Path,
@@ -101,7 +106,7 @@ def measure(kind: str, folder: Path, threads: int = 1) -> dict[str, float]:
     if kind == "blip2":
         captioner = make_captioner(CaptionerConfig(checkpoint=str(folder)), threads=threads)
         return _rounded(caption_quality(captioner, pictures, load_taxonomy(TAXONOMY)))
-    encoder = OpenClipEncoder(SemanticsConfig(checkpoint=str(folder)), threads=threads)
+    encoder = OpenClipEncoder(SemanticsConfig(checkpoint=str(folder), crop_scale=CROP_SCALE), threads=threads)
     return _rounded(region_quality(encoder, pictures, load_taxonomy(TAXONOMY)))
 
 
@@ -148,9 +153,9 @@ def _train_clip(
         store,
         taxonomy,
         size=vision["image_size"],
-        grid=vision["image_size"] // vision["patch_size"],
+        grid=vision["image_size"] // PATCH,
         mean=tuple(255 * value for value in config["preprocess_cfg"]["mean"]),
-        scale=settings.crop_scale,
+        scale=CROP_SCALE,
         background=settings.background,
         disturb=True,
     )

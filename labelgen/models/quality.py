@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.geometry.rle import parse
+from labelgen.geometry.rle import label_counts
 from labelgen.models.captions import (
     HELD_OUT_COLOURS,
     HELD_OUT_WORDS,
@@ -52,13 +52,7 @@ def mask_quality(proposer: RegionProposer, pictures: Sequence[Picture]) -> dict[
         regions = proposer.propose(picture.rgb)
         masks += len(regions)
         areas = np.bincount(picture.objects.ravel())
-        overlap = np.zeros((len(regions), len(areas)), np.int64)
-        flat = picture.objects.ravel(order="F")
-        runs = parse(regions.rle, *regions.size)
-        for k in range(len(regions)):
-            ends = runs.ends[runs.offsets[k] : runs.offsets[k + 1]]
-            for begin, end in zip(ends[0::2], ends[1::2], strict=False):
-                overlap[k] += np.bincount(flat[begin:end], minlength=len(areas))
+        overlap = label_counts(regions.rle, picture.objects, len(areas))
         union = regions.area[:, None] + areas[None] - overlap
         iou = (overlap / np.maximum(union, 1)).max(axis=0, initial=0.0)
         for number in np.flatnonzero(areas > SMALLEST):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelgen.models.crop_bank import cut_crops
+from labelgen.models.crop_bank import MOST_CROPS, PIXELS_PER_CROP, cut_crops
 from labelgen.models.pictures import ObjectWords, Picture, PictureStore
 from labelgen.taxonomy import load_taxonomy
 from labelgen.world import City, render_view
@@ -40,7 +40,9 @@ def test_crops_say_what_they_show(store):
     )
     N = len(bank.label)
     assert bank.crops.shape == (N, 32, 32, 3)
-    assert bank.exact.sum() * 2 == N
+    areas = bank.area[bank.exact]
+    extra = np.minimum(1 + areas // PIXELS_PER_CROP, MOST_CROPS).sum()
+    assert N == bank.exact.sum() + extra, "large objects are cut more often"
     assert bank.fits.any(axis=1).all(), "every crop has a phrase"
     named = [bank.phrases.index(bank.nouns[noun]) for noun in bank.noun]
     assert bank.fits[np.arange(N), named].all(), "and its noun is one of them"
