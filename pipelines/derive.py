@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,8 +52,8 @@ class Operation(Protocol):
     def settings(self) -> dict[str, Any]:
         """All that can change a label, as JSON-like data."""
 
-    def __call__(self, scene: Iterator[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
-        """Labels of a scene's frames, in their order; holds few frames at a time."""
+    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Labels of a scene's frames, in their order; holds few frames at a time, may go through it twice."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
             failures.clear()
 
     try:
-        for given in derivation.operation(iter(scene), taxonomy):
+        for given in derivation.operation(scene, taxonomy):
             left.remove(given.frame_id)
             if isinstance(given, Failure):
                 failures.append(given)

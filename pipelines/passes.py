@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labelgen.errors import FrameError
-from labelgen.geometry import ProjectionSettings
+from labelgen.geometry import ProjectionSettings, region_hits
+from labelgen.geometry.occlusion import BEAM_SPACING_DEG
 from labelgen.labels import VoteSettings
 from labelgen.labels.afi import AfiSettings, refine_labels
+from labelgen.labels.fuse import FusionSettings, Sighting, fuse_scene
+from labelgen.labels.instances import InstanceSettings, find_instances
 from labelgen.labels.revote import Ballot
-from labelgen.records import Failure
+from labelgen.labels.tracks import Tracker, TrackSettings
+from labelgen.records import Failure, PointLabels
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
 from pipelines.scenes import SceneFrame
@@ -41,7 +48,7 @@ class Revote:
         """All that can change a label."""
         return {"labels": asdict(self.vote), "projection": asdict(self.projection)}
 
-    def __call__(self, scene: Iterator[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
         for one in scene:
             try:
@@ -72,7 +79,7 @@ class RefineFlat:
         """All that can change a label."""
         return {"afi": asdict(self.afi), "as_published": self.as_published, "fill": self.fill}
 
-    def __call__(self, scene: Iterator[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
         for one in scene:
             try:
@@ -82,3 +89,96 @@ class RefineFlat:
                 yield Derived(one.frame.frame_id, labels)
             except (ValueError, FrameError) as error:
                 yield failure(one.stored.entry, self.name, error)
+
+
+@dataclass(frozen=True)
+class FuseScene:
+    """Instances followed over the scene, and labels fused over time.
+
+    Attributes:
+        vote: settings that a frame's own evidence is gathered with.
+        fusion: settings of the fusion; None leaves the labels as they are and gives instances only.
+        instances: when points belong to one thing; the beam spacing is that of the data.
+        tracks: when an instance continues a track.
+    """
+
+    vote: VoteSettings = field(default_factory=VoteSettings)
+    fusion: FusionSettings | None = field(default_factory=FusionSettings)
+    instances: InstanceSettings = field(default_factory=InstanceSettings)
+    tracks: TrackSettings = field(default_factory=TrackSettings)
+    stored: tuple[str, ...] = ("points",)
+
+    @property
+    def name(self) -> str:
+        """As in the command line."""
+        return "instances" if self.fusion is None else "fused"
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label."""
+        parts = {
+            "labels": self.vote,
+            "fusion": self.fusion,
+            "instances": self.instances,
+            "tracks": self.tracks,
+        }
+        return {key: asdict(part) if part is not None else None for key, part in parts.items()}
+
+    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Twice along the scene: first to follow things, as a thing that moves later moves now."""
+        things = [spec.thing for spec in taxonomy.classes]
+        check_poses(scene)
+        tracker, numbers = Tracker(self.tracks), {}
+        for one in scene:
+            labels = self._numbered(one, things)
+            tracks = tracker.update(
+                one.frame.timestamp_us, one.frame.global_from_lidar, one.xyz, labels.label, labels.instance
+            )
+            numbers[one.frame.frame_id] = np.unique(np.stack([labels.instance, tracks]), axis=1)
+            if self.fusion is None:
+                yield Derived(one.frame.frame_id, replace(labels, instance=tracks))
+        if self.fusion is not None:
+            sightings = (self._sighting(one, things, tracker, numbers) for one in scene)
+            for frame_id, labels in fuse_scene(sightings, self.fusion):
+                yield Derived(frame_id, labels)
+
+    def _sighting(
+        self, one: SceneFrame, things: list[bool], tracker: Tracker, numbers: dict[str, NDArray[np.uint16]]
+    ) -> Sighting:
+        labels = self._numbered(one, things)
+        old, new = numbers[one.frame.frame_id]
+        table = np.zeros(int(old.max(initial=0)) + 1, np.uint16)
+        table[old] = new
+        instance = table[labels.instance]
+        return Sighting(
+            frame_id=one.frame.frame_id,
+            time_us=one.frame.timestamp_us,
+            global_from_lidar=one.frame.global_from_lidar,
+            xyz=one.xyz,
+            evidence=one.evidence(self.vote, len(things)),
+            labels=replace(labels, instance=instance),
+            moving=np.isin(instance, list(tracker.moving)),
+        )
+
+    def _numbered(self, one: SceneFrame, things: list[bool]) -> PointLabels:
+        spacing = BEAM_SPACING_DEG[one.frame.lidar_layout]
+        record = one.record
+        hits = region_hits(record.views, record.regions, one.frame.cameras)
+        instance = find_instances(
+            one.xyz, record.labels, record.views, hits, record.regions, record.semantics, things,
+            replace(self.instances, spacing_deg=spacing),
+        )  # fmt: skip
+        return replace(record.labels, instance=instance)
+
+
+def check_poses(scene: Iterable[SceneFrame]) -> None:
+    """Refuse a scene whose frames all have the identity as their pose, which stands for none.
+
+    Raises:
+        FrameError: if so, and there is more than one frame.
+    """
+    frames = [one.frame for one in scene]
+    if len(frames) > 1 and all((frame.global_from_lidar == np.eye(4)).all() for frame in frames):
+        raise FrameError(
+            f"scene {frames[0].scene_id} has no poses: global_from_lidar is the identity in all of its "
+            f"{len(frames)} frames; give poses, or leave fusion out"
+        )

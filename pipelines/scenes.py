@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
 from labelgen.frame import Frame
-from labelgen.records import FrameRecord
+from labelgen.geometry import ProjectionSettings
+from labelgen.labels import VoteSettings
+from labelgen.labels.revote import Ballot
+from labelgen.records import UNLABELLED, FrameRecord
 from labelgen.shards import Run
 from labelgen.shards.frames import StoredFrame
 
@@ -26,11 +29,13 @@ class SceneFrame:
         frame: of the plan; its cameras and its pose.
         stored: of the run.
         root: the data root, for runs that store no points.
+        derived: whether the labels are those of a derived run.
     """
 
     frame: Frame
     stored: StoredFrame
     root: Path
+    derived: bool = False
 
     @cached_property
     def record(self) -> FrameRecord:
@@ -56,6 +61,21 @@ class SceneFrame:
             )
         return cloud.xyz
 
+    def evidence(self, settings: VoteSettings, classes: int) -> NDArray[np.float32]:
+        """(N, C + 1) float32 votes for each class, void last.
+
+        From the views and regions where the labels come from a vote; where an earlier refinement changed them
+        (a derived run), one vote of each label's confidence.
+        """
+        record = self.record
+        if not self.derived:
+            projection = ProjectionSettings()  # only asked for where the evidence of residuals is wanted
+            return Ballot(record, self.frame.cameras, settings, projection, keep_visible=True).sums()
+        out = np.zeros((len(record.labels), classes + 1), np.float32)
+        rows = np.flatnonzero(record.labels.label != UNLABELLED)
+        out[rows, record.labels.label[rows]] = record.labels.confidence[rows] / np.float32(255)
+        return out
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -74,7 +94,8 @@ class Scene:
 
     def __iter__(self) -> Iterator[SceneFrame]:
         for frame_id in self.frame_ids:
-            yield SceneFrame(self.plan[frame_id], self.run.frame(frame_id), self.root)
+            derived = self.run.parent is not None
+            yield SceneFrame(self.plan[frame_id], self.run.frame(frame_id), self.root, derived)
 
 
 def scenes_of(run: Run, plan: Mapping[str, Frame], root: Path) -> Sequence[Scene]:

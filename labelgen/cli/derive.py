@@ -1,4 +1,4 @@
-"""``labelgen revote`` and ``refine``: labels anew from what a run holds, as runs laid over it."""
+"""``labelgen revote``, ``refine`` and ``fuse``: labels anew from what a run holds, as runs laid over it."""
 
 from __future__ import annotations
 
@@ -157,6 +157,46 @@ def refine(
     if not afi:
         raise UserError("refine how? There is --afi")
     operation = RefineFlat(as_published=as_published, fill=fill)
+    _derive(open_run(run), operation, output, dataroot, scenes, as_json)
+
+
+def fuse(
+    run: RunFolder,
+    ahead: Annotated[
+        int, typer.Option("--ahead", min=0, max=200, help="Frames gathered beyond the one that is read.")
+    ] = 20,
+    voxel: Annotated[
+        float, typer.Option("--voxel", min=0.02, help="Finest voxels of the map, metres.")
+    ] = 0.25,
+    decay_s: Annotated[
+        float, typer.Option("--decay-s", min=0.1, help="Seconds after which evidence counts 1 / e.")
+    ] = 20.0,
+    min_margin: Annotated[
+        float,
+        typer.Option("--min-margin", min=0, max=1, help="Lead over the second class that a label needs."),
+    ] = 0.02,
+    instances_only: Annotated[
+        bool, typer.Option("--instances-only", help="Number and follow things; leave the labels as they are.")
+    ] = False,
+    output: Output = None,
+    dataroot: Dataroot = None,
+    scenes: Scenes = None,
+    as_json: Json = False,
+) -> None:
+    """Fuse a run's labels over the frames of each scene, and follow things through it.
+
+    Evidence of all frames meets in a voxel map of the world and is read back into every frame, also for
+    points that no camera sees. What moves is left out. Needs poses, and the points from the run or the raw
+    files.
+
+    Example: `labelgen fuse runs/nuscenes --output runs/nuscenes-fused`
+    """
+    from labelgen.labels.fuse import FusionSettings
+    from labelgen.shards import open_run
+    from pipelines.passes import FuseScene
+
+    fusion = FusionSettings(voxels=(voxel, 3 * voxel), ahead=ahead, decay_s=decay_s, min_margin=min_margin)
+    operation = FuseScene(fusion=None if instances_only else fusion)
     _derive(open_run(run), operation, output, dataroot, scenes, as_json)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.datasets import plan_frames, write_frames
 from labelgen.shards import open_run
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
@@ -68,3 +71,60 @@ def test_a_frame_without_its_cloud_fails_alone(made, shell, tmp_path):
 
 def test_refine_needs_a_way(made, shell):
     assert "There is --afi" in shell("refine", made[1]).err
+
+
+def test_fusion_fills_what_no_camera_sees_and_follows_things(made, shell, tmp_path):
+    _, run = made
+    found = shell("fuse", run, "--output", tmp_path / "fused", "--json")
+    assert found.code == 0, found.err
+    assert (found.json["frames"], found.json["scenes"], found.json["failed"]) == (6, 2, 0)
+    parent, derived = open_run(run), open_run(tmp_path / "fused")
+    more, things = 0, 0
+    for frame_id in parent.frames:
+        before, after = parent.frame(frame_id).labels, derived.frame(frame_id).labels
+        more += int((after.label != 255).sum()) - int((before.label != 255).sum())
+        np.testing.assert_array_equal(after.label == 255, after.reason != 0)
+        np.testing.assert_array_equal(before.views, after.views)
+        assert (after.label[after.instance > 0] < 10).all()  # things only
+        things += int(after.instance.max())
+    assert more > 0
+    assert things > 0
+    again = shell("fuse", run, "--output", tmp_path / "fused", "--json").json
+    assert (again["frames"], again["skipped"]) == (0, 2)
+
+
+def test_instances_only_leave_labels_alone(made, shell, tmp_path):
+    _, run = made
+    assert shell("fuse", run, "--instances-only", "--output", tmp_path / "tracked").code == 0
+    parent, derived = open_run(run), open_run(tmp_path / "tracked")
+    for frame_id in parent.frames:
+        before, after = parent.frame(frame_id).labels, derived.frame(frame_id).labels
+        for name in ("label", "confidence", "margin", "region", "camera", "views", "reason"):
+            np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    assert any(derived.frame(f).labels.instance.any() for f in derived.frames)
+
+
+def test_a_refined_run_can_be_fused(made, shell, tmp_path):
+    _, run = made
+    assert shell("refine", run, "--afi", "--fill", "--output", tmp_path / "afi").code == 0
+    found = shell("fuse", tmp_path / "afi", "--output", tmp_path / "both", "--json").json
+    assert (found["frames"], found["failed"]) == (6, 0)
+    chain = open_run(tmp_path / "both")
+    assert chain.parent.path.name == "afi"
+    frame_id = chain.frames[0]
+    before, after = (open_run(tmp_path / name).frame(frame_id).labels for name in ("afi", "both"))
+    agree = before.label == after.label
+    assert agree.mean() > 0.6
+
+
+def test_scenes_without_poses_fail_with_a_word(made, shell, tmp_path):
+    root, _ = made
+    frames, info = plan_frames("nuscenes", root)
+    blind = [replace(f, global_from_lidar=np.eye(4)) if f.scene_id == "scene-0061" else f for f in frames]
+    write_frames(root / "frames.parquet", blind, info)
+    run = label("manifest", root, tmp_path / "blind")
+    found = shell("fuse", run, "--output", tmp_path / "fused", "--json").json
+    assert (found["frames"], found["failed"], found["scenes"]) == (3, 3, 2)
+    problems = open_run(tmp_path / "fused").failures.values()
+    assert {p.stage for p in problems} == {"fused"}
+    assert all("scene scene-0061 has no poses" in p.message for p in problems)
