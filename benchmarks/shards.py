@@ -2,7 +2,8 @@
 
 Frames of 34,688 points, 22,000 views and 600 regions with features of 512 x float16; labels run along
 the scan lines, and pixels along the image, as in real sweeps. Warm, one process. Read are label,
-confidence, region and the regions' features.
+confidence, region and the regions' features. `shards_two_workers`: a `DataLoader` over a `ShardStream` with
+two workers beside one. `shards_total`: beside a feature of the same width for every point.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import harness
 import numpy as np
 from harness import Claim
+from torch.utils.data import DataLoader, IterableDataset
 
+from labelgen.data import ShardStream
 from labelgen.records import FrameRecord, FrameStatus, PointLabels, Regions, Semantics, Views
 from labelgen.shards import StoredFrame, create_run, open_run, write_shard
 
@@ -62,6 +66,7 @@ def run(quick: bool) -> list[Claim]:
             {"npz": npz, "random": random_frames, "stream": stream}, seconds=6 if quick else 30
         )
         per_frame = {name: [seconds / frames for seconds in values] for name, values in times.items()}
+        workers = worker_times(folder, records, quick)
         sizes = {name: entry.size for name, entry in opened.manifests[0].arrays.items()}
         equal = all(
             np.array_equal(opened.frame(record.frame_id).labels.label, record.labels.label)
@@ -81,8 +86,49 @@ def run(quick: bool) -> list[Claim]:
         harness.score(
             "shards_points_views", small / frames / 1e3, goal=400.0, unit="KB/frame", lower_is_better=True
         ),
-        harness.score("shards_total", sum(sizes.values()) / frames / 1e3, goal=None, unit="KB/frame"),
+        harness.score(
+            "shards_total",
+            sum(sizes.values()) / frames / 1e3,
+            baseline=POINTS * WIDTH * 2 / 1e3,
+            goal=15.0,
+            unit="KB/frame",
+            lower_is_better=True,
+        ),
+        harness.faster("shards_two_workers", workers[2], workers[1], goal=1.8),
     ]
+
+
+def worker_times(folder: Path, records: list[FrameRecord], quick: bool) -> dict[int, list[float]]:
+    """{number of workers: seconds per frame of each round}, of a run of several shards."""
+    run_folder = folder / "shards"
+    create_run(run_folder, fingerprint=FINGERPRINT, config={}, taxonomy={}, models=[])
+    step = 4
+    for begin in range(0, len(records), step):
+        write_shard(run_folder, records[begin : begin + step], [], fingerprint=FINGERPRINT)
+    repeats = 10 if quick else 20
+    fields = ("points/label", "points/confidence", "points/region", "regions/feature")
+    stream = Repeated(ShardStream(run_folder, fields, prefetch=1), repeats)
+    times: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(3 if quick else 7):
+        for count in (1, 2):
+            loader = DataLoader(stream, batch_size=None, num_workers=count, multiprocessing_context="fork")
+            begun, given = 0.0, 0
+            for given, _ in enumerate(loader):
+                if given == 16:  # the workers have started
+                    begun = time.perf_counter()
+            times[count].append((time.perf_counter() - begun) / (given - 16))
+    return times
+
+
+class Repeated(IterableDataset):  # type: ignore[type-arg]
+    """A stream several times over, so that starting the workers does not count."""
+
+    def __init__(self, stream: ShardStream, times: int) -> None:
+        self.stream, self.times = stream, times
+
+    def __iter__(self) -> Iterator[object]:
+        for _ in range(self.times):
+            yield from self.stream
 
 
 def use(frame: StoredFrame) -> None:

@@ -9,6 +9,7 @@ from labelgen.inspection import drawing
 
 #: Of the picture of one sweep; a cell of a 32-beam sensor's 1084 x 32 is seen whole.
 ROWS, COLUMNS = 64, 1084
+_FARTHEST = 300.0
 
 
 def draw_range(
@@ -36,7 +37,7 @@ def draw_range(
     small = drawing.blank(ROWS, COLUMNS)
     if xyz is not None and len(xyz):
         far = np.linalg.norm(xyz.astype(np.float64), axis=1)
-        use = np.flatnonzero(np.isfinite(far) & (far > 0.5))
+        use = np.flatnonzero((far > 0.5) & (far < _FARTHEST))
         if len(use):
             x, y, z = xyz[use].T
             angle = np.arctan2(y, x) - np.arctan2(forward[1], forward[0])

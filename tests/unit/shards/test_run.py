@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import Parent, create_run, read_run_info
+from labelgen.shards import Parent, create_run, open_run, read_run_info, resume, verify
+from tests.helpers.runs import make_run, some_records, write
 
 SETTINGS: dict[str, Any] = {
     "config": {"regions": {"backend": "sam", "points": 32}, "labels": {"min_margin": 0.02}},
@@ -108,3 +109,28 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another output folder"):
         create_run(tmp_path / "file", fingerprint="f1", **SETTINGS)
+
+
+def test_a_damaged_run_json_is_written_anew_by_the_same_job_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    write(run, some_records(count=1))
+    (run / "run.json").write_bytes((run / "run.json").read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"run\.json"):
+        open_run(run)
+    with pytest.raises(UserError, match=r"run\.json"):
+        create_run(run, fingerprint="another", config={}, taxonomy={}, models=[])
+    make_run(run)
+    assert open_run(run).frames == ("frame-0",)
+    assert [problem.kind for problem in verify(run)] == ["leftover"]
+
+
+def test_a_damaged_plan_is_moved_aside_by_the_next_job(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    write(run, some_records(count=1))
+    (run / "frames.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"frames\.parquet"):
+        open_run(run)
+    assert len(resume(run).done) == 1
+    assert open_run(run).frames == ("frame-0",)
+    assert not (run / "frames.parquet").exists()
+    assert len(list(run.glob("frames.parquet.damaged-*"))) == 1
