@@ -24,7 +24,7 @@ from labelgen.models.captions import VOID_WORDS, caption
 from labelgen.models.crop_bank import CropBank
 from labelgen.models.training import Report, train
 from labelgen.models.vit_start import start_vision
-from labelgen.semantics.blip2 import load_blip2
+from labelgen.semantics.blip2 import load_blip2, quiet
 
 CROPS, CAPTIONED = 112, 48  #: per step
 
@@ -276,8 +276,9 @@ def draw_pixels(
 def write_blip2(model: Any, processor: Any, folder: Path) -> None:
     """Write configuration, processor, and weights as float16 safetensors, as transformers does it."""
     folder.mkdir(parents=True, exist_ok=True)
-    deepcopy(model).half().save_pretrained(folder)
-    processor.save_pretrained(folder)
+    with quiet():
+        deepcopy(model).half().save_pretrained(folder)
+        processor.save_pretrained(folder)
 
 
 def token_rows(processor: Any, texts: list[str]) -> Tensor:

@@ -85,7 +85,7 @@ def load_blip2(model: str, checkpoint: str | None, device: torch.device) -> tupl
     if device.type == "cuda":
         kind = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     try:
-        with _quiet():
+        with quiet():
             processor = Blip2Processor.from_pretrained(folder, local_files_only=True)
             network, report = Blip2ForConditionalGeneration.from_pretrained(
                 folder, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True
@@ -222,7 +222,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' remarks and bars out of the user's terminal."""
     level, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
