@@ -64,6 +64,7 @@ def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[
     palette = sources.taxonomy.colors()
     pose = frame.global_from_lidar
     rr.log(_CAR, rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
+    xyz: NDArray[np.float32] | None
     try:
         xyz = sources.xyz(stored.frame_id)
         truth = sources.truth(stored.frame_id) if sources.dataroot.is_dir() else None
@@ -150,9 +151,10 @@ def instance_boxes(
 def _ramp(confidence: NDArray[np.uint8], bare: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(N, 3) uint8 RGB: red is doubtful, blue is sure, grey has no label."""
     share = confidence[:, None] / 255.0
-    colors = (1 - share) * np.array([205, 40, 40]) + share * np.array([30, 95, 175])
+    mixed = (1 - share) * np.array([205, 40, 40]) + share * np.array([30, 95, 175])
+    colors: NDArray[np.uint8] = mixed.astype(np.uint8)
     colors[bare] = 120
-    return colors.astype(np.uint8)
+    return colors
 
 
 def _blueprint(sources: RunSources, frames: Sequence[str]) -> Any:

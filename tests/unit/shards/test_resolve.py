@@ -85,7 +85,8 @@ def test_a_changed_source_is_to_be_done_again_and_then_counts(tmp_path: Path) ->
     assert ("a", "new") in done_frames(run).done
     assert open_run(run).frames == ("a",)
     assert_stored(open_run(run).frame("a").record(), new)
-    assert verify(run, deep=True) == []
+    # The two columns that this test plans with are all that readers need, but no whole plan.
+    assert {problem.kind for problem in verify(run, deep=True)} == {"damaged-plan"}
     plan(run, {"a": "old"})
     assert_stored(open_run(run).frame("a").record(), old)
 
