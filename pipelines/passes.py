@@ -14,6 +14,7 @@ from labelgen.geometry import ProjectionSettings, region_hits
 from labelgen.geometry.occlusion import BEAM_SPACING_DEG
 from labelgen.labels import VoteSettings
 from labelgen.labels.afi import AfiSettings, refine_labels
+from labelgen.labels.calibrate import Calibration
 from labelgen.labels.fuse import FusionSettings, Sighting, fuse_scene
 from labelgen.labels.instances import InstanceSettings, find_instances
 from labelgen.labels.revote import Ballot
@@ -89,6 +90,29 @@ class RefineFlat:
                 yield Derived(one.frame.frame_id, labels)
             except (ValueError, FrameError) as error:
                 yield failure(one.stored.entry, self.name, error)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Confidence as a table says.
+
+    Attributes:
+        table: 256 shares, see `labelgen.labels.calibrate.Calibration`.
+    """
+
+    table: tuple[float, ...]
+    name: str = "calibrated"
+    stored: tuple[str, ...] = ("points",)
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label's confidence."""
+        return {"calibration": list(self.table)}
+
+    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Frame by frame."""
+        calibration = Calibration(np.array(self.table))
+        for one in scene:
+            yield Derived(one.frame.frame_id, calibration(one.stored.labels))
 
 
 @dataclass(frozen=True)

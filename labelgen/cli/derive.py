@@ -139,24 +139,35 @@ def refine(
         bool, typer.Option("--as-published", help="Take what arrives, whatever the label was.")
     ] = False,
     fill: Annotated[bool, typer.Option("--fill", help="Label points without a label, too.")] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="Take confidence as a file of `labelgen evaluate --calibrate` says.",
+            show_default=False,
+        ),
+    ] = None,
     output: Output = None,
     dataroot: Dataroot = None,
     scenes: Scenes = None,
     as_json: Json = False,
 ) -> None:
-    """Refine a run's labels, of whatever source: with --afi, scan by scan along flat structures.
+    """Refine a run's labels, of whatever source: along flat structures (--afi), or their confidence.
 
     Needs the points: from the run, or from the raw files. The result is a run of its own that holds the
     labels only and is laid over RUN.
 
     Example: `labelgen refine runs/demo --afi --output runs/demo-afi`
     """
+    from labelgen.labels.calibrate import load
     from labelgen.shards import open_run
-    from pipelines.passes import RefineFlat
+    from pipelines.passes import Calibrate, RefineFlat
 
-    if not afi:
-        raise UserError("refine how? There is --afi")
-    operation = RefineFlat(as_published=as_published, fill=fill)
+    if afi == (calibration is not None):
+        raise UserError("refine how? There is --afi, or --calibration FILE")
+    operation: Operation = RefineFlat(as_published=as_published, fill=fill)
+    if calibration is not None:
+        operation = Calibrate(tuple(load(calibration).table.tolist()))
     _derive(open_run(run), operation, output, dataroot, scenes, as_json)
 
 

@@ -98,6 +98,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            help="Write what each confidence means here to a file, for `labelgen refine --calibration`.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a run against the data set's truth: mIoU, IoU of every class, coverage, and how mIoU is computed.
@@ -109,13 +117,16 @@ def evaluate(
     Examples: `labelgen evaluate runs/demo`,
     `labelgen evaluate runs/nuscenes-v1.0-trainval-val --dataroot /data/nuscenes --protocol devkit --json`
     """
+    import numpy as np
+
+    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.summary import render_evaluation
+    from labelgen.labels.calibrate import fit
     from labelgen.metrics import PROTOCOLS
+    from labelgen.shards import open_run
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
-    from labelgen.inspection.sources import RunSources
-    from labelgen.inspection.summary import render_evaluation
-    from labelgen.shards import open_run
 
     result = RunSources(open_run(run), dataroot).evaluate()
     if protocol is not None:
@@ -123,6 +134,9 @@ def evaluate(
         if chosen["miou"] is None and result["points"]:
             raise UserError(f"{PROTOCOLS[protocol]}; coverage is {result['coverage']:.1%}: choose another")
         result |= {"protocol": protocol, "miou": chosen["miou"], "iou": chosen["iou"]}
+    levels = [np.array(result["confidence"].pop(key), np.int64) for key in ("counts", "right")]
+    if calibrate is not None:
+        fit(*levels).save(calibrate)
     if as_json:
         _print_json(result)
     else:

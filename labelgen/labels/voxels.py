@@ -65,7 +65,7 @@ class VoxelMap:
         found, begins, count = np.unique(sorted_keys, return_index=True, return_counts=True)
         mean = np.add.reduceat(values, begins, axis=0) / count[:, None].astype(np.float32)
         mean /= np.float32(self._scale)
-        at: NDArray[np.int64] = np.searchsorted(self._keys, found).astype(np.int64)
+        at: NDArray[np.int64] = np.asarray(np.searchsorted(self._keys, found), np.int64)
         there: NDArray[np.bool_] = at < len(self._keys)
         there[there] = self._keys[at[there]] == found[there]
         self._counts[self._rows[at[there]]] += mean[there]

@@ -45,10 +45,13 @@ class ConfidenceScore:
             confidence| (Guo et al., On Calibration of Modern Neural Networks, 2017). ``deciles``: accuracy of
             each tenth of the labels, the least confident first (labels of equal confidence are spread evenly
             over the tenths they fall into). ``rises``: whether that never falls. ``accuracy``, ``labels``.
+            ``counts``, ``right``: 256 numbers each, by stored confidence.
         """
         total = int(self.counts.sum())
+        levels = {"counts": self.counts.tolist(), "right": self.right.tolist()}
         if not total:
-            return {"ece": None, "deciles": [None] * BINS, "rises": None, "accuracy": None, "labels": 0}
+            nothing = {"ece": None, "deciles": [None] * BINS, "rises": None, "accuracy": None, "labels": 0}
+            return nothing | levels
         level = np.arange(256) / 255
         bins = np.minimum((level * BINS).astype(np.int64), BINS - 1)
         claimed = np.bincount(bins, self.counts * level, minlength=BINS)
@@ -60,6 +63,7 @@ class ConfidenceScore:
             "rises": bool((np.diff(deciles) >= -1e-9).all()),
             "accuracy": float(self.right.sum() / total),
             "labels": total,
+            **levels,
         }
 
     def _deciles(self, total: int) -> NDArray[np.float64]:

@@ -73,6 +73,19 @@ def test_refine_needs_a_way(made, shell):
     assert "There is --afi" in shell("refine", made[1]).err
 
 
+def test_calibration_makes_confidence_the_accuracy(made, shell, tmp_path):
+    _, run = made
+    table = tmp_path / "calibration.json"
+    before = shell("evaluate", run, "--calibrate", table, "--json")
+    assert before.code == 0, before.err
+    options = ("--calibration", table, "--output", tmp_path / "calibrated")
+    assert shell("refine", run, *options).code == 0
+    after = shell("evaluate", tmp_path / "calibrated", "--json").json
+    assert after["miou"] == before.json["miou"]
+    assert after["confidence"]["ece"] < min(0.02, before.json["confidence"]["ece"])
+    assert "counts" not in after["confidence"]
+
+
 def test_fusion_fills_what_no_camera_sees_and_follows_things(made, shell, tmp_path):
     _, run = made
     found = shell("fuse", run, "--output", tmp_path / "fused", "--json")
