@@ -75,6 +75,7 @@ class RegionsConfig(_Section):
     precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 on a GPU")
     compile: bool = Field(False, description="torch.compile the image encoder: minutes first, then faster")
     words: tuple[str, ...] = Field((), description="sam3: the concepts to look for")
+    word_score_thresh: float = Field(0.3, ge=0, le=1, description="sam3: least score of an instance")
     folder: str | None = Field(None, description="files: where the id maps are")
     names: str | None = Field(
         None, description="files: nuScenes' sample_data.json, if maps are named by sample_data tokens"

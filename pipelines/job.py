@@ -40,7 +40,8 @@ class Job:
 
     def models(self) -> list[Stage]:
         """Stages that hold models."""
-        return model_stages(self.config, self.taxonomy)
+        label_maps = self.run / "label_maps" if self.config.regions.label_map else None
+        return model_stages(self.config, self.taxonomy, label_maps)
 
     def label(self) -> list[Stage]:
         """Stages that vote."""

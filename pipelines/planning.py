@@ -207,6 +207,8 @@ def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
     from labelgen.regions import describe_proposer
     from labelgen.semantics import describe_encoder
 
+    if config.regions.mode == "boxes":
+        raise UserError("regions.mode=boxes is for callers who give boxes; a run has lidar and grid")
     return (describe_proposer(config.regions), describe_encoder(config.semantics))
 
 

@@ -159,6 +159,7 @@ class ProposeRegions:
     """Propose regions in every readable image."""
 
     config: RunConfig
+    label_maps: Path | None = None
     name: str = "regions"
 
     def setup(self) -> None:
@@ -169,12 +170,15 @@ class ProposeRegions:
         self.proposer = make_proposer(self.config.regions, runtime.device, runtime.threads)
 
     def __call__(self, task: FrameTask) -> None:
-        """Fill ``regions``."""
+        """Fill ``regions``; write label maps where they are asked for."""
         from labelgen.regions import frame_prompts, join_cameras
+        from labelgen.regions.labelmap import write_label_maps
 
         assert task.views is not None
         prompts = frame_prompts(task.views, [camera.image_path for camera in task.frame.cameras])
         task.regions = join_cameras(self.proposer.propose_frame(task.decode(), prompts))
+        if self.label_maps is not None:
+            write_label_maps(self.label_maps / task.frame.frame_id, task.regions, task.frame.cameras)
 
 
 @dataclass
@@ -294,9 +298,9 @@ def load_stages(root: Path, config: RunConfig) -> list[Stage]:
     return [LoadFrame(root), ProjectPoints(config)]
 
 
-def model_stages(config: RunConfig, taxonomy: Taxonomy) -> list[Stage]:
+def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None = None) -> list[Stage]:
     """Stages that hold models; kept together, so that an image is decoded once."""
-    return [ProposeRegions(config), DescribeRegions(config, taxonomy)]
+    return [ProposeRegions(config, label_maps), DescribeRegions(config, taxonomy)]
 
 
 def label_stages(config: RunConfig) -> list[Stage]:

@@ -8,12 +8,17 @@ from labelgen.config import RegionsConfig
 from labelgen.regions.base import make_proposer
 
 
+@pytest.mark.parametrize("method", ["slic", "felzenszwalb"])
 @pytest.mark.parametrize("max_side", [None, 80])
 @pytest.mark.parametrize("shape", [(90, 160, 3), (61, 47, 3), (40, 30), (1, 1, 3), (1, 50, 3)])
-def test_every_pixel_is_in_exactly_one(shape, max_side):
+def test_every_pixel_is_in_exactly_one(shape, max_side, method):
     image = np.random.default_rng(1).integers(0, 255, shape, np.uint8)
-    config = RegionsConfig(backend="superpixel", superpixel_segments=20, max_side=max_side)
-    regions = make_proposer(config).propose(image)
+    config = RegionsConfig(
+        backend="superpixel", superpixel_method=method, superpixel_segments=20, max_side=max_side
+    )
+    proposer = make_proposer(config)
+    assert proposer.info.name == f"superpixel:{method}"
+    regions = proposer.propose(image)
     masks = [coco.decode({"size": list(regions.size), "counts": code}) for code in regions.rle]
     np.testing.assert_array_equal(np.sum(masks, axis=0), np.ones(shape[:2]))
     np.testing.assert_array_equal(regions.area, [mask.sum() for mask in masks])

@@ -1,0 +1,219 @@
+"""Regions that another model wrote: id maps as SLidR, Seal and UOV store them, with their tables.
+
+Per image ``<name>.png``, an 8- or 16-bit id map; optional beside it ``<name>.json``, a list with a record per
+region, and ``<name>.pt``, a table of region features. With tables, id k + 1 is list position k and table row
+k + 1, and id 0 is no region (UOV: SAN, CAT-Seg, FC-CLIP); without, every id is a region (SLidR, Seal) unless
+``regions.background`` names one that is not. ``<name>`` is the image's file name without its ending, or its
+sample_data token where ``regions.names`` points to nuScenes' ``sample_data.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelgen.config import RegionsConfig
+from labelgen.errors import FrameError, UserError
+from labelgen.models.info import ModelInfo
+from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
+from labelgen.regions.superpixel import regions_of_labels
+
+#: Kinds of pixels of an id map, as Pillow names them.
+ID_MODES = ("L", "P", "I;16", "I")
+
+
+@dataclass(frozen=True)
+class StoredRegions:
+    """What is stored for one image.
+
+    Attributes:
+        labels: (H, W) int32, region of every pixel, 0 .. K - 1, or -1.
+        ids: (K,) int32, the id of each region in the map.
+        category: (K,) int32, the writer's own class per region, or None.
+        feature: (K, D) float32, or None.
+    """
+
+    labels: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    category: NDArray[np.int32] | None = None
+    feature: NDArray[np.float32] | None = None
+
+
+def read_stored(path: Path, size: tuple[int, int], background: int | None = None) -> StoredRegions:
+    """Read an id map and what lies beside it.
+
+    Args:
+        path: of the PNG.
+        size: (height, width) that it must have.
+        background: id of pixels in no region; None: as the module says.
+
+    Raises:
+        FrameError: a missing or damaged file, another size, or tables that do not fit the map.
+    """
+    ids = _read_map(path, size)
+    records = _read_json(path.with_suffix(".json"))
+    features = _read_table(path.with_suffix(".pt"))
+    tables = records is not None or features is not None
+    if background is None and tables:
+        background = 0
+    names = np.unique(ids)
+    names = names[names != background] if background is not None else names
+    labels = np.searchsorted(names, ids).astype(np.int32)
+    labels[~np.isin(ids, names)] = -1
+    category = feature = None
+    most = int(names.max(initial=0))
+    if records is not None:
+        if most > len(records):
+            raise FrameError(f"id {most}, but the list beside it has {len(records)} regions", path=str(path))
+        categories = np.array([_category(record, path) for record in records], np.int32)
+        category = categories[names - 1]
+    if features is not None:
+        if most >= len(features):
+            raise FrameError(f"id {most}, but the table beside it has {len(features)} rows", path=str(path))
+        feature = features[names]
+    return StoredRegions(labels, names.astype(np.int32), category, feature)
+
+
+class FileProposer(RegionProposer):
+    """Regions from files; nothing is computed."""
+
+    def __init__(self, config: RegionsConfig) -> None:
+        """Look for the folder and read the table of names.
+
+        Raises:
+            UserError: they are not there, or cannot be read.
+        """
+        self.config = config
+        self._info = describe_files(config)
+        self.tokens = _read_names(Path(config.names)) if config.names else None
+
+    @property
+    def info(self) -> ModelInfo:
+        """See `RegionProposer.info`."""
+        return self._info
+
+    def propose(self, image: NDArray[np.uint8], prompts: Prompts | None = None) -> ImageRegions:
+        """Regions stored for the image that ``prompts.image_path`` names; see `RegionProposer.propose`.
+
+        Raises:
+            FrameError: no path, or see `read_stored`.
+        """
+        if prompts is None or not prompts.image_path:
+            raise FrameError("regions.backend=files must know the image's path")
+        stored = read_stored(
+            self.path_of(prompts.image_path), (image.shape[0], image.shape[1]), self.config.background
+        )
+        return regions_of_labels(stored.labels, len(stored.ids))
+
+    def path_of(self, image_path: str) -> Path:
+        """Path of the id map of an image.
+
+        Raises:
+            FrameError: the table of names does not name the image.
+        """
+        name = Path(image_path).stem
+        if self.tokens is not None:
+            if image_path not in self.tokens:
+                raise FrameError(f"{self.config.names} does not name it", path=image_path)
+            name = Path(self.tokens[image_path]).name
+        return Path(str(self.config.folder)) / f"{name}.png"
+
+
+def describe_files(config: RegionsConfig) -> ModelInfo:
+    """What to record about a folder of id maps; the hash covers names, sizes and times of its files.
+
+    Raises:
+        UserError: no folder is given, or it holds no PNG.
+    """
+    if config.folder is None:
+        raise UserError("regions.backend=files needs regions.folder, the folder with the id maps")
+    folder = Path(config.folder)
+    digest, maps = hashlib.blake2b(digest_size=16), 0
+    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+        state = path.stat()
+        digest.update(f"{path.name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+        maps += path.suffix == ".png"
+    if not maps:
+        raise UserError(f"regions.folder {folder} holds no *.png")
+    return ModelInfo(
+        f"files:{folder.name}", f"{maps} id maps", "of the model that wrote them", digest.hexdigest()
+    )
+
+
+def _read_map(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            if (image.height, image.width) != size:
+                raise FrameError(
+                    f"the id map is {image.width} x {image.height}, its image {size[1]} x {size[0]}",
+                    path=str(path),
+                )
+            if image.mode not in ID_MODES:
+                raise FrameError(
+                    f"pixels of kind {image.mode!r}; an id map has one channel of 8 or 16 bits",
+                    path=str(path),
+                )
+            return np.array(image).astype(np.int32)
+    except FileNotFoundError:
+        raise FrameError("there is no id map for this image", path=str(path)) from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FrameError(f"cannot be read: {' '.join(str(error).split())[:200]}", path=str(path)) from None
+
+
+def _read_json(path: Path) -> list[Any] | None:
+    if not path.exists():
+        return None
+    try:
+        records = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise FrameError(f"cannot be read: {' '.join(str(error).split())[:200]}", path=str(path)) from None
+    if not isinstance(records, list):
+        raise FrameError("a list with a record per region is expected", path=str(path))
+    return records
+
+
+def _category(record: Any, path: Path) -> int:
+    value = record.get("category_id") if isinstance(record, dict) else None
+    if not isinstance(value, int):
+        raise FrameError(
+            "a region without a whole number as category_id", path=str(path.with_suffix(".json"))
+        )
+    return value
+
+
+def _read_table(path: Path) -> NDArray[np.float32] | None:
+    """Feature rows by id; of FC-CLIP's two tables the second, as its trainer takes it."""
+    if not path.exists():
+        return None
+    try:
+        table = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what malformed pickles raise is not foreseeable
+        raise FrameError(f"is not a file of plain tensors ({type(error).__name__})", path=str(path)) from None
+    if isinstance(table, list | tuple) and len(table) == 2:
+        table = table[1]
+    if not isinstance(table, torch.Tensor) or table.ndim != 2:
+        raise FrameError("a table with a row per region is expected", path=str(path))
+    return table.float().numpy()
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    """{image path: token} from nuScenes' table.
+
+    Raises:
+        UserError: the file cannot be read, or is not that table.
+    """
+    try:
+        records = json.loads(path.read_text())
+        if not isinstance(records, list):
+            raise TypeError("a list is expected")
+        return {str(record["filename"]): str(record["token"]) for record in records}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"regions.names {path} is not nuScenes' sample_data.json ({error!r})") from error
