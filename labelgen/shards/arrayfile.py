@@ -15,7 +15,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd
+from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
 from labelgen.shards.damage import DamageError
@@ -120,7 +120,7 @@ class ArrayFile:
             data = self._strip_crc(raw, f"chunk {number}")
         if self._zstd:
             try:
-                data = Zstd().decode(data)
+                data = decompress(data)
             except (RuntimeError, ValueError, MemoryError) as error:
                 raise self._damage(f"chunk {number}: {error}") from error
         if len(data) != self._chunk * self._row_bytes:

@@ -81,8 +81,11 @@ def _groups(frames: Iterator[StoredFrame]) -> Iterator[list[StoredFrame]]:
     """At most 64 consecutive frames that can be in one shard."""
     group: list[StoredFrame] = []
     kind = ""
+    kinds: dict[tuple[str, ...], str] = {}  # frames of the same shards are of the same kind
     for frame in frames:
-        of_this = _kind(frame)
+        if frame.shards not in kinds:
+            kinds[frame.shards] = _kind(frame)
+        of_this = kinds[frame.shards]
         if group and (len(group) == MAX_FRAMES or of_this != kind):
             yield group
             group = []

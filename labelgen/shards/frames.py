@@ -62,11 +62,14 @@ class StoredFrame:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Attributes of the frame's shard, over those of its parents: class names, text embeddings."""
-        merged: dict[str, Any] = {}
-        for shard, _ in reversed(self._layers):
-            merged |= shard.attributes
-        return merged
+        """Attributes of the frame's shard; where it names no classes, over those of the parent that does."""
+        layers = [shard.attributes for shard, _ in self._layers]
+        return next((given for given in layers if "class_names" in given), {}) | layers[0]
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Where the frame is stored: its shard, then those of the parents."""
+        return tuple(shard.where for shard, _ in self._layers)
 
     @property
     def uv_steps(self) -> int:
