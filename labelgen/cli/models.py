@@ -1,4 +1,4 @@
-"""``labelgen models``: what models there are, and training of the small ones."""
+"""``labelgen models``: what models there are, fetching and checking them, training of the small ones."""
 
 from __future__ import annotations
 
@@ -59,6 +59,64 @@ def list_command(
             entry.stage, entry.backend, entry.model, entry.revision, entry.licence, state, entry.note
         )
     Console().print(table)
+
+
+@app.command("prefetch")
+def prefetch_command(
+    config: Annotated[
+        str, typer.Option("--config", help="Preset or file whose models are fetched.")
+    ] = "nuscenes",
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value, as for `labelgen run`.")
+    ] = None,
+) -> None:
+    """Fetch the weights that a configuration names, and check them.
+
+    Example: `labelgen models prefetch --config nuscenes`
+    """
+    from labelgen.config import load_config
+    from labelgen.models.fetch import fetch_models
+    from pipelines.presets import find_preset
+
+    with Console(stderr=True).status("fetching") as status:
+        fetch_models(
+            load_config(find_preset(config), override or []),
+            lambda done, total: status.update(f"fetching: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"),
+        )
+    doctor_command(config, override)
+
+
+@app.command("doctor")
+def doctor_command(
+    config: Annotated[
+        str, typer.Option("--config", help="Preset or file whose models are checked.")
+    ] = "demo",
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value, as for `labelgen run`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Load every model of a configuration and say what is wrong with it; 1 if one is not fit.
+
+    Example: `labelgen models doctor --config nuscenes`
+    """
+    from labelgen.config import load_config
+    from labelgen.models.fetch import check_models
+    from pipelines.presets import find_preset
+
+    checks = list(check_models(load_config(find_preset(config), override or [])))
+    if as_json:
+        typer.echo(json.dumps({"models": [check.to_dict() for check in checks]}))
+    else:
+        table = Table(title="models", title_justify="left")
+        for column in ("stage", "model", "licence", "weights", "fit", "note"):
+            table.add_column(column, overflow="fold")
+        for check in checks:
+            state = "[green]yes[/]" if check.fit else "[red]NO[/]"
+            table.add_row(check.stage, check.name, check.licence, check.weights[:12], state, check.detail)
+        Console().print(table)
+    if not all(check.fit for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command("train-demo")

@@ -58,6 +58,15 @@ def pretrained_folder(model: str, checkpoint: str | None, kinds: tuple[str, ...]
     return folder, file_hash(weights[0]) if len(weights) == 1 else digest.hexdigest()
 
 
+def is_fetched(model: str) -> bool:
+    """Whether a model of the hub is on this machine."""
+    try:
+        snapshot_download(model, allow_patterns=list(FETCHED), local_files_only=True)
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError):
+        return False
+    return True
+
+
 def load_pretrained(network: Any, folder: Path) -> nn.Module:
     """Load a network in float32 with transformers' ``from_pretrained``; every weight must be there.
 

@@ -54,8 +54,11 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     """All backends; hashes are computed for weights that are on disk."""
     from labelgen.config import RegionsConfig, SemanticsConfig
     from labelgen.errors import UserError
+    from labelgen.models.pretrained import is_fetched
     from labelgen.regions import describe_proposer
     from labelgen.regions.sam import PUBLIC_CHECKPOINTS
+    from labelgen.regions.sam2 import HUB_MODELS
+    from labelgen.regions.sam3 import HUB_MODEL, LICENCE, NOTE
     from labelgen.semantics import describe_encoder
     from labelgen.semantics.captioner import CaptionerConfig, describe_captioner
 
@@ -84,6 +87,16 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
         entries.append(
             Entry("regions", "sam", model, revision, "Apache-2.0", str(path), path.is_file(), weights)
         )
+    hub = [("sam2", model, "Apache-2.0", "") for model in HUB_MODELS]
+    for backend, model, licence, note in (*hub, ("sam3", HUB_MODEL, LICENCE, NOTE)):
+        entries.append(
+            Entry("regions", backend, model, "", licence, model, is_fetched(model) or None, "", note)
+        )
+    entries.append(
+        Entry(
+            "regions", "files", "", "", "of their writer", "regions.folder", None, "", "id maps of any model"
+        )
+    )
     for model, tag in OPEN_CLIP_CHOICES.items():
         entries.append(
             Entry("semantics", "open_clip", model, tag, "MIT", tag, None, "", "or the path of a checkpoint")

@@ -132,13 +132,13 @@ def make_proposer(config: RegionsConfig, device: str = "auto", threads: int = 1)
         case "sam":
             from labelgen.regions.sam import SamNetwork, load_sam
 
-            network = SamNetwork(*load_sam(config.model, config.checkpoint))
-            return PromptedProposer(config, network, device=device, threads=threads)
+            sam = SamNetwork(*load_sam(config.model, config.checkpoint))
+            return PromptedProposer(config, sam, device=device, threads=threads)
         case "sam2":
             from labelgen.regions.sam2 import Sam2Network, load_sam2
 
-            network = Sam2Network(*load_sam2(config.model, config.checkpoint))
-            return PromptedProposer(config, network, device=device, threads=threads)
+            sam2 = Sam2Network(*load_sam2(config.model, config.checkpoint))
+            return PromptedProposer(config, sam2, device=device, threads=threads)
         case "sam3":
             from labelgen.regions.sam3 import Sam3Proposer, load_sam3
 

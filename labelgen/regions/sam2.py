@@ -45,7 +45,7 @@ def describe_sam2(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
     return folder, ModelInfo(f"sam2:{folder.name if checkpoint else model}", source, "Apache-2.0", weights)
 
 
-def load_sam2(model: str, checkpoint: str | None) -> tuple[Sam2Model, ModelInfo]:
+def load_sam2(model: str, checkpoint: str | None) -> tuple[Any, ModelInfo]:
     """Load a SAM 2 with its weights; arguments as for `describe_sam2`.
 
     Raises:
@@ -61,8 +61,8 @@ class Sam2Network:
     Ravi et al. 2024, arXiv 2408.00714. The image is squeezed to the network's square input, not padded.
     """
 
-    def __init__(self, sam: Sam2Model, info: ModelInfo) -> None:
-        self.sam: Any = sam.requires_grad_(False)
+    def __init__(self, sam: Any, info: ModelInfo) -> None:
+        self.sam = sam.requires_grad_(False)
         self.info = info
         self.side = int(sam.config.prompt_encoder_config.image_size)
         self.processor = Sam2ImageProcessor(size={"height": self.side, "width": self.side})

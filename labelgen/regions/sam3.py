@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import CLIPTokenizerFast, Sam3ImageProcessor, Sam3Model
+from transformers import AutoTokenizer, Sam3ImageProcessor, Sam3Model
 
 from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
@@ -49,7 +49,7 @@ def describe_sam3(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
     return folder, ModelInfo(f"sam3:{folder.name if checkpoint else model}", source, LICENCE, weights, NOTE)
 
 
-def load_sam3(model: str, checkpoint: str | None) -> tuple[Sam3Model, Tokenize, ModelInfo]:
+def load_sam3(model: str, checkpoint: str | None) -> tuple[Any, Tokenize, ModelInfo]:
     """Load a SAM 3 with its tokenizer, and show its licence.
 
     Raises:
@@ -60,7 +60,7 @@ def load_sam3(model: str, checkpoint: str | None) -> tuple[Sam3Model, Tokenize, 
     if not ((folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()):
         raise UserError(f"checkpoint folder {folder} holds no tokenizer; fetch the model again")
     try:
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except FAULTS as error:
         raise UserError(
             f"checkpoint folder {folder} holds no usable tokenizer: {first_line(error)}"
@@ -81,7 +81,7 @@ class Sam3Proposer(RegionProposer):
     def __init__(
         self,
         config: RegionsConfig,
-        network: Sam3Model,
+        network: Any,
         tokenize: Tokenize,
         info: ModelInfo,
         *,
@@ -97,7 +97,7 @@ class Sam3Proposer(RegionProposer):
             raise UserError("regions.backend=sam3 needs regions.words, such as '[car, person, tree, road]'")
         self.config, self._info = config, info
         self.device = select_device(device, threads)
-        self.network: Any = network.requires_grad_(False).to(self.device)
+        self.network = network.requires_grad_(False).to(self.device)
         side = network.config.vision_config.backbone_config.image_size
         self.processor = Sam3ImageProcessor(size={"height": side, "width": side})
         with torch.inference_mode():
@@ -136,7 +136,7 @@ class Sam3Proposer(RegionProposer):
         return regions_of_runs(join_ends(masks.ends), (height, width), masks.score, masks.stability, parent)
 
     def _instances(self, out: Any, height: int, width: int) -> MaskSet:
-        """Instances of one word, as ``Sam3ImageProcessor.post_process_instance_segmentation`` chooses them."""
+        """Instances of one word, chosen as ``post_process_instance_segmentation`` of transformers does."""
         score = (out.pred_logits.float().sigmoid() * out.presence_logits.float().sigmoid())[0]
         if not torch.isfinite(score).all():
             raise ValueError("the network's scores are not numbers: its weights are damaged")

@@ -1,8 +1,8 @@
 """From low-resolution logits straight to run lengths at the image's size; no mask is ever dense.
 
 The official way upsamples the logits of every mask bilinearly (to the network's input, from there to the
-image) and compares each pixel with thresholds. Both steps are linear along each axis, so a pixel is the sum of
-at most three by three weighted logits. Weights are not negative and sum to one: where three neighbours lie on
+image) and compares each pixel with thresholds. Both steps are linear along each axis: a pixel is a sum of at
+most three by three weighted logits. Weights are not negative and sum to one: where three neighbours lie on
 one side of a threshold, all pixels between them do, and need not be computed.
 """
 

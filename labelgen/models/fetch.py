@@ -1,0 +1,123 @@
+"""Fetches the weights that a configuration names, and checks that they load: before a run, not in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labelgen.config import RegionsConfig, RunConfig
+from labelgen.errors import UserError
+from labelgen.models.info import ModelInfo
+
+#: Where segment-anything's README has its checkpoints.
+SAM_URL = "https://dl.fbaipublicfiles.com/segment_anything/{name}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One model of a configuration: whether it is fit for a run, and why not.
+
+    Attributes:
+        stage: ``regions`` or ``semantics``; name, weights, licence: as in `labelgen.models.info.ModelInfo`.
+        fit: whether it loads.
+        detail: what is wrong, or a note on the model.
+    """
+
+    stage: str
+    name: str
+    weights: str
+    licence: str
+    fit: bool
+    detail: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data for ``--json``."""
+        return asdict(self)
+
+
+def check_models(config: RunConfig) -> Iterator[Check]:
+    """Load every model of a configuration on the CPU, one after another."""
+    from labelgen.regions import make_proposer
+    from labelgen.semantics import make_encoder
+
+    makers: dict[str, Callable[[], ModelInfo]] = {
+        "regions": lambda: make_proposer(config.regions, "cpu").info,
+        "semantics": lambda: make_encoder(config.semantics, "cpu").info,
+    }
+    for stage, make in makers.items():
+        section = getattr(config, stage)
+        try:
+            if stage == "regions":
+                check_public_checkpoint(config.regions)
+            info = make()
+            yield Check(stage, info.name, info.weights, info.licence, True, info.note)
+        except UserError as error:
+            yield Check(stage, f"{section.backend}:{section.model}", "", "", False, str(error))
+
+
+def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Fetch what a configuration names and what is not there yet: Sam's files, hub models, open_clip tags.
+
+    Args:
+        config: the run's settings.
+        on_bytes: called with the bytes that are done and in all, 0 if unknown, of a Sam's file.
+
+    Raises:
+        UserError: it cannot be fetched, or is not what was expected.
+    """
+    from labelgen.regions import describe_proposer
+    from labelgen.regions.sam import PUBLIC_CHECKPOINTS
+    from labelgen.semantics import describe_encoder
+
+    regions = config.regions
+    if regions.backend == "sam" and regions.model in PUBLIC_CHECKPOINTS and regions.checkpoint:
+        path = Path(regions.checkpoint)
+        if not path.exists():
+            _download(SAM_URL.format(name=PUBLIC_CHECKPOINTS[regions.model]), path, on_bytes)
+        check_public_checkpoint(regions)
+    describe_proposer(regions)
+    describe_encoder(config.semantics)
+
+
+def check_public_checkpoint(config: RegionsConfig) -> None:
+    """Compare a public Sam checkpoint with the beginning of its MD5 that its publisher put into its name.
+
+    Raises:
+        UserError: it is another file, or truncated; names the expected and the found hash.
+    """
+    path = Path(config.checkpoint or "")
+    told = re.fullmatch(r"sam_vit_[blh]_([0-9a-f]{6})\.pth", path.name)
+    if config.backend != "sam" or told is None or not path.is_file():
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 22):
+            digest.update(piece)
+    if digest.hexdigest()[:6] != told[1]:
+        raise UserError(
+            f"checkpoint {path} is damaged or another file: its MD5 should begin with {told[1]}, but is "
+            f"{digest.hexdigest()}; delete it and run `labelgen models prefetch`"
+        )
+
+
+def _download(url: str, path: Path, on_bytes: Callable[[int, int], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with urllib.request.urlopen(url, timeout=60) as source, part.open("wb") as target:
+            total, done = int(source.headers.get("Content-Length") or 0), 0
+            while piece := source.read(1 << 20):
+                target.write(piece)
+                done += len(piece)
+                on_bytes(done, total)
+        if total and done != total:
+            raise OSError(f"{done} of {total} bytes came")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{url} cannot be fetched to {path}: {error}") from error
