@@ -57,7 +57,10 @@ def resume(run: Path | str | Store) -> Progress:
 def _set_plan_aside(store: Store) -> None:
     """Move a plan that cannot be read out of the way: the job writes it anew."""
     try:
+        store.read(PLAN)
         planned_sources(store)
+    except OSError:
+        return  # not there, or the disk is at fault and not the file
     except UserError:
         store.move(PLAN, f"{PLAN}.damaged-{uuid.uuid4().hex[:12]}")
 
