@@ -77,7 +77,7 @@ def labelled(
     sam = make_proposer(preset.regions, "cpu", 1)
     slic = make_proposer(RegionsConfig(backend="superpixel", max_side=512), "cpu", 1)
     encoder = make_encoder(preset.semantics, "cpu", 1)
-    voter, tokens = VoteLabels(preset), tokens_of(root)
+    voter, tokens = VoteLabels(preset, taxonomy), tokens_of(root)
     stages = load_stages(root, preset)
     for frame in frames:
         task = run_stages(stages, FrameTask(frame))
@@ -96,6 +96,7 @@ def labelled(
         rungs: dict[str, tuple[Views, Regions, Semantics]] = {
             "run": (task.views, masks["sam"], named["sam"]),
             "superpixels": (task.views, masks["superpixels"], named["superpixels"]),
+            "superpixels_true_classes": (task.views, masks["superpixels"], known["superpixels"]),
             "true_classes": (task.views, masks["sam"], known["sam"]),
             "true_masks": (task.views, masks["true"], named["true"]),
             "true_masks_and_classes": (task.views, masks["true"], known["true"]),

@@ -100,6 +100,9 @@ class SemanticsConfig(_Section):
     checkpoint: str | None = Field(None, description="path of the weights, or an open_clip pretrained tag")
     mode: Literal["crop"] = "crop"
     crop_scale: float = Field(1.5, ge=1, description="side of the square crop over the region's longer side")
+    context: int = Field(
+        0, ge=0, description="pixels; narrower crops are joined by a second one of this side; 0: by none"
+    )
     background: float = Field(0.5, ge=0, le=1, description="share of the surroundings that stays visible")
     temperature: float | None = Field(None, gt=0, description="of the softmax; null takes the model's own")
     batch_size: int = Field(256, ge=1, description="crops per forward pass")
@@ -108,6 +111,22 @@ class SemanticsConfig(_Section):
 class LabelsConfig(_Section):
     """How votes become labels."""
 
+    min_margin: float = Field(0.02, ge=0, le=1, description="lead over the second class that a label needs")
+    class_margin: float = Field(0.0, ge=0, le=1, description="vote lost where a region's class is undecided")
+    edge: float = Field(0.0, ge=0, le=1, description="vote lost at a mask's edge")
+    edge_px: float = Field(8.0, ge=1, description="pixels over which that fades")
+    residual: float = Field(0.0, ge=0, le=1, description="vote lost at the depth test's limit")
+    angle: float = Field(0.0, ge=0, le=1, description="vote lost 90 degrees off the camera's axis")
+    instances: bool = Field(False, description="number the things of every frame")
+
+
+class FusionConfig(_Section):
+    """Pass 2: labels fused over the frames of each scene, as a derived run beside the run."""
+
+    enabled: bool = Field(False, description="fuse after labelling, into <run>-fused; needs poses")
+    ahead: int = Field(20, ge=0, le=200, description="frames gathered beyond the one that is read")
+    voxel: float = Field(0.25, gt=0.01, description="finest voxels of the map, metres")
+    decay_s: float = Field(20.0, gt=0, description="seconds after which evidence counts 1 / e")
     min_margin: float = Field(0.02, ge=0, le=1, description="lead over the second class that a label needs")
 
 
@@ -146,13 +165,14 @@ class RunConfig(_Section):
     regions: RegionsConfig = RegionsConfig()
     semantics: SemanticsConfig = SemanticsConfig()
     labels: LabelsConfig = LabelsConfig()
+    fusion: FusionConfig = FusionConfig()
     shards: ShardsConfig = ShardsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     demo: DemoConfig = DemoConfig()
 
     def label_settings(self) -> dict[str, Any]:
         """The part that can change a label, as plain data (paths of weights are covered by their hashes)."""
-        content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset"})
+        content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset", "fusion"})
         content["regions"].pop("checkpoint")
         content["semantics"].pop("checkpoint")
         for field in ("points_per_batch", "images_per_batch", "label_map"):

@@ -117,38 +117,51 @@ def plan_derivation(parent: Run, operation: Operation, output: Path, dataroot: P
     return Derivation(parent.path.absolute(), output.absolute(), root.absolute(), operation, mark)
 
 
+#: Does scenes, given by their numbers, and gives frames labelled and failed of each as it is done.
+Runner = Callable[[Derivation, Sequence[int]], Iterator[tuple[int, int]]]
+
+
 def derive(
-    derivation: Derivation, on_frame: Callable[[int], None], scenes: tuple[int, int] | None = None
+    derivation: Derivation,
+    on_frame: Callable[[int], None],
+    scenes: tuple[int, int] | None = None,
+    runner: Runner | None = None,
 ) -> Outcome:
-    """Do the scenes that are not done yet, one after another, and index the run.
+    """Do the scenes that are not done yet, and index the run.
 
     Args:
         derivation: see `plan_derivation`.
         on_frame: called with the number of frames of every scene that is done.
         scenes: only these, as a range of their numbers; for slices of a job array.
+        runner: where the scenes are done; here, one after another, by default.
 
     Raises:
         UserError: the parent is damaged, or the folder cannot be written.
     """
-    chosen = open_scenes(derivation)
+    chosen = list(enumerate(open_scenes(derivation)))
     chosen = chosen[slice(*scenes)] if scenes else chosen
     before = done_frames(derivation.output)
     held = {frame_id for frame_id, _ in before.done | before.failed.keys()}
-    outcome = Outcome()
-    for scene in chosen:
-        if held.issuperset(scene.frame_ids):
-            outcome = replace(outcome, skipped=outcome.skipped + 1)
-        else:
-            frames, failed = derive_scene(derivation, scene)
-            outcome = replace(
-                outcome,
-                frames=outcome.frames + frames,
-                failed=outcome.failed + failed,
-                scenes=outcome.scenes + 1,
-            )
-        on_frame(len(scene.frame_ids))
+    todo = [number for number, scene in chosen if not held.issuperset(scene.frame_ids)]
+    on_frame(sum(len(scene.frame_ids) for number, scene in chosen if number not in todo))
+    outcome = Outcome(skipped=len(chosen) - len(todo))
+    for frames, failed in (runner or run_here)(derivation, todo):
+        outcome = replace(
+            outcome,
+            frames=outcome.frames + frames,
+            failed=outcome.failed + failed,
+            scenes=outcome.scenes + 1,
+        )
+        on_frame(frames + failed)
     build_index(derivation.output)
     return outcome
+
+
+def run_here(derivation: Derivation, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Do scenes in this process, one after another."""
+    scenes = open_scenes(derivation)
+    for number in numbers:
+        yield derive_scene(derivation, scenes[number])
 
 
 def open_scenes(derivation: Derivation) -> Sequence[Scene]:

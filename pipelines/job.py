@@ -45,7 +45,7 @@ class Job:
 
     def label(self) -> list[Stage]:
         """Stages that vote."""
-        return label_stages(self.config)
+        return label_stages(self.config, self.taxonomy)
 
 
 @dataclass(frozen=True)

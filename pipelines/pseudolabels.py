@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from labelgen.datasets import merge_frames
+from labelgen.labels import VoteSettings
+from labelgen.labels.fuse import FusionSettings
 from labelgen.semantics import make_encoder
-from labelgen.shards import build_index, resume
+from labelgen.shards import build_index, open_run, resume
+from pipelines.derive import derive, plan_derivation
 from pipelines.job import Committed, Job
+from pipelines.passes import FuseScene
 from pipelines.planning import Plan
 
 
@@ -66,6 +71,37 @@ def execute(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None
     outcome.failed_fraction = (plan.failed + outcome.failed) / max(1, len(plan.selected))
     outcome.seconds = round(time.perf_counter() - begin, 2)
     return outcome
+
+
+def fuse(plan: Plan, on_frame: Callable[[int], None]) -> Path:
+    """Pass 2: fuse what the run holds over the frames of each scene, into a run beside it.
+
+    Scenes that are fused already stay as they are; one that has gained frames since needs another output.
+
+    Args:
+        plan: whose run is labelled.
+        on_frame: called with the number of frames of every scene that is done.
+
+    Returns:
+        The derived run's folder, ``<run>-fused``.
+
+    Raises:
+        UserError: the folder holds another run, or cannot be written.
+    """
+    config = plan.job.config
+    fusion = FusionSettings(
+        voxels=(config.fusion.voxel, 3 * config.fusion.voxel),
+        ahead=config.fusion.ahead,
+        decay_s=config.fusion.decay_s,
+        min_margin=config.fusion.min_margin,
+    )
+    vote = VoteSettings(**config.labels.model_dump(exclude={"instances"}))
+    output = plan.job.run.with_name(f"{plan.job.run.name}-fused")
+    derivation = plan_derivation(
+        open_run(plan.job.run), FuseScene(vote=vote, fusion=fusion), output, plan.job.root
+    )
+    derive(derivation, on_frame)
+    return output
 
 
 def text_attributes(job: Job) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def run_ray(job: Job, on_frame: Callable[[int], None], address: str | None = Non
     Raises:
         UserError: the cluster cannot be reached or is unfit.
     """
-    _connect(address)
+    connect(address)
     try:
         counter = ray.remote(num_cpus=0)(_FrameCounter).remote()
         dataset = _graph(job, counter)
@@ -158,7 +158,7 @@ def _gpus_per_worker(job: Job) -> float:
     return runtime.gpus_per_worker if available and runtime.device != "cpu" else 0.0
 
 
-def _connect(address: str | None) -> None:
+def connect(address: str | None) -> None:
     """Connect to a cluster, or start a local one with spare logical CPUs."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray's own remarks on Ray Data's actors go to the terminal at level "error" and mean nothing to a user.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,9 @@ from labelgen.geometry import (
     region_hits,
     view_region,
 )
-from labelgen.labels import VoteSettings, vote
+from labelgen.geometry.occlusion import BEAM_SPACING_DEG
+from labelgen.labels import VoteSettings, hit_evidence, vote
+from labelgen.labels.instances import InstanceSettings, find_instances
 from labelgen.records import (
     Failure,
     FrameRecord,
@@ -205,9 +207,10 @@ class DescribeRegions:
 
 @dataclass
 class VoteLabels:
-    """Let all regions that a point falls into vote on its label."""
+    """Let all regions that a point falls into vote on its label, and number the things."""
 
     config: RunConfig
+    taxonomy: Taxonomy
     name: str = "vote"
 
     def setup(self) -> None:
@@ -220,16 +223,22 @@ class VoteLabels:
         assert task.regions is not None
         assert task.semantics is not None
         task.hits = region_hits(task.views, task.regions, task.frame.cameras)
+        settings = VoteSettings(**self.config.labels.model_dump(exclude={"instances"}))
+        projection = ProjectionSettings(**self.config.projection.model_dump(exclude={"ego_box"}))
+        parts = (task.views, task.hits, task.regions, task.semantics)
         task.labels = vote(
             len(task.cloud),
-            task.views,
-            task.hits,
-            task.regions,
-            task.semantics,
-            VoteSettings(**self.config.labels.model_dump()),
+            *parts,
+            settings,
             camera_ok=np.array([data is not None for data in task.images], bool),
             ego=ego_mask(task.cloud.xyz, self.config.projection.ego_box),
+            evidence=hit_evidence(*parts, task.frame.cameras, settings, projection),
         )
+        if self.config.labels.instances:
+            things = [spec.thing for spec in self.taxonomy.classes]
+            spacing = InstanceSettings(spacing_deg=BEAM_SPACING_DEG[task.frame.lidar_layout])
+            instance = find_instances(task.cloud.xyz, task.labels, *parts, things, spacing)
+            task.labels = replace(task.labels, instance=instance)
 
 
 def run_stages(stages: Sequence[Stage], task: FrameTask) -> FrameTask:
@@ -303,6 +312,6 @@ def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None 
     return [ProposeRegions(config, label_maps), DescribeRegions(config, taxonomy)]
 
 
-def label_stages(config: RunConfig) -> list[Stage]:
+def label_stages(config: RunConfig, taxonomy: Taxonomy) -> list[Stage]:
     """Stages after the models: cheap, on one core."""
-    return [VoteLabels(config)]
+    return [VoteLabels(config, taxonomy)]

@@ -15,7 +15,7 @@ from labelgen.errors import UserError
 
 if TYPE_CHECKING:
     from labelgen.shards import Run
-    from pipelines.derive import Operation
+    from pipelines.derive import Operation, Runner
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 Output = Annotated[
@@ -29,6 +29,12 @@ Dataroot = Annotated[
     ),
 ]
 Scenes = Annotated[str | None, typer.Option("--scenes", help="Only BEGIN:END of the run's scenes.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", help="Do scenes side by side on Ray: `local`, or a cluster's address.", show_default=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a line.")]
 
 
@@ -91,6 +97,7 @@ def revote(
         ),
     ] = None,
     scenes: Scenes = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Vote anew with another depth tolerance, margin or weights, from the shards alone.
@@ -129,7 +136,7 @@ def revote(
     before = {name: value for name, value in known.items() if name in votes}
     settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
     operation = Revote(settings, tolerance, keep_visible=tolerance == stored)
-    _derive(opened, operation, output, None, scenes, as_json)
+    _derive(opened, operation, output, None, scenes, ray, as_json)
 
 
 def refine(
@@ -150,6 +157,7 @@ def refine(
     output: Output = None,
     dataroot: Dataroot = None,
     scenes: Scenes = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Refine a run's labels, of whatever source: along flat structures (--afi), or their confidence.
@@ -168,7 +176,7 @@ def refine(
     operation: Operation = RefineFlat(as_published=as_published, fill=fill)
     if calibration is not None:
         operation = Calibrate(tuple(load(calibration).table.tolist()))
-    _derive(open_run(run), operation, output, dataroot, scenes, as_json)
+    _derive(open_run(run), operation, output, dataroot, scenes, ray, as_json)
 
 
 def fuse(
@@ -192,6 +200,7 @@ def fuse(
     output: Output = None,
     dataroot: Dataroot = None,
     scenes: Scenes = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Fuse a run's labels over the frames of each scene, and follow things through it.
@@ -208,7 +217,7 @@ def fuse(
 
     fusion = FusionSettings(voxels=(voxel, 3 * voxel), ahead=ahead, decay_s=decay_s, min_margin=min_margin)
     operation = FuseScene(fusion=None if instances_only else fusion)
-    _derive(open_run(run), operation, output, dataroot, scenes, as_json)
+    _derive(open_run(run), operation, output, dataroot, scenes, ray, as_json)
 
 
 def _derive(
@@ -217,15 +226,21 @@ def _derive(
     output: Path | None,
     dataroot: Path | None,
     scenes: str | None,
+    ray: str | None,
     as_json: bool,
 ) -> None:
     from pipelines.derive import derive, plan_derivation
 
     folder = output or parent.path.with_name(f"{parent.path.name}-{operation.name}")
     chosen = _range(scenes)
+    runner: Runner | None = None
+    if ray is not None:
+        from pipelines.ray_scenes import RayScenes
+
+        runner = RayScenes(None if ray == "local" else ray)
     derivation = plan_derivation(parent, operation, folder, dataroot)
     with frame_progress(Console(stderr=True), len(parent), operation.name) as advance:
-        outcome = derive(derivation, advance, chosen)
+        outcome = derive(derivation, advance, chosen, runner)
     if as_json:
         typer.echo(json.dumps({"run": str(folder), **asdict(outcome)}))
         return

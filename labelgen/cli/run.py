@@ -20,7 +20,9 @@ REPORT_PICTURES = 3
 
 Dataset = Annotated[
     str | None,
-    typer.Option("--dataset", help="demo (a simulated city), nuscenes, semantickitti, or manifest (frames.parquet)."),
+    typer.Option(
+        "--dataset", help="demo (a simulated city), nuscenes, semantickitti, or manifest (frames.parquet)."
+    ),
 ]
 Dataroot = Annotated[Path | None, typer.Option("--dataroot", help="Folder of the data set.")]
 Version = Annotated[str | None, typer.Option("--version", help="Of the tables, such as v1.0-trainval.")]
@@ -105,8 +107,12 @@ def run(
     todo = make_plan(request)
     announce(todo, console)
     result = label(todo, console, ray_address)
+    final = todo.job.run
+    if todo.job.config.fusion.enabled:
+        final = fuse_over_time(todo, console)
+        result["fused"] = str(final)
     if with_report:
-        result |= conclude(todo, console)
+        result |= conclude(todo, final, console)
     if as_json:
         typer.echo(json.dumps(result))
     if result["failed_fraction"] > max_failed_fraction:
@@ -151,16 +157,24 @@ def label(plan: Plan, console: Console, ray_address: str | None) -> dict[str, An
     return counts | outcome.to_dict()
 
 
-def conclude(plan: Plan, console: Console) -> dict[str, Any]:
+def fuse_over_time(plan: Plan, console: Console) -> Path:
+    """Pass 2, with a progress bar; gives the fused run's folder."""
+    from pipelines.pseudolabels import fuse
+
+    with frame_progress(console, len(plan.selected), "fusing over time") as on_frame:
+        return fuse(plan, on_frame)
+
+
+def conclude(plan: Plan, run: Path, console: Console) -> dict[str, Any]:
     """Score where truth exists, write report and picture, and say in the last line where they are."""
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
     from labelgen.shards import open_run
 
-    folder = plan.job.run / "report"
+    folder = run / "report"
     report, picture = folder / "index.html", folder / "frame.png"
     if plan.job.frames or not report.exists():
-        opened = open_run(plan.job.run)
+        opened = open_run(run)
         render_summary(console, summarise_run(opened))
         sources = RunSources(opened, plan.job.root)
         if sources.has_truth:

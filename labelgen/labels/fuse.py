@@ -36,14 +36,14 @@ class FusionSettings:
     voxels: tuple[float, ...] = (0.25, 0.75)
     ahead: int = 20
     decay_s: float = 20.0
-    half_range: float = 30.0
-    own: float = 0.5
-    prior: float = 0.1
-    least: float = 0.1
+    half_range: float = 50.0
+    own: float = 0.1
+    prior: float = 2.0
+    least: float = 0.05
     min_margin: float = 0.02
     keep: float = 80.0
     most: int = 1_500_000
-    see_through: float = 30.0
+    see_through: float = 20.0
     margin: float = 0.8
     bins_deg: tuple[float, float] = (1.0, 2.0)
 

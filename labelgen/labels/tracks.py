@@ -19,7 +19,9 @@ class TrackSettings:
         slack: metres that a centre may jump because another side of the thing is seen.
         other_class: metres of distance that another class counts for.
         max_gap_s: seconds after which a track that is not seen ends.
-        moving_speed: metres per second from which a thing moves.
+        moving_speed: metres per second from which a thing moves, if it goes on so for two steps: same way,
+            and neither half nor twice as fast. What is labelled now and then as a thing, and jumps, does not.
+        largest: metres; a thing that is larger does not move.
     """
 
     max_speed: float = 15.0
@@ -28,6 +30,7 @@ class TrackSettings:
     other_class: float = 2.0
     max_gap_s: float = 1.5
     moving_speed: float = 1.0
+    largest: float = 20.0
 
 
 @dataclass
@@ -37,7 +40,6 @@ class _Track:
     at: NDArray[np.float64]
     time_us: int
     velocity: NDArray[np.float64] | None = None
-    moves: bool = False
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Tracker:
         Raises:
             ValueError: the scene has more than 65535 tracks.
         """
-        numbers, centres, kinds = _centres(global_from_lidar, xyz, label, instance)
+        numbers, centres, kinds, sizes = _centres(global_from_lidar, xyz, label, instance)
         horizon = time_us - self.settings.max_gap_s * 1e6
         self._tracks = [track for track in self._tracks if track.time_us >= horizon]
         taken = self._assign(time_us, centres, kinds)
@@ -95,7 +97,7 @@ class Tracker:
                 track = _Track(self._count, int(kinds[k]), centres[k], time_us)
                 self._tracks.append(track)
             else:
-                self._move(track, time_us, centres[k], int(kinds[k]))
+                self._move(track, time_us, centres[k], int(kinds[k]), float(sizes[k]))
             table[number] = track.number
         return table[instance]
 
@@ -123,13 +125,15 @@ class Tracker:
         rows, columns = linear_sum_assignment(np.where(allowed, cost, far))
         return {int(k): self._tracks[t] for t, k in zip(rows, columns, strict=True) if allowed[t, k]}
 
-    def _move(self, track: _Track, time_us: int, at: NDArray[np.float64], label: int) -> None:
+    def _move(self, track: _Track, time_us: int, at: NDArray[np.float64], label: int, size: float) -> None:
         passed = max((time_us - track.time_us) * 1e-6, 1e-6)
         velocity = (at - track.at) / passed
-        speed = float(np.linalg.norm(velocity[:2]))
-        far = float(np.linalg.norm(at[:2] - track.at[:2])) > 0.5 * self.settings.slack
-        if far and speed > self.settings.moving_speed:
-            self.moving.add(track.number)
+        if track.velocity is not None and size <= self.settings.largest:
+            now, before = velocity[:2], track.velocity[:2]
+            speed, earlier = float(np.linalg.norm(now)), float(np.linalg.norm(before))
+            goes_on = float(now @ before) > 0.8 * speed * earlier and 0.5 < speed / max(earlier, 1e-9) < 2
+            if goes_on and min(speed, earlier) > self.settings.moving_speed:
+                self.moving.add(track.number)
         track.velocity, track.at, track.time_us, track.label = velocity, at, time_us, label
 
 
@@ -138,14 +142,14 @@ def _centres(
     xyz: NDArray[np.float32],
     label: NDArray[np.uint8],
     instance: NDArray[np.uint16],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Numbers, middles of the bounding boxes in the global frame, and commonest classes of the instances."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Numbers of the instances; middles of their boxes, globally; commonest classes; longest sides."""
     rows = np.flatnonzero(instance)
     rows = rows[np.argsort(instance[rows], kind="stable")]
     if not len(rows):
-        return np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros(0)
     numbers, begins = np.unique(instance[rows], return_index=True)
     points = xyz[rows] @ global_from_lidar[:3, :3].T + global_from_lidar[:3, 3]
     low, high = np.minimum.reduceat(points, begins), np.maximum.reduceat(points, begins)
     kinds = [int(np.bincount(label[part]).argmax()) for part in np.split(rows, begins[1:])]
-    return numbers.astype(np.int64), (low + high) / 2, np.array(kinds, np.int64)
+    return numbers.astype(np.int64), (low + high) / 2, np.array(kinds, np.int64), (high - low).max(axis=1)

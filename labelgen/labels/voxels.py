@@ -136,8 +136,12 @@ class VoxelMap:
         if not len(self._keys):
             return 0
         nearest = _nearest_returns(np.ascontiguousarray(xyz[np.isfinite(xyz).all(axis=1)]), bins_deg)
-        local = self.centres() @ lidar_from_map[:3, :3].T + lidar_from_map[:3, 3]
-        through = _seen_through(local, nearest, bins_deg, reach, margin)
+        rotation, shift = lidar_from_map[:3, :3], lidar_from_map[:3, 3]
+        centres = self.centres()
+        near = np.flatnonzero(((centres + rotation.T @ shift) ** 2).sum(axis=1) <= reach * reach)
+        through = np.zeros(len(centres), np.bool_)
+        local = centres[near] @ rotation.T + shift
+        through[near] = _seen_through(local, nearest, bins_deg, margin)
         self._drop(through)
         return int(through.sum())
 
@@ -202,14 +206,13 @@ def _seen_through(
     local: NDArray[np.float64],
     nearest: NDArray[np.float32],
     bins_deg: tuple[float, float],
-    reach: float,
     margin: float,
 ) -> NDArray[np.bool_]:
     columns, rows = nearest.shape
     out = np.zeros(len(local), np.bool_)
     for i in range(len(local)):
         away, c, r = _bin(local[i, 0], local[i, 1], local[i, 2], bins_deg[0], bins_deg[1])
-        if away > reach or np.isinf(nearest[c, r]):
+        if np.isinf(nearest[c, r]):
             continue
         closest = np.inf
         for dc in range(-1, 2):

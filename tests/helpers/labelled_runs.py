@@ -81,7 +81,7 @@ def label(dataset: str, root: Path, run: Path, config: RunConfig | None = None, 
     merge_frames(run / "frames.parquet", frames, info)
     job = Job(run, Path(info.dataroot), config, taxonomy, FINGERPRINT, tuple(frames))
     middle = more.get("stages") or [Tiles(len(taxonomy))]
-    stages = [LoadFrame(job.root), ProjectPoints(config), *middle, VoteLabels(config)]  # type: ignore[misc]
+    stages = [LoadFrame(job.root), ProjectPoints(config), *middle, VoteLabels(config, taxonomy)]  # type: ignore[misc]
     for begin in range(0, len(frames), 2):
         commit(job, [run_stages(stages, FrameTask(frame)) for frame in frames[begin : begin + 2]])
     build_index(run)

@@ -141,3 +141,17 @@ def test_scenes_without_poses_fail_with_a_word(made, shell, tmp_path):
     problems = open_run(tmp_path / "fused").failures.values()
     assert {p.stage for p in problems} == {"fused"}
     assert all("scene scene-0061 has no poses" in p.message for p in problems)
+
+
+@pytest.mark.slow
+def test_scenes_side_by_side_on_ray_give_the_same(made, shell, tmp_path):
+    _, run = made
+    here = shell("refine", run, "--afi", "--output", tmp_path / "here", "--json").json
+    there = shell("refine", run, "--afi", "--ray", "local", "--output", tmp_path / "there", "--json").json
+    assert {k: v for k, v in here.items() if k != "run"} == {k: v for k, v in there.items() if k != "run"}
+    one, two = open_run(tmp_path / "here"), open_run(tmp_path / "there")
+    assert one.frames == two.frames
+    for frame_id in one.frames:
+        same = one.frame(frame_id).labels, two.frame(frame_id).labels
+        np.testing.assert_array_equal(same[0].label, same[1].label)
+        np.testing.assert_array_equal(same[0].confidence, same[1].confidence)

@@ -106,7 +106,7 @@ def test_one_frame_keeps_its_labels():
     found = run([one])["f0"]
     seen = one.labels.label != 255
     np.testing.assert_array_equal(found.label[seen], kind[seen])
-    assert (found.confidence[seen] > 200).all()
+    assert (found.confidence[seen] > 100).all()  # one vote against a prior of two
     assert run([]) == {}
 
 
