@@ -113,9 +113,28 @@ def test_scores_that_are_not_numbers_are_refused(tiny_sam, picture):
 
 
 def test_fused_attention_changes_nothing(tiny_vit_sam):
-    sam, info = tiny_vit_sam
+    sam, info = copy.deepcopy(tiny_vit_sam[0]), tiny_vit_sam[1]
+    for block in sam.image_encoder.blocks:  # as segment-anything made it, whoever used it before
+        vars(block.attn).pop("forward", None)
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(4))
     with torch.inference_mode():
         want = sam.image_encoder(pixels)
-        network = SamNetwork(copy.deepcopy(sam), info)
+        network = SamNetwork(sam, info)
+        assert all("forward" in vars(block.attn) for block in sam.image_encoder.blocks)
         torch.testing.assert_close(network.sam.image_encoder(pixels), want, rtol=1e-4, atol=1e-4)
+
+
+def test_reduced_precision_runs_and_stays_near(scene):
+    """As on a GPU: matrix products in bfloat16, norms and sums in float32."""
+    sam, encoded = scene
+    points = 128 * torch.rand(6, 1, 2, generator=torch.Generator().manual_seed(5))
+    decoder = PromptDecoder(decoder_parts(sam.mask_decoder))
+    with torch.inference_mode():
+        _, _, sparse, image = official(sam, encoded, points=points)
+        position = sam.prompt_encoder.get_dense_pe()[0]
+        want = decoder(image, position, sparse, min_score=0.0, cells=(16, 16))
+        with torch.autocast("cpu", torch.bfloat16):
+            got = decoder(image, position, sparse, min_score=0.0, cells=(16, 16))
+    assert got.logits.dtype == got.score.dtype == torch.float32
+    assert ((got.logits > 0) == (want.logits > 0)).float().mean() > 0.95
+    assert (got.score - want.score).abs().max() < 0.1
