@@ -1,7 +1,7 @@
 """Masks against segment-anything's own automatic generator: same network, same image, in one process.
 
-The picture is a front view of the simulated city, 1600 x 900; the network the small Sam; thresholds those of the
-demo preset. The ladder takes each step alone. With ``--quick`` the grid has 8 x 8 points, not 32 x 32.
+The picture is a front view of the simulated city, 1600 x 900; the network is the small Sam, with the demo
+preset's thresholds. The ladder takes each step alone. With ``--quick`` the grid has 8 x 8 points, not 32 x 32.
 On a GPU, the real architectures with random weights follow.
 """
 
@@ -48,11 +48,12 @@ GPU_PROMPTS, GPU_IMAGES = 256, 6
 def run(quick: bool) -> list[Claim]:
     with tempfile.TemporaryDirectory() as folder:
         image, prompts = scene(Path(folder))
-    return [
-        *on_cpu(image, prompts, quick),
-        *memory(image),
-        *(on_gpu(image) if torch.cuda.is_available() else []),
-    ]
+    claims = [*on_cpu(image, prompts, quick), *memory(image)]
+    if not quick:
+        claims += label_quality()
+    if torch.cuda.is_available():
+        claims += on_gpu(image)
+    return claims
 
 
 def scene(folder: Path) -> tuple[NDArray[np.uint8], Prompts]:
