@@ -84,6 +84,9 @@ class RegionsConfig(_Section):
     max_side: int | None = Field(
         None, ge=64, description="superpixel: longer side, in pixels, that images are reduced to before"
     )
+    superpixel_score: float = Field(
+        0.0, ge=0, le=1, description="other backends: superpixels join their masks with this score; 0: none"
+    )
     superpixel_method: Literal["slic", "felzenszwalb"] = "slic"
     superpixel_segments: int = Field(150, ge=1, description="slic: about so many per image")
     superpixel_compactness: float = Field(6.0, gt=0, description="slic: weight of nearness against colour")

@@ -23,6 +23,9 @@ PIXELS_PER_CROP, MOST_CROPS = 6000, 4
 #: Share of the disturbed masks that are a window of the object, as superpixels and masks of parts are; the
 #: window's sides and the pixels that it holds at least.
 FRAGMENTS, FRAGMENT_SIDE, FRAGMENT_SMALLEST = 0.65, (22.0, 90.0), 40
+
+#: Half of the crops show more around the object: their side is at least so many pixels of a stored picture.
+WIDE = (80.0, 200.0)
 SKY = ObjectWords(0, "sky", "sky", (), "")
 
 
@@ -105,6 +108,7 @@ def cut_crops(
                 change = _fragment if rng.random() < FRAGMENTS else _disturbed
                 masks.append((change(mask, rng), scale * rng.uniform(0.85, 1.2)))
             for k, (variant, variant_scale) in enumerate(masks):
+                least = rng.uniform(*WIDE) if disturb and rng.random() < 0.5 else 0.0
                 code = (encode(variant),)
                 box = area_and_box(code, *mask.shape)[1][0]
                 pixels += region_crop(
@@ -115,8 +119,9 @@ def cut_crops(
                     scale=variant_scale,
                     background=background,
                     mean=mean,
+                    least=least,
                 ).tobytes()
-                cells.append(_cells(classes, box, variant_scale, grid))
+                cells.append(_cells(classes, box, variant_scale, least, grid))
                 said.append(picture.words.get(key, SKY))
                 areas.append(area)
                 exact.append(k == 0)
@@ -171,9 +176,11 @@ def _class_map(picture: Picture, taxonomy: Taxonomy) -> NDArray[np.int8]:
     return table[picture.objects]
 
 
-def _cells(classes: NDArray[np.int8], box: NDArray[np.float32], scale: float, grid: int) -> NDArray[np.int8]:
+def _cells(
+    classes: NDArray[np.int8], box: NDArray[np.float32], scale: float, least: float, grid: int
+) -> NDArray[np.int8]:
     """Classes at the centres of the patches of a crop (the same square as `region_crop` cuts)."""
-    side = max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0) * scale
+    side = max(max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0) * scale, least)
     centre = np.array([box[1] + box[3], box[0] + box[2]]) / 2
     steps = ((np.arange(grid) + 0.5) / grid - 0.5) * side
     y, x = (np.floor(middle + steps).astype(int) for middle in centre)

@@ -24,20 +24,15 @@ from labelgen.world import TRAIN_SEEDS, VAL_SEEDS
 #: The models are measured on the cities from this seed on, so many pictures at the cameras' own size.
 VAL_SEED, VAL_PICTURES, VAL_SIZE = VAL_SEEDS.start + 50_000, 12, (1600, 900)
 
-#: Generator settings that suit the small Sam; the demo preset uses fewer prompts, for speed.
-SAM_SETTINGS = {
-    "pred_iou_thresh": 0.3,
-    "stability_score_thresh": 0.3,
-    "max_side": 384,
-    "points_per_batch": 16,
-}
+#: Generator settings that suit the small Sam: its own scores are low, and sorting them out loses objects.
+SAM_SETTINGS = {"mode": "grid", "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "points_per_batch": 16}
 
 TAXONOMY = "nuscenes16"
 
 PATCH = 32  #: pixels per side of the patches of the small CLIP's image tower
 
-#: Side of the small CLIP's crops over the region's longer side: what is around tells road from roof.
-CROP_SCALE = 1.8
+#: Side of the small CLIP's crops over the region's longer side, and the side of their second look.
+CROP_SCALE, CONTEXT = 1.8, 280
 
 
 def train_demo(
@@ -106,7 +101,9 @@ def measure(kind: str, folder: Path, threads: int = 1) -> dict[str, float]:
     if kind == "blip2":
         captioner = make_captioner(CaptionerConfig(checkpoint=str(folder)), threads=threads)
         return _rounded(caption_quality(captioner, pictures, load_taxonomy(TAXONOMY)))
-    encoder = OpenClipEncoder(SemanticsConfig(checkpoint=str(folder), crop_scale=CROP_SCALE), threads=threads)
+    encoder = OpenClipEncoder(
+        SemanticsConfig(checkpoint=str(folder), crop_scale=CROP_SCALE, context=CONTEXT), threads=threads
+    )
     return _rounded(region_quality(encoder, pictures, load_taxonomy(TAXONOMY)))
 
 

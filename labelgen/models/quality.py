@@ -94,7 +94,7 @@ def region_quality(
     features, labels, said, void = [], [], [], []
     for picture in pictures:
         regions, numbers = true_regions(picture)
-        features.append(encoder.encode_crops(encoder.crops([picture.rgb], regions)))
+        features.append(encoder.features([picture.rgb], regions))
         for number in numbers:
             words = picture.words.get(int(number))
             category = words.category if words else "sky"

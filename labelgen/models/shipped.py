@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from torch import nn
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+from labelgen.models.conv_encoder import STRIDE, ConvEncoder
 
 LICENCE = "Apache-2.0"
 NOTE = "trained on the simulated city only; means nothing on real images"
@@ -35,17 +35,13 @@ def build_sam(config: Mapping[str, Any]) -> Sam:
     """A `segment_anything.modeling.Sam` of any size, with random weights.
 
     Args:
-        config: ``image_encoder`` (arguments of `ImageEncoderViT` other than ``out_chans``), ``prompt_dim``,
+        config: ``image_encoder`` (arguments of `ConvEncoder` other than ``out_chans``), ``prompt_dim``,
             ``mask_in_chans``, ``decoder`` (``depth``, ``num_heads``, ``mlp_dim``, ``iou_head_hidden_dim``).
     """
     encoder, decoder, dim = dict(config["image_encoder"]), config["decoder"], int(config["prompt_dim"])
-    side = encoder["img_size"] // encoder["patch_size"]
+    side = encoder["img_size"] // STRIDE
     return Sam(
-        image_encoder=ImageEncoderViT(
-            out_chans=dim,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            **encoder,
-        ),
+        image_encoder=ConvEncoder(out_chans=dim, **encoder),
         prompt_encoder=PromptEncoder(
             embed_dim=dim,
             image_embedding_size=(side, side),

@@ -126,6 +126,13 @@ def make_proposer(config: RegionsConfig, device: str = "auto", threads: int = 1)
     Raises:
         UserError: weights are missing or faulty, or the device is not there.
     """
+    if config.superpixel_score and config.backend != "superpixel":
+        from labelgen.regions.joined import JoinedProposer
+
+        alone, superpixels = _apart(config)
+        return JoinedProposer(
+            make_proposer(alone, device, threads), make_proposer(superpixels), config.superpixel_score
+        )
     from labelgen.regions.generator import PromptedProposer
 
     match config.backend:
@@ -161,6 +168,10 @@ def describe_proposer(config: RegionsConfig) -> ModelInfo:
     Raises:
         UserError: weights are missing.
     """
+    if config.superpixel_score and config.backend != "superpixel":
+        from labelgen.regions.joined import joined_info
+
+        return joined_info(*map(describe_proposer, _apart(config)))
     match config.backend:
         case "sam":
             from labelgen.regions.sam import describe_sam
@@ -182,3 +193,9 @@ def describe_proposer(config: RegionsConfig) -> ModelInfo:
             from labelgen.regions.superpixel import describe_superpixel
 
             return describe_superpixel(config)
+
+
+def _apart(config: RegionsConfig) -> tuple[RegionsConfig, RegionsConfig]:
+    """The configurations of the masks alone and of the superpixels that join them."""
+    alone = config.model_copy(update={"superpixel_score": 0.0})
+    return alone, alone.model_copy(update={"backend": "superpixel"})

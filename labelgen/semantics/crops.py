@@ -25,6 +25,7 @@ def region_crops(
     scale: float,
     background: float,
     mean: tuple[float, float, float],
+    least: float = 0.0,
     rows: NDArray[np.int64] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Crop the regions of a frame out, one after the other; see `region_crop`.
@@ -36,6 +37,7 @@ def region_crops(
         scale: as for `region_crop`, as are the next two.
         background: share of the surroundings that stays.
         mean: RGB in 0..255.
+        least: as for `region_crop`.
         rows: regions to cut out, ascending; None for all.
 
     Yields:
@@ -61,6 +63,7 @@ def region_crops(
                 scale=scale,
                 background=background,
                 mean=mean,
+                least=least,
             )
 
 
@@ -73,10 +76,12 @@ def region_crop(
     scale: float,
     background: float,
     mean: tuple[float, float, float],
+    least: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Crop one region out of its image.
 
-    The crop is the square around the box's centre whose side is ``scale`` times the box's longer side.
+    The crop is the square around the box's centre whose side is ``scale`` times the box's longer side, or
+    ``least`` if that is more.
     Pixels of the region stay as they are; other pixels keep ``background`` of their difference to
     ``mean``; what lies outside the image is ``mean``.
 
@@ -88,12 +93,13 @@ def region_crop(
         scale: at least 1.
         background: 0 (surroundings vanish) to 1 (they stay).
         mean: RGB in 0..255.
+        least: pixels of the image.
 
     Returns:
         (size, size, 3) uint8.
     """
     x0, y0, x1, y1 = (float(value) for value in box_xyxy)
-    side = max(x1 - x0, y1 - y0, 1.0) * scale
+    side = max(max(x1 - x0, y1 - y0, 1.0) * scale, least)
     left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
     samples = int(min(max(np.ceil(side / size), 1), MAX_SAMPLES))
     fill = np.asarray(mean, np.float32)

@@ -191,14 +191,33 @@ class OpenClipEncoder:
         Raises:
             ValueError: a region lies in an image that is not there.
         """
-        feature = self.encode_crops(self.crops(images, regions)).astype(np.float16)
+        feature = self.features(images, regions).astype(np.float16)
         scores, label = self.vocabulary(taxonomy).score(feature, self.temperature)
         return Semantics(class_scores=scores, label=label, feature=feature)
 
+    def features(self, images: Sequence[NDArray[np.uint8] | None], regions: Regions) -> NDArray[np.float32]:
+        """(K, D) float32, L2-normalised image features of a frame's regions.
+
+        With ``context``, regions whose crop is narrower are looked at a second time with at least that much
+        around them, and both features are averaged: a piece of a wall says little without the house. Crops
+        at several scales: Takmaz et al. 2023 (OpenMask3D, arXiv 2306.13631), section 3.2.
+        """
+        feature = self.encode_crops(self.crops(images, regions))
+        if self.config.context:
+            sides = (regions.box_xyxy[:, 2:] - regions.box_xyxy[:, :2]).max(axis=1, initial=1.0)
+            rows = np.flatnonzero(sides * self.config.crop_scale < self.config.context)
+            feature[rows] += self.encode_crops(self.crops(images, regions, self.config.context, rows))
+            feature[rows] /= np.linalg.norm(feature[rows], axis=1, keepdims=True)
+        return feature
+
     def crops(
-        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions
+        self,
+        images: Sequence[NDArray[np.uint8] | None],
+        regions: Regions,
+        least: float = 0.0,
+        rows: NDArray[np.int64] | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
-        """(S, S, 3) uint8 crop of every region, in order."""
+        """(S, S, 3) uint8 crops of regions, in order; see `labelgen.semantics.crops.region_crops`."""
         return region_crops(
             images,
             regions,
@@ -206,6 +225,8 @@ class OpenClipEncoder:
             scale=self.config.crop_scale,
             background=self.config.background,
             mean=tuple(float(value) for value in self.mean * 255),  # type: ignore[arg-type]
+            least=least,
+            rows=rows,
         )
 
     def encode_crops(self, crops: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -42,7 +42,7 @@ def test_crops_say_what_they_show(store):
     assert bank.crops.shape == (N, 32, 32, 3)
     areas = bank.area[bank.exact]
     extra = np.minimum(1 + areas // PIXELS_PER_CROP, MOST_CROPS).sum()
-    assert N == bank.exact.sum() + extra, "large objects are cut more often"
+    assert bank.exact.sum() + extra == N, "large objects are cut more often"
     assert bank.fits.any(axis=1).all(), "every crop has a phrase"
     named = [bank.phrases.index(bank.nouns[noun]) for noun in bank.noun]
     assert bank.fits[np.arange(N), named].all(), "and its noun is one of them"

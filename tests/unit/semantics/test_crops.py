@@ -34,6 +34,13 @@ def test_a_crop_at_its_own_size_is_the_image_dimmed(image):
     np.testing.assert_allclose(got, np.floor(want + 0.5), atol=1)
 
 
+def test_small_regions_get_the_surroundings_that_are_asked_for(image):
+    mask = np.zeros((60, 80), bool)
+    mask[28:32, 38:42] = True
+    np.testing.assert_array_equal(crop(image, mask, least=16, background=1.0), image[22:38, 32:48])
+    np.testing.assert_array_equal(crop(image, mask, least=5), crop(image, mask))  # 1.5 x 4 is more
+
+
 def test_background_one_keeps_and_zero_removes_the_surroundings(image):
     mask = np.zeros((60, 80), bool)
     mask[20:36, 30:42] = True

@@ -74,6 +74,22 @@ def test_features_are_open_clips_own(folder, encoder, taxonomy, scene):
     np.testing.assert_allclose(got.feature, want, atol=2e-3)
 
 
+def test_narrow_regions_are_looked_at_twice(folder, encoder, scene):
+    """Features of both crops are averaged; regions that fill their crop keep the one they have."""
+    twice = make_encoder(SemanticsConfig(checkpoint=str(folder), context=40), device="cpu")
+    once = encoder.features(scene.images, scene.regions)
+    got = twice.features(scene.images, scene.regions)
+    box = scene.regions.box_xyxy
+    narrow = (box[:, 2:] - box[:, :2]).max(axis=1) * 1.5 < 40
+    assert narrow.any()
+    assert not narrow.all()
+    np.testing.assert_allclose(got[~narrow], once[~narrow], atol=1e-6)
+    rows = np.flatnonzero(narrow)
+    both = once[rows] + encoder.encode_crops(encoder.crops(scene.images, scene.regions, 40, rows))
+    np.testing.assert_allclose(got[rows], both / np.linalg.norm(both, axis=1, keepdims=True), atol=1e-5)
+    assert np.abs(got[rows] - once[rows]).max() > 1e-3
+
+
 def test_text_is_open_clips_own(folder, encoder):
     texts = ["a car on the road", "the sky", "", "a very long text " * 40, "日本語"]
     model = open_clip.create_model(f"local-dir:{folder}").eval()
