@@ -97,7 +97,7 @@ def run(quick: bool) -> list[harness.Claim]:
         harness.score(
             "lidarseg_equal", float(apart), goal=1e-9, unit="IoU", lower_is_better=True, agreement=gaps
         ),
-        harness.score("panoptic_equal", max(differences), goal=1e-9, unit="PQ", lower_is_better=True),
+        harness.score("panoptic_equal", float(max(differences)), goal=1e-9, unit="PQ", lower_is_better=True),
         harness.faster(
             "lidarseg_scores", times["ours_points"], times["devkit_points"], goal=1.0, valid=same_gaps
         ),
