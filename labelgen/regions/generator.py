@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,10 @@ class PromptedProposer(RegionProposer):
         return self.network.info
 
     def propose(self, image: NDArray[np.uint8], prompts: Prompts | None = None) -> ImageRegions:
-        """Regions of one image, best score first; see `RegionProposer.propose`.
+        """Regions of one image, best score first, those of boxes in their order.
 
-        Mode ``lidar`` without prompts is mode ``grid``.
+        Mode ``lidar`` without prompts is mode ``grid``. Masks without a pixel are left out. See
+        `RegionProposer.propose`.
 
         Raises:
             ValueError: mode ``boxes`` without boxes, or scores that are not numbers.
@@ -103,7 +105,8 @@ class PromptedProposer(RegionProposer):
         if mode == "boxes":
             if given is None or given.boxes is None:
                 raise ValueError("regions.mode=boxes needs boxes from the caller; use lidar or grid")
-            return self._by_boxes(embedding, whole, given.boxes)
+            corners = given.boxes.astype(np.float64).reshape(-1, 4) * np.tile(embedding.scale, 2)
+            return self._candidates(embedding, whole, corners, boxes=True)
         if mode == "lidar" and given is not None and given.uv is not None and given.depth is not None:
             return self._by_points(embedding, whole, given.uv, given.depth)
         return self._by_grid(image, embedding, whole)
@@ -145,7 +148,7 @@ class PromptedProposer(RegionProposer):
             if bare.sum() <= (1 - config.coverage) * len(uv):
                 break
             open_ = np.flatnonzero(bare & ~asked)
-            budget = left if number else round(FIRST_ROUND * left)
+            budget = left if number else ceil(FIRST_ROUND * left)
             chosen = open_[
                 thin(uv[open_], depth[open_], budget, side=max(window[2:]), jump=config.depth_jump)
             ]
@@ -159,34 +162,19 @@ class PromptedProposer(RegionProposer):
             bare = ~covered(masks.runs, pixel)
         return masks
 
-    def _by_boxes(self, embedding: Embedding, window: Window, boxes: NDArray[np.float32]) -> MaskSet:
-        """One mask for each box, none left out by its scores."""
-        corners = boxes.astype(np.float64).reshape(-1, 4) * np.tile(embedding.scale, 2)
-        return self._candidates(embedding, window, boxes=corners)
-
     def _candidates(
-        self,
-        embedding: Embedding,
-        window: Window,
-        points: NDArray[np.float64] | None = None,
-        boxes: NDArray[np.float64] | None = None,
+        self, embedding: Embedding, window: Window, prompts: NDArray[np.float64], *, boxes: bool = False
     ) -> MaskSet:
-        """Masks of prompts, in pixels of the network's input; of points, those that pass the filters."""
+        """Masks of prompts, in pixels of the network's input; those of points must pass the filters."""
         config = self.config
-        prompts = points if boxes is None else boxes
-        assert prompts is not None
-        best, steady = (
-            (0.0, 0.0) if points is None else (config.pred_iou_thresh, config.stability_score_thresh)
-        )
-        crop = [window.left, window.top, window.left + embedding.width, window.top + embedding.height]
         found = []
         for begin in range(0, len(prompts), config.points_per_batch):
             batch = prompts[begin : begin + config.points_per_batch]
             with self._precision():
-                if boxes is None:
-                    decoded = self.network.decode(embedding, points=batch, min_score=best)
-                else:
+                if boxes:
                     decoded = self.network.decode(embedding, boxes=batch)
+                else:
+                    decoded = self.network.decode(embedding, points=batch, min_score=config.pred_iou_thresh)
             logits = decoded.logits[:, : embedding.columns.logits, : embedding.rows.logits]
             ends, stability = trace(
                 logits.float().cpu().contiguous().numpy(),
@@ -203,25 +191,30 @@ class PromptedProposer(RegionProposer):
                 window.height,
                 embedding.width * embedding.height,
             )
-            if steady > 0:
-                masks = masks.take(stability >= steady)
+            if config.stability_score_thresh > 0 and not boxes:
+                masks = masks.take(stability >= config.stability_score_thresh)
             found.append(masks)
         masks = MaskSet.joined(found)
-        if points is None or not len(masks):
+        if boxes or not len(masks):
             return masks
         # A mask that ends at a crop's edge, not at the image's, is cut off.
-        local = torch.from_numpy(masks.box - np.array([window.left, window.top] * 2, np.float32))
+        left, top = window.left, window.top
+        local = torch.from_numpy(masks.box - np.array([left, top, left, top], np.float32))
+        crop = [left, top, left + embedding.width, top + embedding.height]
         cut = is_box_near_crop_edge(local, crop, [0, 0, window.width, window.height]).numpy()
         return masks.take(~cut)
 
     def _regions(self, masks: MaskSet, size: tuple[int, ...]) -> ImageRegions:
         config = self.config
         height, width = size
-        if config.min_mask_region_area > 0 and len(masks) and config.mode != "boxes":
+        boxes = config.mode == "boxes"
+        if config.min_mask_region_area > 0 and len(masks) and not boxes:
             thresh = max(config.box_nms_thresh, CROP_NMS_THRESH)
             masks = remove_specks(masks, config.min_mask_region_area, (height, width), thresh)
         masks = masks.take(np.array([len(ends) > 1 for ends in masks.ends], bool))
-        score = np.nan_to_num(masks.score)
-        rows, parent = choose_regions(masks.runs, height, score, config.duplicate_iou, config.containment)
+        # The caller's boxes keep their order, and none is left out for another.
+        score = np.zeros(len(masks), np.float32) if boxes else masks.score
+        duplicate_iou = 2.0 if boxes else config.duplicate_iou
+        rows, parent = choose_regions(masks.runs, height, score, duplicate_iou, config.containment)
         masks = masks.take(rows)
         return regions_of_runs(join_ends(masks.ends), (height, width), masks.score, masks.stability, parent)

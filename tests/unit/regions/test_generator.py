@@ -164,6 +164,12 @@ class TestLidar:
         proposer(tiny_sam, **anything, max_prompts=60, coverage=0.05).propose(picture, points)
         assert 0 < sum(prompts) <= 30, "the first round covers that much"
 
+    @pytest.mark.parametrize("most", [1, 2])
+    def test_the_smallest_budgets(self, tiny_sam, picture, points, most):
+        anything = {**LOOSE, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+        regions = proposer(tiny_sam, **anything, max_prompts=most).propose(picture, points)
+        assert 0 < len(regions) <= 3 * most
+
     def test_no_visible_point_is_no_region(self, tiny_sam, picture):
         nothing = Prompts(uv=np.zeros((0, 2), np.float32), depth=np.zeros(0, np.float32))
         regions = proposer(tiny_sam, **LOOSE).propose(picture, nothing)
@@ -186,8 +192,12 @@ class TestBoxes:
         want = [predictor.predict(box=box, multimask_output=False)[0][0] for box in boxes]
         want = [mask for mask in want if mask.any()]
         assert len(regions) == len(want) > 0
-        for mask in want:
-            assert max(iou(mask, other) for other in dense(regions)) > 0.99
+        assert all(iou(a, b) > 0.99 for a, b in zip(want, dense(regions), strict=True)), "in their order"
+
+    def test_none_is_left_out_for_another(self, tiny_sam, picture):
+        boxes = np.array([[20, 40, 60, 70]] * 3, np.float32)
+        backend = proposer(tiny_sam, mode="boxes", duplicate_iou=0.5, pred_iou_thresh=1.0)
+        assert len(backend.propose(picture, Prompts(boxes=boxes))) == 3
 
     def test_without_boxes(self, tiny_sam, picture):
         with pytest.raises(ValueError, match="needs boxes"):
