@@ -1,11 +1,11 @@
 """Shards against one .npz per frame: reading, writing, bytes.
 
 Frames of 34,688 points, 22,000 views and 600 regions with features of 512 x float16; labels run along
-the scan lines, and pixels along the image, as in real sweeps. Warm, one process. Read are label,
-confidence, region and the regions' features. `shards_two_workers`: a `DataLoader` over a `ShardStream`
-with two workers beside one, which read all arrays and give back the frame's id; with `_tensors` they give
-back the arrays, which torch hands over through shared memory. `shards_total`: beside a feature of that
-width for every point.
+the scan lines, and pixels along the image, as in real sweeps. Warm, one process, its computing time. Read
+are label, confidence, region and the regions' features. `shards_two_workers`: a `DataLoader` over a
+`ShardStream` with two workers beside one, which read all arrays and give back the frame's id; with
+`_tensors` they give back the arrays, which torch hands over through shared memory. `shards_total`: beside a
+feature of that width for every point.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def run(quick: bool) -> list[Claim]:
                 use(frame)
 
         times = harness.interleave(
-            {"npz": npz, "random": random_frames, "stream": stream}, seconds=6 if quick else 30
+            {"npz": npz, "random": random_frames, "stream": stream},
+            seconds=6 if quick else 30,
+            cpu_time=True,
         )
         per_frame = {name: [seconds / frames for seconds in values] for name, values in times.items()}
         reading, tensors = (worker_times(folder / name, records, quick, name) for name in ("ids", "tensors"))
