@@ -1,10 +1,13 @@
 """Regions of six images become one record."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from labelgen.records import Views
 from labelgen.regions.base import ImageRegions
-from labelgen.regions.frame import join_cameras
+from labelgen.regions.frame import frame_prompts, join_cameras
 
 
 def some(count):
@@ -24,6 +27,28 @@ def test_cameras_follow_each_other():
     np.testing.assert_array_equal(joined.area, [0, 1, 0, 1, 2])
     assert joined.rle == (b"0", b"1", b"0", b"1", b"2")
     assert joined.camera_slice(3) == slice(2, 5)
+
+
+def test_parents_are_rows_of_the_frame():
+    first, second = some(3), replace(some(2), parent=np.array([1, -1], np.int32))
+    joined = join_cameras([first, None, second])
+    np.testing.assert_array_equal(joined.parent, [-1, -1, -1, 4, -1])
+
+
+def test_a_camera_gets_the_points_that_it_sees():
+    views = Views(
+        point=np.array([0, 1, 2, 0, 3], np.int32),
+        camera=np.array([0, 0, 0, 2, 2], np.uint8),
+        uv=np.arange(10, dtype=np.float32).reshape(5, 2),
+        depth=np.arange(5, dtype=np.float32),
+        depth_residual=np.zeros(5, np.float32),
+        visible=np.array([True, False, True, True, False]),
+    )
+    front, none, back = frame_prompts(views, ["a.jpg", "b.jpg", "c.jpg"])
+    np.testing.assert_array_equal(front.uv, [[0, 1], [4, 5]])
+    np.testing.assert_array_equal(front.depth, [0, 2])
+    assert (len(none.uv), none.image_path) == (0, "b.jpg")
+    np.testing.assert_array_equal(back.depth, [3])
 
 
 @pytest.mark.parametrize("images", [[], [None, None], [some(0)]])
