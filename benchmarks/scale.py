@@ -1,5 +1,7 @@
 """A run and a data set of nuScenes' full size: planning, indexing, inspecting; tables to frames.parquet.
 
+Times are what one process computes: all of it is reading and checking of what the disk has at hand.
+
 `run_*`: 34,149 frames in 534 manifests as the writer makes them, with (sparse) files of the right sizes. A
 process of its own plans what is left (`done_frames`), rebuilds the index, and summarises the run.
 `tables`: tables with 2.6 million sample_data records become a checked frames.parquet, in another process.
@@ -35,9 +37,9 @@ MEASURE = """
 import resource, sys, time
 from pathlib import Path
 folder = Path(sys.argv[1])
-begin = time.perf_counter()
+begin = time.process_time()
 {code}
-seconds = time.perf_counter() - begin
+seconds = time.process_time() - begin
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(seconds, float(status["VmHWM"].split()[0]) / 1000, count)
 """
@@ -88,7 +90,7 @@ def run(quick: bool) -> list[Claim]:
 
 
 def measure(code: str, folder: Path) -> tuple[float, float, float]:
-    """Seconds without imports of the interpreter, peak MB, and what the code counted."""
+    """Seconds that a process computes, imports of ours included, peak MB, and what the code counted."""
     command = [sys.executable, "-c", MEASURE.replace("{code}", code), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, megabytes, count = map(float, done.stdout.split())
