@@ -127,7 +127,7 @@ def on_cpu(image: NDArray[np.uint8], prompts: Prompts, quick: bool) -> list[Clai
             "lidar",
             times["lidar"],
             base,
-            goal=30.0,
+            goal=None if quick else 30.0,  # against so few official prompts, time says nothing
             unit="s",
             agreement=cover,
             valid=share >= 0.99 and len(places) <= 256,
