@@ -22,12 +22,13 @@ import numpy as np
 from harness import Claim
 from torch.utils.data import DataLoader, IterableDataset
 
-from labelgen.data import ShardStream
+from labelgen.data import ShardStream, collate
 from labelgen.records import FrameRecord, FrameStatus, PointLabels, Regions, Semantics, Views
 from labelgen.shards import StoredFrame, create_run, open_run, write_shard
 
 FINGERPRINT = "benchmark"
 POINTS, VIEWS, REGIONS, WIDTH, CLASSES, CAMERAS = 34_688, 22_000, 600, 512, 16, 6
+BATCH = 8  # frames that a worker hands over at once
 
 
 def run(quick: bool) -> list[Claim]:
@@ -111,19 +112,25 @@ def worker_times(
     step = 4
     for begin in range(0, len(records), step):
         write_shard(folder, records[begin : begin + step], [], fingerprint=FINGERPRINT)
-    repeats = 10 if quick else 20
+    repeats = 40 if quick else 20
     fields = ("points/label", "points/confidence", "points/region", "regions/feature")
     transform = only_id if given_back == "ids" else None
     stream = Repeated(ShardStream(folder, fields, transform=transform), repeats)
     times: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(3 if quick else 7):
         for count in (1, 2):
-            loader = DataLoader(stream, batch_size=None, num_workers=count, multiprocessing_context="fork")
+            loader = DataLoader(
+                stream,
+                batch_size=BATCH,
+                collate_fn=list if given_back == "ids" else collate,
+                num_workers=count,
+                multiprocessing_context="fork",
+            )
             begun, given = 0.0, 0
             for given, _ in enumerate(loader):
-                if given == 16:  # the workers have started
+                if given == 8:  # the workers have started
                     begun = time.perf_counter()
-            times[count].append((time.perf_counter() - begun) / (given - 16))
+            times[count].append((time.perf_counter() - begun) / (given - 8) / BATCH)
     return times
 
 

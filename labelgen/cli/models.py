@@ -132,7 +132,7 @@ def train_demo_command(
         Path | None,
         typer.Option("--out", help="Folder of the results. Default: the package itself.", show_default=False),
     ] = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=3, help="Training pictures to render.")] = 900,
+    pictures: Annotated[int, typer.Option("--pictures", min=3, help="Training pictures to render.")] = 1200,
     warm_start: Annotated[bool, typer.Option("--warm-start", help="Begin with the shipped weights.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,

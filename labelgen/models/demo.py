@@ -41,7 +41,7 @@ def train_demo(
     *,
     minutes: float,
     out: Path | None = None,
-    pictures: int = 900,
+    pictures: int = 1200,
     warm_start: bool = False,
     device: str = "auto",
     threads: int = 1,

@@ -14,7 +14,6 @@ from labelgen.semantics.openclip import load_open_clip
 from labelgen.taxonomy import load_taxonomy
 from labelgen.world import TRAIN_SEEDS, VAL_SEEDS
 
-
 KINDS = ("sam", "clip", "blip2")
 
 
