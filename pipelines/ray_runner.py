@@ -182,6 +182,8 @@ def connect(address: str | None) -> None:
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
     context.execution_options.verbose_progress = False
+    # Its advice on memory is for graphs whose parts are not known beforehand.
+    context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1
     # A first batch on a cold node loads weights and may compile: slow is not stuck.
     context.execution_no_progress_timeout_s = 6 * 3600
     # Ours is the progress that is shown; Ray would tell of its own, and warn that it is off.
