@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from labelgen.geometry.rle import label_counts
 from labelgen.records import UNLABELLED, Regions, Semantics, Views
+from labelgen.regions.base import ImageRegions
 from labelgen.regions.frame import join_cameras
 from labelgen.regions.superpixel import regions_of_labels
 
@@ -24,7 +25,7 @@ def true_regions(objects: Sequence[NDArray[np.integer[Any]] | None]) -> Regions:
     Returns:
         K regions with score and stability 1, ordered by camera and object.
     """
-    images = []
+    images: list[ImageRegions | None] = []
     for picture in objects:
         if picture is None:
             images.append(None)

@@ -73,7 +73,7 @@ def make_processor(bank: CropBank) -> Any:
     core = Tokenizer(models.WordLevel(table, unk_token=UNKNOWN))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         pad_token=PAD,
         bos_token=END,
@@ -85,7 +85,7 @@ def make_processor(bank: CropBank) -> Any:
     images = BlipImageProcessor(
         size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[MEAN] * 3, image_std=[DEVIATION] * 3
     )
-    return Blip2Processor(images, tokenizer, num_query_tokens=QUERIES)
+    return Blip2Processor(images, tokenizer, num_query_tokens=QUERIES)  # type: ignore[no-untyped-call]
 
 
 def make_model(processor: Any, pixels: Tensor) -> Any:

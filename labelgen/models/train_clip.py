@@ -11,7 +11,7 @@ import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from labelgen.models.bpe import learn_merges, write_merges
 from labelgen.models.captions import TEMPLATES, VOID_WORDS, caption
@@ -136,7 +136,7 @@ def contrastive_losses(image: Tensor, text: Tensor, fits: Tensor, scale: Tensor)
     return {"loss": (to_text.mean() + to_image.mean()) / 2, "caption_right": right, "scale": scale}
 
 
-def image_and_patches(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def image_and_patches(visual: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Features of whole crops and of their patches, both in the space of the texts.
 
     Patches go through the values of the attention that pools the image (MaskCLIP, Zhou et al. 2022,

@@ -62,7 +62,9 @@ class DenseHead(nn.Module):
         classes, box = (value[None].to(features.device) for value in truth)
         features = features[:, :, : classes.shape[1], : classes.shape[2]]
         error = F.l1_loss(self.box(features), box.clamp(min=0).sqrt())
-        masks = F.adaptive_avg_pool2d(sample.whole.to(features.device), features.shape[2:])
+        masks = F.adaptive_avg_pool2d(
+            sample.whole.to(features.device), (features.shape[2], features.shape[3])
+        )
         cell = sample.image.shape[2] / features.shape[3]
         x, y = (sample.point / cell).long().to(features.device).unbind(1)
         query = self.query(features[0, :, y.clamp(max=masks.shape[1] - 1), x].T)

@@ -10,6 +10,7 @@ anything else.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ def shift_of_codes(side: int, width: int, dx: int, dy: int) -> Tensor:
 
 
 @torch.no_grad()
-def start_vision(vision: nn.Module, pixels: Tensor) -> None:
+def start_vision(vision: Any, pixels: Tensor) -> None:
     """Set the weights of a fresh `Blip2VisionModel`.
 
     The last channels, as many as a head has, hold the code of the place; the patch embedding writes to the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,9 +88,10 @@ def load_blip2(model: str, checkpoint: str | None, device: torch.device) -> tupl
     try:
         with quiet():
             processor = Blip2Processor.from_pretrained(folder, local_files_only=True)
-            network, report = Blip2ForConditionalGeneration.from_pretrained(
+            loaded: Any = Blip2ForConditionalGeneration.from_pretrained(
                 folder, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True
             )
+            network, report = loaded
     except FAULTS as error:
         raise UserError(f"checkpoint folder {folder} cannot be loaded as BLIP-2: {_reason(error)}") from error
     # transformers fills what is missing with random numbers, and passes over layers that have no place.
@@ -225,11 +227,11 @@ def _reason(error: BaseException) -> str:
 def quiet() -> Iterator[None]:
     """Keep transformers' remarks and bars out of the user's terminal."""
     level, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
         if bar:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
