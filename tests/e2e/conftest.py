@@ -8,7 +8,13 @@ from tests.helpers.cli import Shell
 from tests.helpers.nuscenes_root import make_dataroot
 
 #: Superpixels and the shipped CLIP: the whole way in a fraction of a second per frame.
-FAST = ["regions.backend=superpixel", "regions.superpixel_segments=20", "runtime.frames_per_shard=2"]
+FAST = [
+    "regions.backend=superpixel",
+    "regions.superpixel_method=slic",
+    "regions.superpixel_segments=20",
+    "semantics.context=0",
+    "runtime.frames_per_shard=2",
+]
 
 #: Options of ``labelgen run`` where neither Ray nor the report is what is tested.
 QUICK = ["--runner", "sequential", "--no-report"]
