@@ -1,7 +1,8 @@
 """Where the main job's quality is lost: each stage in turn replaced by the simulated city's truth.
 
-Ten frames of validation cities, labelled with the demo preset. Beside the run as it is stand true masks with
-the small CLIP's classes, the small SAM's masks with true classes, superpixels, and everything true.
+Ten frames of validation cities, labelled with the demo preset. Beside the run as it is stand its parts (SAM's
+masks alone, superpixels alone), true masks with the small CLIP's classes, true classes of the regions that are
+proposed, and everything true.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from harness import Claim, score
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.config import RegionsConfig, RunConfig, load_config
+from labelgen.config import RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.frame import Frame
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
 from labelgen.records import Regions, Semantics, Views
-from labelgen.regions import join_cameras, make_proposer
+from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics import make_encoder
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 from labelgen.world import CAMERA_NAMES, VAL_SEEDS, build
@@ -74,8 +75,12 @@ def labelled(
     """(rung, truth, labels) of every frame and rung."""
     frames, info = plan_frames("nuscenes", root, "v1.0-mini")
     table = taxonomy.train_id_table(info.categories)
-    sam = make_proposer(preset.regions, "cpu", 1)
-    slic = make_proposer(RegionsConfig(backend="superpixel", max_side=512), "cpu", 1)
+    configs = {
+        "run": preset.regions,
+        "sam": preset.regions.model_copy(update={"superpixel_score": 0.0}),
+        "superpixels": preset.regions.model_copy(update={"backend": "superpixel"}),
+    }
+    proposers = {name: make_proposer(config, "cpu", 1) for name, config in configs.items()}
     encoder = make_encoder(preset.semantics, "cpu", 1)
     voter, tokens = VoteLabels(preset, taxonomy), tokens_of(root)
     stages = load_stages(root, preset)
@@ -85,19 +90,20 @@ def labelled(
         assert task.views is not None, task.failure
         images, truth = task.decode(), read_truth(root, frame, tokens, table)
         expected = load_truth(root, frame, table, len(task.cloud))
+        prompts = frame_prompts(task.views, [camera.image_path for camera in frame.cameras])
         masks = {
-            "sam": join_cameras([sam.propose(image) for image in images if image is not None]),
-            "superpixels": join_cameras([slic.propose(image) for image in images if image is not None]),
-            "true": true_regions(truth.objects),
+            name: join_cameras(proposer.propose_frame(images, prompts))
+            for name, proposer in proposers.items()
         }
+        masks["true"] = true_regions(truth.objects)
         known = {name: true_semantics(r, truth.classes, len(taxonomy)) for name, r in masks.items()}
         named = {name: encoder.encode(images, r, taxonomy) for name, r in masks.items()}
         visible = with_true_visibility(task.views, truth.seen)
         rungs: dict[str, tuple[Views, Regions, Semantics]] = {
-            "run": (task.views, masks["sam"], named["sam"]),
+            "run": (task.views, masks["run"], named["run"]),
+            "sam": (task.views, masks["sam"], named["sam"]),
             "superpixels": (task.views, masks["superpixels"], named["superpixels"]),
-            "superpixels_true_classes": (task.views, masks["superpixels"], known["superpixels"]),
-            "true_classes": (task.views, masks["sam"], known["sam"]),
+            "true_classes": (task.views, masks["run"], known["run"]),
             "true_masks": (task.views, masks["true"], named["true"]),
             "true_masks_and_classes": (task.views, masks["true"], known["true"]),
             "all_true": (visible, masks["true"], known["true"]),
