@@ -1,8 +1,8 @@
 """Where the main job's quality is lost: each stage in turn replaced by the simulated city's truth.
 
-Ten frames of validation cities, labelled with the demo preset. Beside the run as it is stand its parts (SAM's
-masks alone, superpixels alone), true masks with the small CLIP's classes, true classes of the regions that are
-proposed, and everything true.
+Ten frames of validation cities, labelled with the demo preset. Beside the run as it is stand its parts
+(SAM's masks alone, superpixels alone), true masks with the small CLIP's classes, true classes of the
+regions that are proposed, and everything true.
 """
 
 from __future__ import annotations
