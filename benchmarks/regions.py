@@ -223,7 +223,7 @@ class OfficialDecoder(SamNetwork):
         logits, value = self.sam.mask_decoder(
             (embedding.image - dense[0])[None], encoder.get_dense_pe(), sparse, dense, True
         )
-        passed = value > min_score
+        passed = value > min_score if min_score > 0 else torch.ones_like(value, dtype=torch.bool)
         return Decoded(logits[passed].transpose(1, 2), value[passed])
 
 

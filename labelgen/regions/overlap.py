@@ -33,7 +33,7 @@ def choose_regions(
         (R,) rows that are kept, best score first; and (R,) int32 parents as positions in it, -1 for none.
     """
     area, box = measure(runs, height)
-    first, second, shared = _overlaps(runs, box)
+    first, second, shared = _overlaps(runs, box, area, min(duplicate_iou, containment))
     order = np.argsort(-score, kind="stable")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -88,9 +88,9 @@ def covered(runs: Runs, pixel: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 @numba.njit(cache=True)
 def _overlaps(
-    runs: Runs, box: NDArray[np.int32]
+    runs: Runs, box: NDArray[np.int32], area: NDArray[np.int32], least: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of masks that share pixels, and how many."""
+    """Pairs of masks that share at least so much of the smaller one, and how many pixels they share."""
     K = len(box)
     first, second, shared = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.int64)
     n = 0
@@ -107,7 +107,7 @@ def _overlaps(
                 runs.ends[runs.offsets[i] : runs.offsets[i + 1]],
                 runs.ends[runs.offsets[j] : runs.offsets[j + 1]],
             )
-            if both == 0:
+            if both == 0 or both < least * min(area[i], area[j]):
                 continue
             if n == len(first):
                 first = np.concatenate((first, np.empty_like(first)))
