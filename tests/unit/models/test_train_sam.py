@@ -157,8 +157,9 @@ def test_a_window_is_prompted_where_it_lies(sam, heads, sample, monkeypatch):
         ),
     )
     sam_losses(sam, heads, [window], boxes=False, padded=False, power=0.5)
-    expected = sam.prompt_encoder.get_dense_pe()[:, :, 3:11, 5:13]
-    torch.testing.assert_close(seen[0].float(), expected, atol=0.01, rtol=0)  # bfloat16
+    codes = sam.prompt_encoder.get_dense_pe()
+    torch.testing.assert_close(seen[0].float(), codes[:, :, 3:11, 5:13], atol=0.15, rtol=0)  # bfloat16
+    assert (seen[0].float() - codes[:, :, 2:10, 5:13]).abs().max() > 0.3
 
 
 def test_attention_starts_at_the_prompt(sam):
@@ -166,7 +167,7 @@ def test_attention_starts_at_the_prompt(sam):
     look_at_the_prompt(sam)
     attention = sam.mask_decoder.transformer.layers[0].cross_attn_token_to_image
     places = sam.prompt_encoder.get_dense_pe()[0].flatten(1).T  # (cells, D)
-    query = sam.prompt_encoder.pe_layer.forward_with_coords(torch.tensor([[[88.0, 40.0]]]), (SIDE, SIDE))[0]
+    query = sam.prompt_encoder.pe_layer.forward_with_coords(torch.tensor([[[92.0, 44.0]]]), (SIDE, SIDE))[0]
     with torch.no_grad():
         score = attention.q_proj(query) @ attention.k_proj(places).T
-    assert divmod(int(score.argmax()), SIDE // STRIDE) == (40 // STRIDE, 88 // STRIDE)
+    assert divmod(int(score.argmax()), SIDE // STRIDE) == (44 // STRIDE, 92 // STRIDE)
