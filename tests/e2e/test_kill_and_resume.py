@@ -18,7 +18,7 @@ def start(args: list[str]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def wait_for_manifests(run, count: int, process: subprocess.Popen, limit_s: float = 180) -> None:
+def wait_for_manifests(run, count: int, process: subprocess.Popen, limit_s: float = 300) -> None:
     end = time.monotonic() + limit_s
     while len(list(run.glob("manifests/*.json"))) < count:
         assert process.poll() is None, f"ended before it could be killed: {process.communicate()[0].decode()}"

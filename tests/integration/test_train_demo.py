@@ -17,7 +17,7 @@ def test_list_as_json():
     assert result.exit_code == 0
     models = json.loads(result.stdout)["models"]
     demos = [entry for entry in models if entry["model"] == "demo"]
-    assert {entry["stage"] for entry in demos} == {"regions", "semantics"}
+    assert {entry["stage"] for entry in demos} == {"regions", "semantics", "captions"}
     assert all(entry["present"] and len(entry["weights"]) == 32 for entry in demos)
 
 
