@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelgen.labels.afi import AfiSettings, check, decide, fibonacci_sphere, ground_points, one_hot
+from labelgen.labels import afi
+from labelgen.labels.afi import AfiSettings, fibonacci_sphere
 
 #: Rows of a distance matrix that are held at once.
 _ROWS = 16384
@@ -40,22 +41,18 @@ def refine_flat(
     Sums are in another order, so that labels of points between two classes may differ; fewer than one in a
     thousand do.
     """
-    settings = settings or AfiSettings()
-    out, share = label.copy(), np.zeros(len(label), np.float32)
-    check(xyz, label, classes)
-    keep = np.isfinite(xyz).all(axis=1)
-    if keep.any():
-        points = np.ascontiguousarray(xyz[keep], np.float32)
-        plane = ground_points(points, settings)
-        feature = one_hot(points, label[keep], plane, classes, as_published, settings)
+
+    def smooth(
+        points: NDArray[np.float32], feature: NDArray[np.float32], settings: AfiSettings
+    ) -> NDArray[np.float32]:
         with torch.no_grad():
-            smooth = _smooth(
+            found = _smooth(
                 torch.from_numpy(points).to(device), torch.from_numpy(feature).to(device), settings
             )
-        out[keep], share[keep] = decide(
-            smooth.cpu().numpy(), label[keep], plane, ground, as_published, settings
-        )
-    return out, share
+        arrived: NDArray[np.float32] = found.cpu().numpy()
+        return arrived
+
+    return afi.refine_flat(xyz, label, classes, ground, settings, as_published, smooth)
 
 
 def _smooth(xyz: Tensor, feature: Tensor, settings: AfiSettings) -> Tensor:

@@ -12,7 +12,7 @@ surroundings: see `weigh`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,6 +90,9 @@ class Level(NamedTuple):
     weight: NDArray[np.float32]
 
 
+Smooth = Callable[[NDArray[np.float32], NDArray[np.float32], AfiSettings], NDArray[np.float32]]
+
+
 def refine_flat(
     xyz: NDArray[np.float32],
     label: NDArray[np.uint8],
@@ -97,6 +100,7 @@ def refine_flat(
     ground: Sequence[int],
     settings: AfiSettings | None = None,
     as_published: bool = False,
+    smooth: Smooth | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Smooth the labels of one scan.
 
@@ -110,6 +114,7 @@ def refine_flat(
         as_published: the winner of what arrives is the label, and "unlabelled" is a class like any other.
             Otherwise points without a label say nothing and take what arrives, and those with one weigh it
             against what arrives (`weigh`).
+        smooth: carries features (M, F) of points (M, 3) along surfaces; None does so on the CPU.
 
     Returns:
         (N,) uint8 labels, 255 where no class arrives; (N,) float32 share of the winner in 0..1.
@@ -125,9 +130,16 @@ def refine_flat(
         points = np.ascontiguousarray(xyz[keep], np.float32)
         plane = ground_points(points, settings)
         feature = one_hot(points, label[keep], plane, classes, as_published, settings)
-        smooth = _decode(_encode(points, feature, settings), settings)
-        out[keep], share[keep] = decide(smooth, label[keep], plane, ground, as_published, settings)
+        found = (smooth or smooth_features)(points, feature, settings)
+        out[keep], share[keep] = decide(found, label[keep], plane, ground, as_published, settings)
     return out, share
+
+
+def smooth_features(
+    points: NDArray[np.float32], feature: NDArray[np.float32], settings: AfiSettings
+) -> NDArray[np.float32]:
+    """(M, F) features as they arrive at the points (M, 3), on the CPU."""
+    return _decode(_encode(points, feature, settings), settings)
 
 
 def refine_labels(
