@@ -96,7 +96,7 @@ def labelled(
             for name, proposer in proposers.items()
         }
         masks["true"] = true_regions(truth.objects)
-        known = {name: true_semantics(r, truth.classes, len(taxonomy)) for name, r in masks.items()}
+        known = {name: true_semantics(masks[name], truth.classes, len(taxonomy)) for name in ("run", "true")}
         named = {name: encoder.encode(images, r, taxonomy) for name, r in masks.items()}
         visible = with_true_visibility(task.views, truth.seen)
         rungs: dict[str, tuple[Views, Regions, Semantics]] = {
