@@ -1,0 +1,1 @@
+"""3D networks behind one small interface."""

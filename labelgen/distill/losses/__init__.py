@@ -1,0 +1,1 @@
+"""Losses of the trainer, each as its paper's equation says."""

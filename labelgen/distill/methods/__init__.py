@@ -1,0 +1,40 @@
+"""Training methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.errors import UserError
+
+__all__ = ["PRETRAINING", "CacheInfo", "Method", "MethodSettings", "make_method"]
+
+#: {name: method} of those that train without labels.
+PRETRAINING: dict[str, type[Method]] = {}
+
+
+def make_method(name: str, settings: Mapping[str, Any], width: int, info: CacheInfo) -> Method:
+    """Make a method with heads for a backbone and a cache.
+
+    Args:
+        name: a key of `PRETRAINING`.
+        settings: what differs from the method's defaults.
+        width: C of the backbone's features.
+        info: of the cache.
+
+    Raises:
+        UserError: no such method or setting, or the cache lacks what the method needs.
+    """
+    if name not in PRETRAINING:
+        raise UserError(f"unknown method {name!r}; there are {', '.join(sorted(PRETRAINING))}")
+    kind = PRETRAINING[name]
+    try:
+        chosen = kind.Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"method {name}: {field}: {first['msg']} (got {first.get('input')!r})") from error
+    return kind(chosen, width, info)

@@ -1,0 +1,88 @@
+"""What a training method is: heads of its own over the backbone's features, and a loss over a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from labelgen.distill.batch import Batch
+from labelgen.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What holds for all frames of a cache, for methods to build their heads from.
+
+    Attributes:
+        taxonomy: classes, words, templates.
+        text_embeddings: (C, D) float32, L2-normalised text feature of each class.
+        feature_width: D of ``region_feature``; None where the run stores no features.
+        temperature: of the softmax that the run's class scores were made with; None where not known.
+    """
+
+    taxonomy: Taxonomy
+    text_embeddings: NDArray[np.float32] | None
+    feature_width: int | None
+    temperature: float | None = None
+
+    @property
+    def classes(self) -> int:
+        """C."""
+        return len(self.taxonomy)
+
+
+class MethodSettings(BaseModel):
+    """Base of a method's settings: what a YAML file of the method may set, with defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Method(nn.Module, ABC):
+    """One way to train a backbone; its own parameters (heads) are trained along with it.
+
+    Random choices are drawn from torch's default generator, whose state is saved with the training's.
+
+    Class attributes:
+        Settings: of the method.
+        needs: optional fields of `Batch` that the loss reads, such as ``("view_region", "region_feature")``;
+            a cache without what they are made from is refused by name before training begins.
+
+    Args:
+        settings: of the method; an instance of its ``Settings``.
+        width: C of the backbone's features.
+        info: of the cache.
+
+    Raises:
+        UserError: the cache lacks what the method's heads are built from (says what, and what makes it).
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
+    needs: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, settings: MethodSettings, width: int, info: CacheInfo) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """Losses of one batch.
+
+        Args:
+            batch: on the features' device.
+            features: (N, C) of the backbone.
+
+        Returns:
+            ``loss``, the scalar that is minimised, and whatever parts of it are worth a line in the log. A
+            batch that gives nothing to learn (no views, one region) gives a loss of 0 that is still
+            connected to ``features``, such as ``features.sum() * 0``.
+        """
+
+    def embed(self, features: Tensor) -> Tensor | None:
+        """(N, D) features in the text encoder's space, for zero-shot classes; None where there is no such."""
+        return None
