@@ -8,12 +8,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.regress import OpenScene, Scalr
+from labelgen.distill.methods.slidr import Ppkt, Slidr, TolerantSlidr
+from labelgen.distill.methods.tmp import Tmp
+from labelgen.distill.methods.vlm2scene import Vlm2Scene
 from labelgen.errors import UserError
 
 __all__ = ["PRETRAINING", "CacheInfo", "Method", "MethodSettings", "make_method"]
 
 #: {name: method} of those that train without labels.
-PRETRAINING: dict[str, type[Method]] = {}
+PRETRAINING: dict[str, type[Method]] = {
+    kind.name: kind for kind in (Ppkt, Slidr, TolerantSlidr, Scalr, OpenScene, Vlm2Scene, Tmp)
+}
 
 
 def make_method(name: str, settings: Mapping[str, Any], width: int, info: CacheInfo) -> Method:

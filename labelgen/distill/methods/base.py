@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
+from labelgen.semantics.prompts import Vocabulary
 from labelgen.taxonomy import Taxonomy
 
 
@@ -25,12 +26,15 @@ class CacheInfo:
         text_embeddings: (C, D) float32, L2-normalised text feature of each class.
         feature_width: D of ``region_feature``; None where the run stores no features.
         temperature: of the softmax that the run's class scores were made with; None where not known.
+        vocabulary: gives text features of all words of the taxonomy, by the run's own text encoder, which it
+            loads (`labelgen.distill.vocabulary`); None where there is no run, as in tests.
     """
 
     taxonomy: Taxonomy
     text_embeddings: NDArray[np.float32] | None
     feature_width: int | None
     temperature: float | None = None
+    vocabulary: Callable[[], Vocabulary] | None = None
 
     @property
     def classes(self) -> int:
@@ -49,10 +53,11 @@ class Method(nn.Module, ABC):
 
     Random choices are drawn from torch's default generator, whose state is saved with the training's.
 
-    Class attributes:
-        Settings: of the method.
+    Attributes:
+        Settings: of the method, of its class.
         needs: optional fields of `Batch` that the loss reads, such as ``("view_region", "region_feature")``;
-            a cache without what they are made from is refused by name before training begins.
+            a cache without what they are made from is refused by name before training begins. May depend on
+            the settings, so that those of an instance count.
 
     Args:
         settings: of the method; an instance of its ``Settings``.
@@ -64,7 +69,7 @@ class Method(nn.Module, ABC):
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
-    needs: ClassVar[Sequence[str]] = ()
+    needs: Sequence[str] = ()
 
     def __init__(self, settings: MethodSettings, width: int, info: CacheInfo) -> None:
         super().__init__()

@@ -1,0 +1,103 @@
+"""Contrast with a trainable image head: PPKT (points), SLidR (regions), ST-SLidR (tolerant of look-alikes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from labelgen.distill.batch import Batch
+from labelgen.distill.losses import info_nce, tolerant_contrast
+from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.heads import (
+    UnitHead,
+    feature_width,
+    full_precision,
+    given,
+    pairs,
+    pool_regions,
+    sample,
+)
+
+
+class SlidrSettings(MethodSettings):
+    """SLidR's (Sautier et al. 2022, section 4)."""
+
+    width: int = Field(64, ge=1, description="of the space in which points and images meet")
+    temperature: float = Field(0.07, gt=0, description="tau")
+
+
+class PpktSettings(SlidrSettings):
+    """PPKT's (Liu et al. 2021), as in SLidR's code."""
+
+    pairs: int = Field(4096, ge=2, description="point-pixel pairs of a batch, drawn without replacement")
+
+
+class TolerantSettings(SlidrSettings):
+    """ST-SLidR's (Mahmoud et al. 2023), as in its code."""
+
+    quantile: float = Field(0.01, ge=0, le=1, description="share of the most similar negatives tolerated")
+    balance: float | None = Field(
+        0.5, ge=0, le=1, description="least similarity that counts as a vote; null: no balancing"
+    )
+
+
+class Slidr(Method):
+    """Superpoints against superpixels: a linear head on each side, InfoNCE over all regions of the batch.
+
+    The image side is the cache's frozen region feature through a trainable linear layer, in place of a
+    pooled map of ResNet features through a trainable 1x1 convolution.
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = SlidrSettings
+    needs: Sequence[str] = ("view_point", "view_region", "region_feature")
+    name: ClassVar[str] = "slidr"
+
+    def __init__(self, settings: SlidrSettings, width: int, info: CacheInfo) -> None:
+        super().__init__(settings, width, info)
+        self.settings = settings
+        self.point_head = UnitHead(width, settings.width)
+        self.image_head = UnitHead(feature_width(info, self.name), settings.width)
+
+    @full_precision
+    def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """``loss``."""
+        anchor, rows = pool_regions(batch, self.point_head(features))
+        look = given(batch.region_feature)[rows].to(features.dtype)
+        return {"loss": self.contrast(anchor, self.image_head(look), look)}
+
+    def contrast(self, anchor: Tensor, target: Tensor, look: Tensor) -> Tensor:
+        """Loss of (M, D) points' means and images; (M, E) are the frozen features."""
+        return info_nce(anchor, target, self.settings.temperature)
+
+
+class TolerantSlidr(Slidr):
+    """SLidR whose look-alike negatives count less, and whose anchors are balanced."""
+
+    Settings: ClassVar[type[MethodSettings]] = TolerantSettings
+    name: ClassVar[str] = "st-slidr"
+    settings: TolerantSettings
+
+    def contrast(self, anchor: Tensor, target: Tensor, look: Tensor) -> Tensor:
+        """As in `Slidr`."""
+        chosen = self.settings
+        return tolerant_contrast(anchor, target, look, chosen.temperature, chosen.quantile, chosen.balance)
+
+
+class Ppkt(Slidr):
+    """Points against pixels; a pixel's feature is its region's."""
+
+    Settings: ClassVar[type[MethodSettings]] = PpktSettings
+    name: ClassVar[str] = "ppkt"
+    settings: PpktSettings
+
+    @full_precision
+    def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """``loss``."""
+        point, region = pairs(batch)
+        drawn = sample(len(point), self.settings.pairs, features.device)
+        look = given(batch.region_feature)[region[drawn]].to(features.dtype)
+        anchor = self.point_head(features[point[drawn]])
+        return {"loss": info_nce(anchor, self.image_head(look), self.settings.temperature)}

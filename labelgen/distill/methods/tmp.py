@@ -1,0 +1,106 @@
+"""UOV's tri-modal pre-training (TMP): regions with images and with the whole vocabulary.
+
+Sun et al. 2024 (UOV, later AFOV), section 3.2 and its released code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from labelgen.distill.batch import Batch
+from labelgen.distill.losses import info_nce, soft_targets, text_contrast
+from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.heads import (
+    UnitHead,
+    class_text,
+    feature_width,
+    full_precision,
+    given,
+    has_class,
+    pool_regions,
+)
+from labelgen.errors import UserError
+
+
+class TmpSettings(MethodSettings):
+    """The released configurations' values."""
+
+    vocabulary: Literal["words", "classes"] = Field(
+        "words", description="texts: every open word of the taxonomy, grouped by class; or one per class"
+    )
+    temperature: float = Field(0.07, gt=0, description="tau, of both losses")
+    own: float = Field(0.2, ge=0, le=1, description="share of a region's own word in its soft target")
+    image_weight: float = Field(0.5, ge=0, description="alpha of region against region")
+    text_weight: float = Field(0.5, ge=0, description="alpha of region against words")
+
+
+class Tmp(Method):
+    """One linear head into the space of the texts; regions that mean nothing known are left out."""
+
+    Settings: ClassVar[type[MethodSettings]] = TmpSettings
+    needs: Sequence[str] = ("view_point", "view_region", "region_feature", "region_label")
+    name: ClassVar[str] = "tmp"
+    text: Tensor
+    group: Tensor
+    target: Tensor
+
+    def __init__(self, settings: TmpSettings, width: int, info: CacheInfo) -> None:
+        super().__init__(settings, width, info)
+        self.settings = settings
+        self.head = UnitHead(width, feature_width(info, self.name))
+        text, group = self._vocabulary(info)
+        self.register_buffer("text", text, persistent=False)
+        self.register_buffer("group", group, persistent=False)
+        self.register_buffer("target", soft_targets(text, group, settings.own), persistent=False)
+
+    @full_precision
+    def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """``loss`` and its parts ``image`` and ``text``."""
+        tau = self.settings.temperature
+        anchor, rows = pool_regions(batch, self.head(features), has_class(batch))
+        look = given(batch.region_feature)[rows].to(anchor.dtype)
+        text, target = self.text.to(anchor.dtype), self.target.to(anchor.dtype)
+        image = info_nce(anchor, look, tau)
+        words = text_contrast(anchor, text, target, self.words(look, given(batch.region_label)[rows]), tau)
+        loss = self.settings.image_weight * image + self.settings.text_weight * words
+        return {"loss": loss, "image": image, "text": words}
+
+    def words(self, look: Tensor, label: Tensor) -> Tensor:
+        """Word of each region: the one of its class that is nearest to its image feature.
+
+        Args:
+            look: (M, D), L2-normalised.
+            label: (M,) class.
+
+        Returns:
+            (M,) rows of ``text``.
+        """
+        near = look @ self.text.to(look.dtype).T
+        return near.masked_fill(self.group != label[:, None], -torch.inf).argmax(1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """(N, D) in the space of the texts."""
+        unit: Tensor = self.head(features)
+        return unit
+
+    def _vocabulary(self, info: CacheInfo) -> tuple[Tensor, Tensor]:
+        if self.settings.vocabulary == "classes":
+            return class_text(info, self.name), torch.arange(info.classes)
+        if info.vocabulary is None:
+            raise UserError(
+                "method tmp needs a run whose text encoder can be loaded; or set vocabulary=classes"
+            )
+        vocabulary = info.vocabulary()
+        chosen = vocabulary.word_class < info.classes  # no void words
+        text, group = vocabulary.word_feature[chosen], vocabulary.word_class[chosen]
+        if text.shape[1] != info.feature_width:
+            raise UserError(
+                f"method tmp: words are {text.shape[1]} wide and regions/feature {info.feature_width}: another "
+                "text encoder than the run's; label the run anew"
+            )
+        return torch.from_numpy(text.copy()), torch.from_numpy(group.astype("int64"))

@@ -1,0 +1,44 @@
+"""Text features of a taxonomy's words by the encoder that a run was labelled with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from labelgen.config import SemanticsConfig
+from labelgen.errors import UserError
+from labelgen.semantics.base import make_encoder
+from labelgen.semantics.prompts import Vocabulary, build_vocabulary
+from labelgen.taxonomy import Taxonomy
+
+
+def load_vocabulary(
+    semantics: Mapping[str, Any], text_encoder: Mapping[str, Any], taxonomy: Taxonomy
+) -> Vocabulary:
+    """Load the run's text encoder and encode the taxonomy's words.
+
+    Args:
+        semantics: that section of the run's configuration.
+        text_encoder: attribute of the run's shards: what the features in it were made with.
+        taxonomy: of the run.
+
+    Raises:
+        UserError: the weights are not here, or are others than the run's.
+    """
+    try:
+        config = SemanticsConfig.model_validate(dict(semantics))
+        encoder = make_encoder(config)
+    except (ValidationError, UserError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the run's text encoder, for the features of the taxonomy's words, cannot be loaded ({reason}); "
+            "fetch its weights with labelgen models prefetch, or train with vocabulary=classes"
+        ) from error
+    if encoder.info.weights != text_encoder.get("weights"):
+        raise UserError(
+            f"the text encoder {encoder.info.name} has other weights here than when the run was labelled; "
+            "label the run anew, or train with vocabulary=classes"
+        )
+    return build_vocabulary(encoder, taxonomy)  # type: ignore[arg-type]
