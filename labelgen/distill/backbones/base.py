@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
+
+
+class BackboneSettings(BaseModel):
+    """Base of a backbone's settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Backbone(nn.Module, ABC):
@@ -15,11 +22,13 @@ class Backbone(nn.Module, ABC):
     Attributes:
         width: C, width of the features.
         neighbours: how many nearest neighbours of each point the loader is to find; 0 for none.
+        bounds: two corners, metres; the loader leaves points beyond them out. None: no bounds.
         layers: modules in the order in which data passes them, for learning rates that fall by layer.
     """
 
     width: int
     neighbours: int = 0
+    bounds: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
     @property
     @abstractmethod

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
 from labelgen.distill.methods.regress import OpenScene, Scalr
 from labelgen.distill.methods.slidr import Ppkt, Slidr, TolerantSlidr
 from labelgen.distill.methods.tmp import Tmp
 from labelgen.distill.methods.vlm2scene import Vlm2Scene
+from labelgen.distill.settings import checked
 from labelgen.errors import UserError
 
 __all__ = ["PRETRAINING", "CacheInfo", "Method", "MethodSettings", "make_method"]
@@ -37,10 +36,5 @@ def make_method(name: str, settings: Mapping[str, Any], width: int, info: CacheI
     if name not in PRETRAINING:
         raise UserError(f"unknown method {name!r}; there are {', '.join(sorted(PRETRAINING))}")
     kind = PRETRAINING[name]
-    try:
-        chosen = kind.Settings.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"method {name}: {field}: {first['msg']} (got {first.get('input')!r})") from error
+    chosen = checked(kind.Settings, settings, f"method {name}")
     return kind(chosen, width, info)

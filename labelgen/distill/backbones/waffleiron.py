@@ -1,0 +1,138 @@
+"""WaffleIron (Puy, Boulch and Marlet, ICCV 2023) in plain PyTorch: mixing of tokens on 2D grids."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from labelgen.distill.backbones.base import Backbone, BackboneSettings
+from labelgen.distill.backbones.planes import Plane, flatten, inflate, make_plane
+from labelgen.distill.batch import Batch
+
+INPUTS = 5
+#: Axes of the planes, which the layers take in turn.
+PLANES = ((0, 1), (0, 2), (1, 2))
+
+
+class WaffleIronSettings(BackboneSettings):
+    """Size and grid; the defaults are those of ScaLR (Puy et al., CVPR 2024)."""
+
+    layers: int = Field(48, ge=1)
+    width: int = Field(768, ge=1)
+    neighbours: int = Field(16, ge=1, description="of each point, in the embedding")
+    low: tuple[float, float, float] = Field((-64.0, -64.0, -8.0), description="corner of the grid, metres")
+    high: tuple[float, float, float] = Field((64.0, 64.0, 8.0), description="the opposite corner, metres")
+    cell: float = Field(0.5, gt=0, description="side of a cell, metres")
+    norm: Literal["layer", "batch"] = Field(
+        "layer", description="layer: ScaLR, batch: as first published"
+    )
+    drop_path: float = Field(0.0, ge=0, lt=1, description="probability that a frame skips a residual branch")
+
+
+class WaffleIron(Backbone):
+    """Tokens of all points, mixed by 3x3 convolutions on the planes xy, xz, yz in turn and by channel.
+
+    Args:
+        settings: size and grid.
+    """
+
+    def __init__(self, settings: WaffleIronSettings) -> None:
+        super().__init__()
+        self.width, self.neighbours = settings.width, settings.neighbours
+        self.bounds = (settings.low, settings.high)
+        self.cell = settings.cell
+        self.register_buffer("low", torch.tensor(settings.low), persistent=False)
+        extent = [high - low for low, high in zip(settings.low, settings.high, strict=True)]
+        cells = [max(1, round(side / settings.cell)) for side in extent]
+        self.grids = [(cells[a], cells[b]) for a, b in PLANES]
+        self.embedding = Embedding(settings.width)
+        self.blocks = nn.ModuleList(
+            Block(settings.width, settings.norm, settings.drop_path) for _ in range(settings.layers)
+        )
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Embedding, then the blocks."""
+        return [self.embedding, *self.blocks]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(N, C) features; ``batch.neighbours`` must be there."""
+        assert batch.neighbours is not None
+        assert isinstance(self.low, Tensor)
+        planes = [
+            make_plane(batch.xyz, batch.frame, batch.frames, axes, self.low, grid, self.cell)
+            for axes, grid in zip(PLANES, self.grids, strict=True)
+        ]
+        tokens: Tensor = self.embedding(batch.inputs, batch.neighbours)
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, planes[number % len(planes)], batch.frame)
+        return tokens
+
+
+class Embedding(nn.Module):
+    """A token for each point from its own inputs and from what is around it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(INPUTS)
+        self.own = nn.Linear(INPUTS, width)
+        self.difference_norm = nn.BatchNorm1d(INPUTS)
+        self.difference = nn.Linear(INPUTS, width, bias=False)
+        self.around_norm = nn.BatchNorm1d(width)
+        self.around = nn.Linear(width, width, bias=False)
+        self.join = nn.Linear(2 * width, width)
+
+    def forward(self, inputs: Tensor, neighbours: Tensor) -> Tensor:
+        """(N, C) of (N, 5) inputs and (N, k) neighbours."""
+        N, k = neighbours.shape
+        x = self.norm(inputs)
+        difference = x.index_select(0, neighbours.reshape(-1)).view(N, k, INPUTS) - x.unsqueeze(1)
+        hidden = self.difference(self.difference_norm(difference.view(N * k, INPUTS)))
+        hidden = self.around(torch.relu(self.around_norm(hidden)))
+        around = hidden.view(N, k, -1).max(dim=1).values
+        joined: Tensor = self.join(torch.cat([self.own(x), around], dim=1))
+        return joined
+
+
+class Block(nn.Module):
+    """One layer: tokens mixed on a plane, then by channel, each added to what came in."""
+
+    def __init__(self, width: int, norm: str, drop_path: float) -> None:
+        super().__init__()
+        self.spatial_norm, self.channel_norm = make_norm(norm, width), make_norm(norm, width)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1, groups=width).to(memory_format=torch.channels_last)
+            for _ in range(2)
+        )
+        self.spatial_scale, self.channel_scale = make_scale(width), make_scale(width)
+        self.channels = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.drop_path = drop_path
+
+    def forward(self, tokens: Tensor, plane: Plane, frame: Tensor) -> Tensor:
+        """(N, C) tokens to (N, C) tokens."""
+        cells = flatten(self.spatial_norm(tokens), plane)
+        cells = self.convolutions[1](torch.relu(self.convolutions[0](cells)))
+        tokens = tokens + self._kept(inflate(cells, plane) * self.spatial_scale, frame, plane.shape[0])
+        mixed = self.channels(self.channel_norm(tokens))
+        return tokens + self._kept(mixed * self.channel_scale, frame, plane.shape[0])
+
+    def _kept(self, branch: Tensor, frame: Tensor, frames: int) -> Tensor:
+        """Stochastic depth (Huang et al. 2016): all of a frame's tokens skip the branch, or none."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        chosen = torch.empty(frames, 1, device=branch.device, dtype=branch.dtype).bernoulli_(keep) / keep
+        return branch * chosen[frame]
+
+
+def make_norm(kind: str, width: int) -> nn.Module:
+    """``layer`` or ``batch``, over (N, C)."""
+    return nn.LayerNorm(width) if kind == "layer" else nn.BatchNorm1d(width)
+
+
+def make_scale(width: int) -> nn.Parameter:
+    """LayerScale as the authors initialise it: a 1x1 depth-wise convolution's default, U(-1, 1)."""
+    return nn.Parameter(torch.empty(width).uniform_(-1, 1))
