@@ -71,7 +71,7 @@ def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambd
         UserError: it cannot be fetched, or is not what was expected.
     """
     from labelgen.regions import describe_proposer
-    from labelgen.regions.sam import PUBLIC_CHECKPOINTS
+    from labelgen.regions.sam_weights import PUBLIC_CHECKPOINTS
     from labelgen.semantics import describe_encoder
 
     regions = config.regions

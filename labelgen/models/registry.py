@@ -56,9 +56,9 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     from labelgen.errors import UserError
     from labelgen.models.pretrained import is_fetched
     from labelgen.regions import describe_proposer
-    from labelgen.regions.sam import PUBLIC_CHECKPOINTS
     from labelgen.regions.sam2 import HUB_MODELS
     from labelgen.regions.sam3 import HUB_MODEL, LICENCE, NOTE
+    from labelgen.regions.sam_weights import PUBLIC_CHECKPOINTS
     from labelgen.semantics import describe_encoder
     from labelgen.semantics.captioner import CaptionerConfig, describe_captioner
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-
-from labelgen.models.conv_encoder import STRIDE, ConvEncoder
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
 
 LICENCE = "Apache-2.0"
 NOTE = "trained on the simulated city only; means nothing on real images"
@@ -38,6 +37,11 @@ def build_sam(config: Mapping[str, Any]) -> Sam:
         config: ``image_encoder`` (arguments of `ConvEncoder` other than ``out_chans``), ``prompt_dim``,
             ``mask_in_chans``, ``decoder`` (``depth``, ``num_heads``, ``mlp_dim``, ``iou_head_hidden_dim``).
     """
+    # Here, since a driver asks for licences and hashes only and must not wait for torch.
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    from labelgen.models.conv_encoder import STRIDE, ConvEncoder
+
     encoder, decoder, dim = dict(config["image_encoder"]), config["decoder"], int(config["prompt_dim"])
     side = encoder["img_size"] // STRIDE
     return Sam(

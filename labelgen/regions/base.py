@@ -174,7 +174,7 @@ def describe_proposer(config: RegionsConfig) -> ModelInfo:
         return joined_info(*map(describe_proposer, _apart(config)))
     match config.backend:
         case "sam":
-            from labelgen.regions.sam import describe_sam
+            from labelgen.regions.sam_weights import describe_sam
 
             return describe_sam(config.model, config.checkpoint)[1]
         case "sam2":

@@ -70,6 +70,6 @@ def describe_encoder(config: SemanticsConfig) -> ModelInfo:
     Raises:
         UserError: weights are missing.
     """
-    from labelgen.semantics.openclip import describe_open_clip
+    from labelgen.semantics.clip_weights import describe_open_clip
 
     return describe_open_clip(config.model, config.checkpoint)[1]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from labelgen.models.bpe import learn_merges, write_merges
 from labelgen.models.shipped import BPE_FILE, shipped_dir
-from labelgen.semantics.openclip import DIRECTORY_WEIGHTS
+from labelgen.semantics.clip_weights import DIRECTORY_WEIGHTS
 
 
 def write_clip_folder(folder: Path) -> Path:
