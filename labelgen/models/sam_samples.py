@@ -14,6 +14,7 @@ from torch import Tensor
 
 from labelgen.models.conv_encoder import STRIDE
 
+ZOOM = (0.7, 2.2)  #: of windows, over the whole picture's scale; crops of a picture are seen at twice it
 SMALLEST = 16  #: pixels at the network's input that a prompted object has at least
 
 
@@ -62,8 +63,8 @@ def draw_sample(
         side: of the network's input; the picture's longer side is scaled to it.
         rng: source of all that is random.
         prompts: how many.
-        window: (rows, columns) of a window at the network's input, drawn at a zoom of 0.7 to 1.4; None for
-            the whole picture.
+        window: (rows, columns) of a window at the network's input, drawn at a zoom in `ZOOM`; None for the
+            whole picture.
     """
     full = rgb.shape[:2]
     if window is None:
@@ -115,7 +116,7 @@ def _cut(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[int, int]]:
     """The pixels that a window shows, and its corner as in `Sample.corner`."""
     scale = side / objects.shape[1]
-    zoom = scale * rng.uniform(0.7, 1.4)
+    zoom = scale * np.exp(rng.uniform(*np.log(ZOOM)))
     height, width = (min(round(w / zoom), size) for w, size in zip(window, objects.shape, strict=True))
     top, left = rng.integers(0, objects.shape[0] - height + 1), rng.integers(0, objects.shape[1] - width + 1)
     corner = [

@@ -33,6 +33,7 @@ MEAN, DEVIATION = 0.45, 0.25  #: of the pixels, in 0..1
 QUERIES = 8  #: tokens between image and language
 
 LEARNING_RATE = 1.5e-3  #: the highest
+WARM_RATE = 4e-4  #: the highest, from the shipped weights on
 
 #: A class is drawn this power of its frequency as often: between as it comes (1) and all alike (0).
 BALANCE = 0.5
@@ -222,7 +223,8 @@ def train_blip2(
         result["loss"] = result["caption_error"] + result["class_error"] + result["patch_error"]
         return result
 
-    steps = train(trainee, losses, folder, minutes=minutes, learning_rate=LEARNING_RATE, report=report)
+    rate = WARM_RATE if warm_start else LEARNING_RATE
+    steps = train(trainee, losses, folder, minutes=minutes, learning_rate=rate, report=report)
     return model, processor, steps
 
 

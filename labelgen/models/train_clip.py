@@ -32,6 +32,7 @@ START_SCALE = 25.0
 BALANCE = 0.5
 
 LEARNING_RATE = 1.5e-3  #: the highest
+WARM_RATE = 6e-4  #: the highest, from the shipped weights on
 
 
 def vocabulary_texts(bank: CropBank, taxonomy: Taxonomy) -> list[str]:
@@ -213,6 +214,7 @@ def train_clip(
         losses["loss"] = losses["loss"] + losses["class_error"] + losses["patch_error"]
         return losses
 
-    steps = train(model, losses, folder, minutes=minutes, learning_rate=LEARNING_RATE, report=report)
+    rate = WARM_RATE if warm_start else LEARNING_RATE
+    steps = train(model, losses, folder, minutes=minutes, learning_rate=rate, report=report)
     merges = (shipped_dir("clip") if warm_start else folder) / BPE_FILE
     return model, merges, steps

@@ -29,6 +29,7 @@ WINDOW = (128, 224)  #: (rows, columns) of a window at the network's input
 WHOLE_EVERY = 4  #: every so many steps shows whole pictures; every other of them has the padding, as in use
 BOX_EVERY = 10  #: every so many steps the prompts are boxes
 LEARNING_RATE = 1.2e-3  #: the highest
+WARM_RATE = 8e-4  #: the highest, from the shipped weights on
 PROMPT_GAIN = 2.5  #: of the position code in the decoder's attention at the start
 CODE_GAIN = 2.0  #: of the position code's frequencies: cells are small, and so are objects
 
@@ -172,16 +173,19 @@ def _decoder_losses(
     # A window keeps its place in the picture: prompts and position codes are those of the whole.
     place = tuple(slice(c, c + n) for c, n in zip(sample.corner, embedding.shape[2:], strict=True))
     corner = torch.tensor(sample.corner[::-1], dtype=torch.float32, device=device) * STRIDE
+    # Outside of autocast: with bfloat16's eight bits the codes of neighbouring cells would be the same.
+    sparse, dense = sam.prompt_encoder(
+        points=None
+        if boxes
+        else ((sample.point.to(device) + corner)[:, None], torch.ones(len(whole), 1, device=device)),
+        boxes=sample.box.to(device) + corner.repeat(2) if boxes else None,
+        masks=None,
+    )
+    code = sam.prompt_encoder.get_dense_pe()[:, :, *place]
     with torch.autocast(device.type, torch.bfloat16):
-        labels = torch.ones(len(whole), 1, device=device)
-        sparse, dense = sam.prompt_encoder(
-            points=None if boxes else ((sample.point.to(device) + corner)[:, None], labels),
-            boxes=sample.box.to(device) + corner.repeat(2) if boxes else None,
-            masks=None,
-        )
         logits, quality = sam.mask_decoder(
             image_embeddings=embedding,
-            image_pe=sam.prompt_encoder.get_dense_pe()[:, :, *place],
+            image_pe=code,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense[:, :, *place],
             multimask_output=not boxes,
@@ -299,5 +303,6 @@ def train_sam(
             padded=step % (2 * WHOLE_EVERY) == 0,
         )
 
-    steps = train(model, losses, folder, minutes=minutes, learning_rate=LEARNING_RATE, report=report)
+    rate = WARM_RATE if warm_start else LEARNING_RATE
+    steps = train(model, losses, folder, minutes=minutes, learning_rate=rate, report=report)
     return sam, steps

@@ -108,7 +108,7 @@ class PromptedProposer(RegionProposer):
             corners = given.boxes.astype(np.float64).reshape(-1, 4) * np.tile(embedding.scale, 2)
             return self._candidates(embedding, whole, corners, boxes=True)
         if mode == "lidar" and given is not None and given.uv is not None and given.depth is not None:
-            return self._by_points(embedding, whole, given.uv, given.depth)
+            return self._by_surfaces(image, embedding, whole, given.uv, given.depth)
         return self._by_grid(image, embedding, whole)
 
     def _by_grid(self, image: NDArray[np.uint8], embedding: Embedding, whole: Window) -> MaskSet:
@@ -129,34 +129,70 @@ class PromptedProposer(RegionProposer):
             masks = masks.suppressed(CROP_NMS_THRESH, preference=1 / masks.crop_area)
         return masks
 
+    def _by_surfaces(
+        self,
+        image: NDArray[np.uint8],
+        embedding: Embedding,
+        whole: Window,
+        uv: NDArray[np.float32],
+        depth: NDArray[np.float32],
+    ) -> MaskSet:
+        """Masks of surfaces that LiDAR points lie on, in the image and in crops of it.
+
+        Each layer of crops, and the image, has the same share of the prompts; in a layer each point belongs
+        to the crop whose middle is nearest, and crops have prompts by the number of their points.
+        """
+        config = self.config
+        crops, layers = generate_crop_boxes(image.shape[:2], config.crop_layers, CROP_OVERLAP)
+        boxes, layer = np.asarray(crops, np.float64), np.asarray(layers)
+        budget = config.max_prompts // (config.crop_layers + 1)
+        first = config.max_prompts - budget * config.crop_layers
+        masks = self._by_points(embedding, whole, (whole.width, whole.height), uv, depth, first)
+        for number in range(1, config.crop_layers + 1):
+            rows = np.flatnonzero(layer == number)
+            middle = (boxes[rows, :2] + boxes[rows, 2:]) / 2
+            owner = rows[((uv[:, None] - middle) ** 2).sum(axis=2).argmin(axis=1)]
+            for row in np.unique(owner):
+                left, top, right, bottom = crops[row]
+                mine = owner == row
+                share = int(budget * mine.mean())
+                part = self._encode([np.ascontiguousarray(image[top:bottom, left:right])])[0]
+                window, size = whole._replace(left=left, top=top), (right - left, bottom - top)
+                found = self._by_points(part, window, size, uv[mine], depth[mine], share)
+                masks = MaskSet.joined([masks, found])
+        if len(crops) > 1:
+            masks = masks.suppressed(CROP_NMS_THRESH, preference=1 / masks.crop_area)
+        return masks
+
     def _by_points(
         self,
         embedding: Embedding,
         window: Window,
+        size: tuple[int, int],
         uv: NDArray[np.float32],
         depth: NDArray[np.float32],
+        budget: int,
     ) -> MaskSet:
-        """Masks of surfaces that LiDAR points lie on, in rounds: each prompts where no mask is yet."""
+        """Masks of points in an image or a crop, in rounds: each prompts where no mask is yet."""
         config = self.config
         column = np.clip(np.floor(uv[:, 0] + 0.5), 0, window.width - 1).astype(np.int32)
         row = np.clip(np.floor(uv[:, 1] + 0.5), 0, window.height - 1).astype(np.int32)
         pixel = column * np.int32(window.height) + row
+        corner = np.array([window.left, window.top])
         masks = MaskSet.joined([])
         bare, asked = np.ones(len(uv), bool), np.zeros(len(uv), bool)
-        left = config.max_prompts
+        left = budget
         for number in range(ROUNDS):
             if bare.sum() <= (1 - config.coverage) * len(uv):
                 break
             open_ = np.flatnonzero(bare & ~asked)
-            budget = left if number else ceil(FIRST_ROUND * left)
-            chosen = open_[
-                thin(uv[open_], depth[open_], budget, side=max(window[2:]), jump=config.depth_jump)
-            ]
+            wanted = left if number else ceil(FIRST_ROUND * left)
+            chosen = open_[thin(uv[open_], depth[open_], wanted, side=max(size), jump=config.depth_jump)]
             if len(chosen) == 0:
                 break
             asked[chosen] = True
             left -= len(chosen)
-            points = (uv[chosen].astype(np.float64) + 0.5) * embedding.scale - 0.5
+            points = (uv[chosen].astype(np.float64) - corner + 0.5) * embedding.scale - 0.5
             masks = MaskSet.joined([masks, self._candidates(embedding, window, points)])
             masks = masks.suppressed(config.box_nms_thresh)
             bare = ~covered(masks.runs, pixel)

@@ -148,6 +148,30 @@ class TestLidar:
         assert distance.max() < 1e-3
         assert_consistent(regions, picture)
 
+    @pytest.mark.parametrize("layers", [1, 2])
+    def test_crops_share_the_budget_and_prompt_on_their_points(
+        self, tiny_sam, picture, points, layers, monkeypatch
+    ):
+        asked, corners = [], set()
+        real = PromptedProposer._candidates
+
+        def spy(self, embedding, window, prompts, **other):
+            corner = np.array([window.left, window.top])
+            at = (prompts + 0.5) / embedding.scale - 0.5 + corner
+            assert (at > corner - 1).all() and (at < corner + [embedding.width, embedding.height]).all()
+            asked.append(at)
+            corners.add((*corner.tolist(), embedding.width))
+            return real(self, embedding, window, prompts, **other)
+
+        monkeypatch.setattr(PromptedProposer, "_candidates", spy)
+        anything = {**LOOSE, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+        regions = proposer(tiny_sam, **anything, max_prompts=90, crop_layers=layers).propose(picture, points)
+        at = np.concatenate(asked)
+        assert 45 <= len(at) <= 90
+        assert np.abs(at[:, None] - points.uv[None]).max(-1).min(1).max() < 1e-3
+        assert len(corners) >= 5, "the image, and its quarters"
+        assert_consistent(regions, picture)
+
     def test_stops_when_enough_is_covered(self, tiny_sam, picture, points, monkeypatch):
         prompts = []
         real = SamNetwork.decode
