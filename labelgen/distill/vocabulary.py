@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
-from labelgen.semantics.base import make_encoder
-from labelgen.semantics.prompts import Vocabulary, build_vocabulary
+from labelgen.semantics.base import describe_encoder
+from labelgen.semantics.prompts import Vocabulary
 from labelgen.taxonomy import Taxonomy
 
 
@@ -27,18 +27,20 @@ def load_vocabulary(
     Raises:
         UserError: the weights are not here, or are others than the run's.
     """
+    from labelgen.semantics.openclip import OpenClipEncoder
+
     try:
         config = SemanticsConfig.model_validate(dict(semantics))
-        encoder = make_encoder(config)
+        info = describe_encoder(config)
+        if info.weights == text_encoder.get("weights"):
+            return OpenClipEncoder(config).vocabulary(taxonomy)
     except (ValidationError, UserError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"the run's text encoder, for the features of the taxonomy's words, cannot be loaded ({reason}); "
             "fetch its weights with labelgen models prefetch, or train with vocabulary=classes"
         ) from error
-    if encoder.info.weights != text_encoder.get("weights"):
-        raise UserError(
-            f"the text encoder {encoder.info.name} has other weights here than when the run was labelled; "
-            "label the run anew, or train with vocabulary=classes"
-        )
-    return build_vocabulary(encoder, taxonomy)  # type: ignore[arg-type]
+    raise UserError(
+        f"the text encoder {info.name} has other weights here than when the run was labelled; "
+        "label the run anew, or train with vocabulary=classes"
+    )

@@ -53,7 +53,7 @@ def by_rows(loss: Callable[[int, int], Tensor], anchor: Tensor, columns: int) ->
 
 
 def mean(losses: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of (M,) losses, weighted if (M,) weights are given; 0, with a gradient of 0, where M or they are 0.
+    """Mean of losses, or weighted mean; 0 with a gradient of 0 without losses or if all weights are 0.
 
     Args:
         losses: (M,).

@@ -57,7 +57,7 @@ def balance_weights(look: Tensor, threshold: float = 0.5) -> Tensor:
     """Weights of the anchors: 1 - votes, where an anchor's votes are how much of the batch looks like it.
 
     ``votes_i = sum_j S_ij [S_ij >= threshold]``, scaled to 0..1 over the batch. If all anchors have equally
-    many votes, all weights are 1.
+    many votes (to 1e-5 of them), all weights are 1.
 
     Args:
         look: (M, E) frozen image features.
@@ -74,7 +74,8 @@ def balance_weights(look: Tensor, threshold: float = 0.5) -> Tensor:
     for rows in unit.split(step):
         similar = rows @ unit.T
         votes.append(torch.where(similar >= threshold, similar, 0).sum(1))
-    above = torch.cat(votes)
-    above = above - above.min()
+    all_votes = torch.cat(votes)
+    above = all_votes - all_votes.min()
     most = above.max()
-    return 1 - above / torch.where(most > 0, most, torch.ones_like(most))
+    # Scaled up, the rounding of equal votes would weigh anchors at random.
+    return torch.where(most > 1e-5 * all_votes.max(), 1 - above / most, torch.ones_like(above))

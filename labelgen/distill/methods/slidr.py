@@ -1,4 +1,4 @@
-"""Contrast with a trainable image head: PPKT (points), SLidR (regions), ST-SLidR (tolerant of look-alikes)."""
+"""Contrast with a trainable image head: PPKT (points), SLidR (regions), ST-SLidR (tolerant regions)."""
 
 from __future__ import annotations
 

@@ -92,15 +92,13 @@ class Tmp(Method):
         if self.settings.vocabulary == "classes":
             return class_text(info, self.name), torch.arange(info.classes)
         if info.vocabulary is None:
-            raise UserError(
-                "method tmp needs a run whose text encoder can be loaded; or set vocabulary=classes"
-            )
+            raise UserError("method tmp needs the text encoder of a run; or set vocabulary=classes")
         vocabulary = info.vocabulary()
         chosen = vocabulary.word_class < info.classes  # no void words
         text, group = vocabulary.word_feature[chosen], vocabulary.word_class[chosen]
         if text.shape[1] != info.feature_width:
             raise UserError(
-                f"method tmp: words are {text.shape[1]} wide and regions/feature {info.feature_width}: another "
-                "text encoder than the run's; label the run anew"
+                f"method tmp: words are {text.shape[1]} wide and regions/feature {info.feature_width}: "
+                "of another text encoder; label the run anew"
             )
         return torch.from_numpy(text.copy()), torch.from_numpy(group.astype("int64"))

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from labelgen.distill.batch import IGNORE, Batch
+from labelgen.distill.batch import Batch
 from labelgen.distill.losses import (
     caption_contrast,
     class_assignment,
@@ -88,10 +88,8 @@ class Vlm2Scene(Method):
             anchor, rows = pool_regions(batch, unit, told)
             losses["rcp"] = caption_contrast(anchor, text[rows].to(unit.dtype), tau)
         weights = {"contrast": chosen.contrast_weight, "rsa": chosen.rsa_weight, "rcp": chosen.rcp_weight}
-        return {
-            "loss": sum((weights[name] * part for name, part in losses.items()), unit.sum() * 0),
-            **losses,
-        }
+        total = torch.stack([weights[name] * part for name, part in losses.items()]).sum()
+        return {"loss": total, **losses}
 
     def embed(self, features: Tensor) -> Tensor:
         """(N, D) in the space of the texts."""
