@@ -57,7 +57,7 @@ class RegionsConfig(_Section):
         0.15, gt=0, description="lidar: share of the depth from which a step is another surface"
     )
     points_per_side: int = Field(32, ge=1, le=128, description="grid: prompts along each side")
-    crop_layers: int = Field(0, ge=0, le=3, description="grid: also prompt (2^k)^2 crops, k = 1..crop_layers")
+    crop_layers: int = Field(0, ge=0, le=3, description="lidar, grid: also (2^k)^2 crops, k = 1..crop_layers")
     crop_points_downscale: int = Field(1, ge=1, description="grid: fewer points per side by this, per layer")
     pred_iou_thresh: float = Field(0.88, ge=0, le=1)
     stability_score_thresh: float = Field(0.95, ge=0, le=1)
