@@ -169,7 +169,7 @@ def connect(address: str | None) -> None:
             _knock(address)
             ray.init(address=address, **quiet)
         except Exception as error:
-            reason = (str(error).splitlines() or [""])[0]
+            reason = " ".join(str(error).split())[:500]
             raise UserError(
                 f"cannot connect to Ray at {address!r} ({type(error).__name__}: {reason}); "
                 "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
@@ -192,14 +192,27 @@ def connect(address: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Fail within seconds where nobody listens; Ray itself would try for minutes.
+    """Fail within seconds where no Ray listens; Ray itself would try for minutes.
 
     Raises:
-        OSError: no connection.
+        OSError: no connection, or something else listens there.
     """
+    if address.startswith(("http://", "https://")):
+        raise OSError("that is the dashboard's address, for `ray job submit`; the cluster's is HOST:6379")
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=10).close()
+    if not (host and port.isdecimal()):
+        return  # such as "auto"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        # The beginning of HTTP/2, which Ray's servers speak; they answer with their settings, frame type 4.
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        try:
+            answer = connection.recv(9)
+        except OSError:
+            answer = b""
+    if answer[3:4] != b"\x04":
+        raise OSError(
+            "something listens there, but no Ray; its port is 6379 unless `ray start` was told another"
+        )
 
 
 class _FrameCounter:
