@@ -19,14 +19,14 @@ class Job:
     """A planned run: everything that a worker needs, small enough to be pickled with each operator.
 
     Attributes:
-        run: the run's folder.
+        run: the run's folder or address.
         root: the data root; paths in frames are relative to it.
         config, taxonomy, fingerprint: as in ``run.json``.
         frames: what is still to be done, in order. Empty in the copies that workers get.
         shard_attributes: written into every shard's group (class text embeddings, text encoder).
     """
 
-    run: Path
+    run: Path | str
     root: Path
     config: RunConfig
     taxonomy: Taxonomy
@@ -40,7 +40,7 @@ class Job:
 
     def models(self) -> list[Stage]:
         """Stages that hold models."""
-        label_maps = self.run / "label_maps" if self.config.regions.label_map else None
+        label_maps = Path(self.run) / "label_maps" if self.config.regions.label_map else None
         return model_stages(self.config, self.taxonomy, label_maps)
 
     def label(self) -> list[Stage]:

@@ -13,6 +13,9 @@ from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.models.info import ModelInfo
 from labelgen.shards import Progress, create_run, done_frames, read_run_info
+from labelgen.shards.manifest import SHARDS
+from labelgen.shards.run import RUN_JSON
+from labelgen.shards.store import is_address, open_store
 from labelgen.taxonomy import load_taxonomy
 from pipelines.job import Job
 from pipelines.presets import find_preset
@@ -30,7 +33,7 @@ class Request:
     split: str | None = None
     config: str | None = None
     overrides: tuple[str, ...] = ()
-    output: Path | None = None
+    output: Path | str | None = None
     frames: str | None = None
     retry_failed: bool = False
 
@@ -88,7 +91,7 @@ class Plan:
     def estimate_bytes(self) -> int:
         """Size of the whole run: measured on what is committed, from typical sizes before that."""
         if self.progress.done:
-            stored = sum(f.stat().st_size for f in (self.job.run / "shards").rglob("*") if f.is_file())
+            stored = sum(open_store(self.job.run).sizes(SHARDS).values())
             return round(stored / len(self.progress.done) * len(self.selected))
         # Compressed, per frame: 11 B a point, 9 B a view, and about 100 regions an image with a float16
         # feature of 512 numbers, 400 B of run-length code and 100 B of the rest.
@@ -131,7 +134,12 @@ def make_plan(request: Request) -> Plan:
     )
     selected = tuple(select(frames, request.frames))
     mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])
-    run = request.output or default_output(config.dataset, info.version, request.split)
+    run = open_store(request.output or default_output(config.dataset, info.version, request.split)).url
+    if config.regions.label_map and is_address(run):
+        raise UserError(
+            f"regions.label_map writes pictures into the run's folder, and {run} is none; "
+            "choose a local folder, or regions.label_map=false"
+        )
     progress = read_progress(run, mark)
     held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
     todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
@@ -139,11 +147,20 @@ def make_plan(request: Request) -> Plan:
     return Plan(job, info, tuple(frames), selected, progress, models)
 
 
-def read_progress(run: Path, mark: str) -> Progress:
-    """What a run's manifests hold; nothing where there is no run, or one with other settings."""
-    if not (run / "run.json").exists() or read_run_info(run).fingerprint != mark:
+def read_progress(run: Path | str, mark: str) -> Progress:
+    """What a run's manifests hold; nothing where there is no run, or one with other settings.
+
+    Raises:
+        UserError: the run is damaged, or its store cannot be reached.
+    """
+    store = open_store(run)
+    try:
+        there = store.exists(RUN_JSON)
+    except OSError as error:
+        raise UserError(f"cannot look at {store.url}: {error.strerror}") from error
+    if not there or read_run_info(store).fingerprint != mark:
         return Progress(frozenset(), {}, ())
-    return done_frames(run)
+    return done_frames(store)
 
 
 def resolve_config(request: Request) -> RunConfig:

@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelgen.datasets import merge_frames
-from labelgen.labels import VoteSettings
-from labelgen.labels.fuse import FusionSettings
+from labelgen.frame import Frame
 from labelgen.semantics import make_encoder
-from labelgen.shards import build_index, open_run, resume
-from pipelines.derive import derive, plan_derivation
+from labelgen.shards import build_index, merge_plan, open_run, resume
+from labelgen.shards.store import named_after
+from pipelines.derive import Runner, derive, plan_derivation
 from pipelines.job import Committed, Job
-from pipelines.passes import FuseScene
+from pipelines.passes import fusion_of
 from pipelines.planning import Plan
+from pipelines.scenes import have_poses
+
+#: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
+LOCAL_RAY_FROM = 64
 
 
 @dataclass
@@ -59,7 +62,7 @@ def execute(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None
     plan.open_run()
     resume(job.run)  # moves manifests aside that do not count, whose frames are in the plan
     # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
-    merge_frames(job.run / "frames.parquet", plan.planned, plan.info)
+    merge_plan(job.run, plan.planned, plan.info)
     if job.frames:
         job = replace(job, shard_attributes=text_attributes(job))
         for committed in _run(job, on_frame, ray_address):
@@ -73,35 +76,66 @@ def execute(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None
     return outcome
 
 
-def fuse(plan: Plan, on_frame: Callable[[int], None]) -> Path:
+@dataclass(frozen=True)
+class Fused:
+    """What pass 2 left behind.
+
+    Attributes:
+        run: folder or address of the derived run, ``<run>-fused``.
+        scenes: done in this call.
+        failed: frames of the derived run that could not be done.
+    """
+
+    run: str
+    scenes: int
+    failed: int
+
+
+def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = None) -> Fused | None:
     """Pass 2: fuse what the run holds over the frames of each scene, into a run beside it.
 
-    Scenes that are fused already stay as they are; one that has gained frames since needs another output.
+    A scene is fused when all of its planned frames are labelled or have failed, so that of the tasks of a job
+    array the one that labels its last frame does it. A scene that is fused already stays as it is, unless it
+    has gained frames or had some labelled anew: see `pipelines.derive.derive`.
 
     Args:
         plan: whose run is labelled.
         on_frame: called with the number of frames of every scene that is done.
+        ray_address: of a running cluster; None runs locally.
 
     Returns:
-        The derived run's folder, ``<run>-fused``.
+        None where there is nothing to fuse: no such scene has poses and more than one labelled frame.
 
     Raises:
         UserError: the folder holds another run, or cannot be written.
     """
     config = plan.job.config
-    fusion = FusionSettings(
-        voxels=(config.fusion.voxel, 3 * config.fusion.voxel),
-        ahead=config.fusion.ahead,
-        decay_s=config.fusion.decay_s,
-        min_margin=config.fusion.min_margin,
-    )
-    vote = VoteSettings(**config.labels.model_dump(exclude={"instances"}))
-    output = plan.job.run.with_name(f"{plan.job.run.name}-fused")
+    run = open_run(plan.job.run)
+    planned: dict[str, list[Frame]] = {}
+    for frame in plan.planned:
+        planned.setdefault(frame.scene_id, []).append(frame)
+    ready: dict[str, list[Frame]] = {}  # labelled frames of the scenes that are complete
+    for name, frames in planned.items():
+        if all(frame.frame_id in run or frame.frame_id in run.failures for frame in frames):
+            ready[name] = [frame for frame in frames if frame.frame_id in run]
+    if not any(len(frames) > 1 and have_poses(frames) for frames in ready.values()):
+        return None
+
     derivation = plan_derivation(
-        open_run(plan.job.run), FuseScene(vote=vote, fusion=fusion), output, plan.job.root
+        run,
+        fusion_of(config.labels, config.fusion, config.projection),
+        Path(named_after(plan.job.run, "-fused")),
+        plan.job.root,
     )
-    derive(derivation, on_frame)
-    return output
+    runner: Runner | None = None
+    many = sum(map(len, ready.values())) >= LOCAL_RAY_FROM
+    if config.runtime.runner == "ray" and (ray_address or many):
+        from pipelines.ray_scenes import RayScenes
+
+        runner = RayScenes(ray_address)
+    outcome = derive(derivation, on_frame, lambda _, scene: scene.scene_id in ready, runner)
+    fused = open_run(derivation.output)
+    return Fused(fused.url, outcome.scenes, len(fused.failures))
 
 
 def text_attributes(job: Job) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
 
@@ -17,15 +18,10 @@ if TYPE_CHECKING:
     from labelgen.shards import Run
     from pipelines.derive import Operation, Runner
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", help="The derived run's folder. Default: RUN-<command>.", show_default=False),
-]
-Dataroot = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--dataroot", help="Where the raw clouds are, if the run stores no points.", show_default=False
+        "--output", help="The derived run's folder or address. Default: RUN-<command>.", show_default=False
     ),
 ]
 Scenes = Annotated[str | None, typer.Option("--scenes", help="Only BEGIN:END of the run's scenes.")]
@@ -35,7 +31,6 @@ Ray = Annotated[
         "--ray", help="Do scenes side by side on Ray: `local`, or a cluster's address.", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a line.")]
 
 
 def revote(
@@ -182,18 +177,31 @@ def refine(
 def fuse(
     run: RunFolder,
     ahead: Annotated[
-        int, typer.Option("--ahead", min=0, max=200, help="Frames gathered beyond the one that is read.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            "--ahead", min=0, max=200, help="Frames gathered beyond the one that is read.", show_default=False
+        ),
+    ] = None,
     voxel: Annotated[
-        float, typer.Option("--voxel", min=0.02, help="Finest voxels of the map, metres.")
-    ] = 0.25,
+        float | None,
+        typer.Option("--voxel", min=0.02, help="Finest voxels of the map, metres.", show_default=False),
+    ] = None,
     decay_s: Annotated[
-        float, typer.Option("--decay-s", min=0.1, help="Seconds after which evidence counts 1 / e.")
-    ] = 20.0,
+        float | None,
+        typer.Option(
+            "--decay-s", min=0.1, help="Seconds after which evidence counts 1 / e.", show_default=False
+        ),
+    ] = None,
     min_margin: Annotated[
-        float,
-        typer.Option("--min-margin", min=0, max=1, help="Lead over the second class that a label needs."),
-    ] = 0.02,
+        float | None,
+        typer.Option(
+            "--min-margin",
+            min=0,
+            max=1,
+            help="Lead over the second class that a label needs.",
+            show_default=False,
+        ),
+    ] = None,
     instances_only: Annotated[
         bool, typer.Option("--instances-only", help="Number and follow things; leave the labels as they are.")
     ] = False,
@@ -206,43 +214,60 @@ def fuse(
     """Fuse a run's labels over the frames of each scene, and follow things through it.
 
     Evidence of all frames meets in a voxel map of the world and is read back into every frame, also for
-    points that no camera sees. What moves is left out. Needs poses, and the points from the run or the raw
-    files.
+    points that no camera sees. What moves is left out. Needs the points, from the run or the raw files. A
+    scene without poses keeps its labels. What is not given is as in the run, so that without options this
+    does what `labelgen run` does at its end.
 
     Example: `labelgen fuse runs/nuscenes --output runs/nuscenes-fused`
     """
-    from labelgen.labels.fuse import FusionSettings
+    from labelgen.config import FusionConfig, LabelsConfig, ProjectionConfig
     from labelgen.shards import open_run
-    from pipelines.passes import FuseScene
+    from pipelines.passes import fusion_of
+    from pipelines.scenes import any_poses
 
-    fusion = FusionSettings(voxels=(voxel, 3 * voxel), ahead=ahead, decay_s=decay_s, min_margin=min_margin)
-    operation = FuseScene(fusion=None if instances_only else fusion)
-    _derive(open_run(run), operation, output, dataroot, scenes, ray, as_json)
+    opened = open_run(run)
+    asked = {"ahead": ahead, "voxel": voxel, "decay_s": decay_s, "min_margin": min_margin}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    config = opened.info.config
+    operation = fusion_of(
+        LabelsConfig.model_validate(config.get("labels", {})),
+        FusionConfig.model_validate(config.get("fusion", {}) | changed),
+        ProjectionConfig.model_validate(config.get("projection", {})),
+    )
+    if instances_only:
+        operation = replace(operation, fusion=None)
+    elif not any_poses(opened):
+        raise UserError(
+            f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
+            "or number the things alone with --instances-only"
+        )
+    _derive(opened, operation, output, dataroot, scenes, ray, as_json)
 
 
 def _derive(
     parent: Run,
     operation: Operation,
-    output: Path | None,
+    output: str | None,
     dataroot: Path | None,
     scenes: str | None,
     ray: str | None,
     as_json: bool,
 ) -> None:
+    from labelgen.shards.store import named_after
     from pipelines.derive import derive, plan_derivation
 
-    folder = output or parent.path.with_name(f"{parent.path.name}-{operation.name}")
+    folder = output or named_after(parent.store, f"-{operation.name}")
     chosen = _range(scenes)
     runner: Runner | None = None
     if ray is not None:
         from pipelines.ray_scenes import RayScenes
 
         runner = RayScenes(None if ray == "local" else ray)
-    derivation = plan_derivation(parent, operation, folder, dataroot)
+    derivation = plan_derivation(parent, operation, Path(folder), dataroot)
     with frame_progress(Console(stderr=True), len(parent), operation.name) as advance:
-        outcome = derive(derivation, advance, chosen, runner)
+        outcome = derive(derivation, advance, lambda number, _: number in chosen, runner)
     if as_json:
-        typer.echo(json.dumps({"run": str(folder), **asdict(outcome)}))
+        typer.echo(json.dumps({"run": folder, **asdict(outcome)}))
         return
     done = f"{outcome.frames} frames in {outcome.scenes} scenes, {outcome.failed} failed"
     typer.echo(f"{folder}: {done}" + (f", {outcome.skipped} scenes were there" if outcome.skipped else ""))
@@ -250,10 +275,10 @@ def _derive(
         typer.echo(f"`labelgen inspect {folder}` says why frames failed", err=True)
 
 
-def _range(text: str | None) -> tuple[int, int] | None:
+def _range(text: str | None) -> range:
     if text is None:
-        return None
+        return range(2**31)
     begin, sign, end = text.partition(":")
     if not sign or not (begin or "0").isdigit() or not (end or "0").isdigit():
         raise UserError(f"--scenes {text!r}: expected BEGIN:END, such as 0:10")
-    return int(begin or 0), int(end) if end else 2**31
+    return range(int(begin or 0), int(end) if end else 2**31)

@@ -9,11 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder, s3://… or gs://….")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Dataroot = Annotated[
-    Path | None, typer.Option("--dataroot", help="Where the raw files are now. Default: where they were.")
-]
+from labelgen.cli.options import Dataroot, Json, RunFolder
 
 
 def export(
@@ -54,10 +50,8 @@ def export(
 
 def import_(
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder of *_lidarseg.bin files.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
-    plan: Annotated[
-        Path, typer.Option("--plan", help="frames.parquet of the frames, such as another run's.")
-    ],
+    out: Annotated[str, typer.Option("--out", help="Folder or address of the run.")],
+    plan: Annotated[str, typer.Option("--plan", help="frames.parquet of the frames, such as another run's.")],
     taxonomy: Annotated[str, typer.Option("--taxonomy", help="Name or file.")] = "nuscenes16",
     ids: Annotated[
         str, typer.Option("--ids", help="What the files hold: dataset (general ids) or challenge (1..16).")
@@ -70,11 +64,16 @@ def import_(
     """
     from labelgen.datasets.manifest import read_frames
     from labelgen.exports import import_labels
+    from labelgen.shards import read_plan
+    from labelgen.shards.store import is_address
     from labelgen.taxonomy import load_taxonomy
 
-    frames, info = read_frames(plan)
+    if is_address(plan):
+        frames, info = read_plan(plan.removesuffix("/frames.parquet"))
+    else:
+        frames, info = read_frames(Path(plan))
     labelled, failed = import_labels(labels, out, frames, info, load_taxonomy(taxonomy), ids=ids)
     if as_json:
-        typer.echo(json.dumps({"path": str(out), "frames": labelled, "failed": failed}))
+        typer.echo(json.dumps({"path": out, "frames": labelled, "failed": failed}))
     else:
         Console().print(f"{out}: {labelled} frames, {failed} failed", markup=False, highlight=False)

@@ -10,16 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.errors import UserError
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Dataroot = Annotated[
-    Path | None,
-    typer.Option(
-        "--dataroot", help="Where the raw files are now. Default: where they were.", show_default=False
-    ),
-]
 
 _MOST_WARNINGS = 8
 
@@ -33,7 +25,7 @@ def inspect(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The picture, PNG. Default: RUN/report/FRAME_ID.png.")
+        str | None, typer.Option("--out", help="The picture, PNG. Default: RUN/report/FRAME_ID.png.")
     ] = None,
     errors: Annotated[
         bool, typer.Option("--errors", help="Count what went wrong, by stage and type.")
@@ -82,7 +74,7 @@ def inspect(
     frame_id = find_frame(opened, frame)
     sources = RunSources(opened, dataroot)
     # Ids in the plan are checked to be safe in file names; those of a shard are not.
-    path = out or run / "report" / f"{sources.frame(frame_id).frame_id}.png"
+    path = out or f"{opened.url}/report/{sources.frame(frame_id).frame_id}.png"
     missing = sources.save_picture(frame_id, path, width)
     _announce("picture", path, missing, as_json, frame_id=frame_id)
 
@@ -146,7 +138,7 @@ def evaluate(
 def report(
     run: RunFolder,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--out", help="Folder for index.html. Default: RUN/report.", show_default=False),
     ] = None,
     pictures: Annotated[
@@ -166,7 +158,8 @@ def report(
     from labelgen.inspection.sources import RunSources
     from labelgen.shards import open_run
 
-    page, missing = RunSources(open_run(run), dataroot).save_report(out or run / "report", pictures)
+    opened = open_run(run)
+    page, missing = RunSources(opened, dataroot).save_report(out or f"{opened.url}/report", pictures)
     _announce("report", page, missing, as_json)
 
 
@@ -181,12 +174,12 @@ def _print_json(content: object) -> None:
     typer.echo(json.dumps(content))
 
 
-def _announce(what: str, path: Path, missing: list[str], as_json: bool, **more: str) -> None:
+def _announce(what: str, path: str, missing: list[str], as_json: bool, **more: str) -> None:
     """Say where a file was written, on stdout, and what it lacks, on stderr."""
     from labelgen.inspection.tables import plain
 
     if as_json:
-        _print_json({**more, what: str(path), "missing": missing})
+        _print_json({**more, what: path, "missing": missing})
         return
     missing = list(dict.fromkeys(missing))
     if len(missing) > _MOST_WARNINGS:

@@ -9,15 +9,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.errors import UserError
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder, s3://… or gs://….")]
 
 
 def diff(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Before.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="After.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="Before.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="After.")],
+    as_json: Json = False,
 ) -> None:
     """Show which labels changed between two runs of the same frames, by pair of classes.
 
@@ -42,9 +41,7 @@ def view(
     save: Annotated[
         Path | None, typer.Option("--save", help="Write an .rrd file instead of opening the viewer.")
     ] = None,
-    dataroot: Annotated[
-        Path | None, typer.Option("--dataroot", help="Where the raw files are now. Default: where they were.")
-    ] = None,
+    dataroot: Dataroot = None,
 ) -> None:
     """Look at a run in Rerun: points by label, confidence and truth, images with regions, a timeline.
 

@@ -37,3 +37,17 @@ def frame_progress(console: Console, total: int, text: str = "frames") -> Iterat
             console.print(f"{text}: {done}/{total}, {rate:.2f}/s, {left:.0f} s left", highlight=False)
 
     yield advance
+
+
+@contextmanager
+def step_progress(console: Console, total: int, text: str) -> Iterator[Callable[[int, int, str], None]]:
+    """As `frame_progress`; yields a function that is told (how many are done, of how many, what was done)."""
+    with frame_progress(console, total, text) as advance:
+        reached = 0
+
+        def on_step(done: int, total: int, what: str) -> None:
+            nonlocal reached
+            advance(done - reached)
+            reached = done
+
+        yield on_step

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from labelgen.cli.progress import frame_progress
+from labelgen.cli.options import Json
+from labelgen.cli.progress import frame_progress, step_progress
 from pipelines.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ Config = Annotated[
     typer.Option("--config", help=f"A preset ({', '.join(PRESETS)}) or a YAML file. Default: demo."),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value. Repeatable.")]
-Output = Annotated[Path | None, typer.Option("--output", help="The run's folder. Default: runs/<data set>.")]
+Output = Annotated[
+    str | None,
+    typer.Option("--output", help="The run's folder, s3://… or gs://…. Default: runs/<data set>."),
+]
 Frames = Annotated[str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, such as 0:100.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed frames again.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
 def plan(
@@ -110,7 +113,7 @@ def run(
     final = todo.job.run
     if todo.job.config.fusion.enabled:
         final = fuse_over_time(todo, console)
-        result["fused"] = str(final)
+        result["fused"] = final
     if with_report:
         result |= conclude(todo, final, console)
     if as_json:
@@ -157,33 +160,35 @@ def label(plan: Plan, console: Console, ray_address: str | None) -> dict[str, An
     return counts | outcome.to_dict()
 
 
-def fuse_over_time(plan: Plan, console: Console) -> Path:
-    """Pass 2, with a progress bar; gives the fused run's folder."""
+def fuse_over_time(plan: Plan, console: Console) -> str:
+    """Pass 2, with a progress bar; gives the fused run's folder or address."""
     from pipelines.pseudolabels import fuse
 
     with frame_progress(console, len(plan.selected), "fusing over time") as on_frame:
         return fuse(plan, on_frame)
 
 
-def conclude(plan: Plan, run: Path, console: Console) -> dict[str, Any]:
+def conclude(plan: Plan, run: Path | str, console: Console) -> dict[str, Any]:
     """Score where truth exists, write report and picture, and say in the last line where they are."""
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
     from labelgen.shards import open_run
+    from labelgen.shards.store import open_store
 
-    folder = run / "report"
-    report, picture = folder / "index.html", folder / "frame.png"
-    if plan.job.frames or not report.exists():
-        opened = open_run(run)
+    store = open_store(run)
+    report, picture = f"{store.url}/report/index.html", f"{store.url}/report/frame.png"
+    if plan.job.frames or not store.exists("report/index.html"):
+        opened = open_run(store)
         render_summary(console, summarise_run(opened))
         sources = RunSources(opened, plan.job.root)
-        if sources.has_truth:
-            render_evaluation(console, sources.evaluate())
+        evaluation = sources.evaluate() if sources.has_truth else None
+        if evaluation is not None:
+            render_evaluation(console, evaluation)
         if opened.frames:
             sources.save_picture(opened.frames[0], picture)
-        sources.save_report(folder, pictures=REPORT_PICTURES)
+        sources.save_report(f"{store.url}/report", REPORT_PICTURES, evaluation)
     console.print(f"report: {report}   picture: {picture}", highlight=False)
-    return {"report": str(report), "picture": str(picture)}
+    return {"report": report, "picture": picture}
 
 
 def build_city(request: Request, console: Console) -> None:
@@ -192,12 +197,5 @@ def build_city(request: Request, console: Console) -> None:
 
     if (demo := missing_demo(request)) is None:
         return
-    with frame_progress(console, demo.scenes * demo.frames, "building the simulated city") as advance:
-        built = 0
-
-        def step(done: int, total: int, text: str) -> None:
-            nonlocal built
-            advance(done - built)
-            built = done
-
-        build_demo(request, step)
+    with step_progress(console, demo.scenes * demo.frames, "building the simulated city") as on_step:
+        build_demo(request, on_step)

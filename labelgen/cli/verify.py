@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,14 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.shards import Problem, build_index, read_index
 from labelgen.shards import compact as compact_run
 from labelgen.shards import verify as verify_run
 
 app = typer.Typer(help="Check runs on disk.", no_args_is_help=True)
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder, s3://… or gs://….")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
 @app.command()
@@ -30,10 +27,7 @@ def verify(
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove what killed processes left behind over an hour ago.")
     ] = False,
-    dataroot: Annotated[
-        Path | None,
-        typer.Option("--dataroot", help="Where the raw files are now. Default: where they were."),
-    ] = None,
+    dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:
     """Compare a run with its manifests, and the raw files with what was labelled.
@@ -64,7 +58,7 @@ def index(run: RunFolder, as_json: Json = False) -> None:
     status = read_index(run)["status"].to_pylist()
     failed = status.count("failed")
     if as_json:
-        typer.echo(json.dumps({"path": str(path), "frames": len(status) - failed, "failed": failed}))
+        typer.echo(json.dumps({"path": path, "frames": len(status) - failed, "failed": failed}))
     else:
         Console().print(
             f"{path}: {len(status) - failed} frames, {failed} failed", markup=False, highlight=False
@@ -74,7 +68,7 @@ def index(run: RunFolder, as_json: Json = False) -> None:
 @app.command()
 def compact(
     run: RunFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the copy; a new one.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or address of the copy; a new one.")],
     as_json: Json = False,
 ) -> None:
     """Copy a run in full shards, in the order of time, without what failed attempts left behind.
@@ -86,12 +80,12 @@ def compact(
     """
     count = compact_run(run, out)
     if as_json:
-        typer.echo(json.dumps({"path": str(out), "shards": count}))
+        typer.echo(json.dumps({"path": out, "shards": count}))
     else:
         Console().print(f"{out}: {count} shards", markup=False, highlight=False)
 
 
-def _print(console: Console, run: Path, problems: list[Problem], ok: bool) -> None:
+def _print(console: Console, run: str, problems: list[Problem], ok: bool) -> None:
     if problems:
         table = Table("problem", "where", "detail")
         for problem in problems:

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from labelgen.cli.progress import frame_progress
+from labelgen.cli.options import Json
+from labelgen.cli.progress import step_progress
 from labelgen.errors import UserError
 from labelgen.world.seeds import DEFAULT_SEED, split_of
 
@@ -39,7 +40,7 @@ def build(
         ),
     ] = DEFAULT_SEED,
     image_size: Annotated[str, typer.Option("--image-size", help="WIDTHxHEIGHT in pixels.")] = "1600x900",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Build simulated scenes as a nuScenes dataroot that nuscenes-devkit reads.
 
@@ -52,17 +53,8 @@ def build(
     from labelgen.world.export import build as build_world
 
     begin = time.monotonic()
-    with frame_progress(Console(stderr=True), max(scenes, 0) * max(frames, 0), "world") as advance:
-        reached = 0
-
-        def progress(done: int, total: int, what: str) -> None:
-            nonlocal reached
-            advance(done - reached)
-            reached = done
-
-        summary = build_world(
-            out, scenes=scenes, frames=frames, seed=seed, image_size=size, progress=progress
-        )
+    with step_progress(Console(stderr=True), max(scenes, 0) * max(frames, 0), "world") as on_step:
+        summary = build_world(out, scenes=scenes, frames=frames, seed=seed, image_size=size, progress=on_step)
     seconds = time.monotonic() - begin
     record = {
         "out": str(summary.out),

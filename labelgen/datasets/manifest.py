@@ -91,6 +91,45 @@ class DatasetInfo:
     missing_files: int = 0
 
 
+def encode_frames(frames: Sequence[Frame], info: DatasetInfo, where: str = "frames.parquet") -> bytes:
+    """The content of ``frames.parquet``; equal arguments give equal bytes.
+
+    Args:
+        frames: of the plan.
+        info: what holds for all of them.
+        where: how messages name the file.
+
+    Raises:
+        UserError: what `decode_frames` would refuse.
+    """
+    table = _table(frames)
+    _Checked(table, where)
+    metadata = json.dumps({"format": MANIFEST_VERSION, **asdict(info)}, sort_keys=True)
+    _check_info(metadata.encode(), where)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({_METADATA: metadata.encode()}), sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def decode_frames(content: bytes, where: str) -> tuple[list[Frame], DatasetInfo]:
+    """The frames in the file's order, and what holds for all of them; the data root as it is recorded.
+
+    Raises:
+        UserError: no Parquet, or content against ``docs/frames-parquet.md``; the message names file, row and
+            column.
+    """
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(
+            f"{where}: not a Parquet file that can be read: {' '.join(str(error).split())}"
+        ) from None
+    info = _check_info((table.schema.metadata or {}).get(_METADATA, b"{}"), where)
+    return _Checked(table, where).frames(), info
+
+
 def write_frames(path: Path, frames: Sequence[Frame], info: DatasetInfo) -> None:
     """Write ``frames.parquet``; equal arguments give equal bytes, and no reader sees half a file.
 
@@ -98,14 +137,10 @@ def write_frames(path: Path, frames: Sequence[Frame], info: DatasetInfo) -> None
         UserError: what `read_frames` would refuse, or the folder cannot be written.
     """
     path = Path(path)
-    table = _table(frames)
-    _Checked(table, str(path))
-    metadata = json.dumps({"format": MANIFEST_VERSION, **asdict(info)}, sort_keys=True)
-    _check_info(metadata.encode(), str(path))
-    table = table.replace_schema_metadata({_METADATA: metadata.encode()})
+    content = encode_frames(frames, info, str(path))
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        pq.write_table(table, unfinished, compression="zstd")
+        unfinished.write_bytes(content)
         os.replace(unfinished, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -126,18 +161,13 @@ def read_frames(path: Path) -> tuple[list[Frame], DatasetInfo]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"no file {path}; make it with `labelgen plan`, or see docs/frames-parquet.md")
+        raise UserError(f"no file {path}; a run of `labelgen run` holds one, or see docs/frames-parquet.md")
     try:
-        table = pq.ParquetFile(path).read()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: not a Parquet file that can be read: {' '.join(str(error).split())}"
-        ) from None
-    info = _check_info((table.schema.metadata or {}).get(_METADATA, b"{}"), str(path))
-    if not info.dataroot:
-        info = replace(info, dataroot=str(path.resolve().parent))
-    return _Checked(table, str(path)).frames(), info
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    frames, info = decode_frames(content, str(path))
+    return frames, info if info.dataroot else replace(info, dataroot=str(path.resolve().parent))
 
 
 def merge_frames(path: Path, frames: Sequence[Frame], info: DatasetInfo) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.manifest import DatasetInfo, write_frames
+from labelgen.datasets.manifest import DatasetInfo
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame
@@ -26,7 +26,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
-from labelgen.shards import build_index, create_run, done_frames, write_shard
+from labelgen.shards import build_index, create_run, done_frames, merge_plan, write_shard
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.taxonomy import Taxonomy
 
@@ -35,7 +35,7 @@ _LARGEST = 1 << 28
 
 def import_labels(
     labels: Path,
-    out: Path,
+    out: Path | str,
     frames: list[Frame],
     info: DatasetInfo,
     taxonomy: Taxonomy,
@@ -49,7 +49,7 @@ def import_labels(
 
     Args:
         labels: the folder; files may be in folders below it.
-        out: folder of the run.
+        out: folder or address of the run.
         frames: of the plan.
         info: of the plan; its categories translate the data set's ids.
         taxonomy: whose classes the run gets.
@@ -73,7 +73,7 @@ def import_labels(
     content = f"{config} {taxonomy.digest()} {table.tobytes().hex()}"
     fingerprint = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
     create_run(out, fingerprint=fingerprint, config=config, taxonomy=taxonomy.to_dict(), models=[])
-    write_frames(out / "frames.parquet", frames, info)
+    merge_plan(out, frames, info)
     done = done_frames(out).done
     todo = [frame for frame in frames if (frame.frame_id, frame.source_id) not in done]
     labelled = failed = 0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.errors import UserError
+from labelgen.shards.store import is_address
 
 
 class Output:
@@ -74,6 +75,8 @@ def new_folder(out: Path) -> Iterator[Output]:
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
     """
+    if is_address(out):
+        raise UserError(f"{out}: exports are written to a local folder; copy it to the store afterwards")
     out = Path(os.path.abspath(out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty; exports are never written over anything")

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.loading import load_cloud
-from labelgen.datasets.manifest import read_frames
 from labelgen.datasets.nuscenes_tables import Tables, choose_version, read_tables
 from labelgen.datasets.paths import is_safe_id
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.records import UNLABELLED
-from labelgen.shards import Run, StoredFrame
+from labelgen.shards import Run, StoredFrame, read_plan
 from labelgen.taxonomy import Taxonomy
 
 
@@ -39,7 +38,7 @@ class Source:
     def __init__(self, run: Run, dataroot: Path | None = None) -> None:
         self.run = run
         self.taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
-        frames, self.info = read_frames(run.path / "frames.parquet")
+        frames, self.info = read_plan(run.store)
         self._planned = {frame.frame_id: frame for frame in frames}
         self.root = Path(self.info.dataroot) if dataroot is None else dataroot
         if not run.frames:
@@ -54,7 +53,7 @@ class Source:
         for frame_id in self.run.frames:
             frame = self._planned.get(frame_id)
             if frame is None:
-                raise UserError(f"frame {frame_id} is not in {self.run.path / 'frames.parquet'}")
+                raise UserError(f"frame {frame_id} is not in {self.run.url}/frames.parquet")
             if not is_safe_id(frame_id) or not is_safe_id(frame.scene_id):
                 raise UserError(f"frame {frame_id!r} of scene {frame.scene_id!r}: no name for a file")
             yield frame, self.run.frame(frame_id)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from labelgen.inspection.summary import summarise_run
 from labelgen.inspection.tables import human_bytes
 from labelgen.records import Reason
 from labelgen.shards import Run
+from labelgen.shards.store import open_store
 from labelgen.taxonomy import Taxonomy
 
 #: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
@@ -39,29 +38,29 @@ _MOST_ROWS = 200
 
 def write_report(
     run: Run,
-    out_dir: Path,
+    out_dir: Path | str,
     pictures: Iterable[Picture],
     evaluation: Mapping[str, Any] | None,
     scatter: Html | None = None,
-) -> Path:
+) -> str:
     """Write ``out_dir/index.html`` about a run.
 
     Args:
         run: from `labelgen.shards.open_run`.
-        out_dir: made if it is missing.
+        out_dir: a folder, made if it is missing, or an address.
         pictures: shown in their order; see `labelgen.inspection.sources.RunSources.picture`.
         evaluation: see `report_html`.
         scatter: see `report_html`.
 
     Returns:
-        Path of the page.
+        Where the page is.
 
     Raises:
         UserError: a shard is damaged, or the folder cannot be written.
     """
     info = run.info.model_dump(mode="json")
-    name = run.path.resolve().name
-    return save_report(report_html(name, info, summarise_run(run), pictures, evaluation, scatter), out_dir)
+    page = report_html(run.name, info, summarise_run(run), pictures, evaluation, scatter)
+    return save_report(page, out_dir)
 
 
 def report_html(
@@ -112,24 +111,16 @@ def report_html(
     return f"<!doctype html>\n{page}\n"
 
 
-def save_report(page: str, out_dir: Path) -> Path:
-    """Write ``out_dir/index.html`` whole or not at all.
+def save_report(page: str, out_dir: Path | str) -> str:
+    """Write ``out_dir/index.html`` whole or not at all; gives its path or address.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    path = out_dir / "index.html"
+    store = open_store(out_dir)
+    path = f"{store.url}/index.html"
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=out_dir, prefix=".index.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(page)
-            os.chmod(beside, 0o644)
-            os.replace(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
+        store.replace("index.html", page.encode())
     except OSError as error:
         raise UserError(f"cannot write the report to {path}: {error.strerror or error}") from error
     return path

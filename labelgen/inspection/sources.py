@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.datasets.loading import load_cloud, load_image, load_truth
-from labelgen.datasets.manifest import read_frames
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame, PointCloud
 from labelgen.inspection.markup import Html
@@ -21,7 +21,8 @@ from labelgen.inspection.scatter import scatter_html
 from labelgen.inspection.worst import worst_frames
 from labelgen.metrics import Details, evaluate_run
 from labelgen.records import PointLabels
-from labelgen.shards import Run
+from labelgen.shards import Run, read_plan
+from labelgen.shards.store import put_file
 from labelgen.taxonomy import Taxonomy
 
 #: Pixels; a picture then weighs about 0.5 MB in the page.
@@ -45,10 +46,10 @@ class RunSources:
 
     def __init__(self, run: Run, dataroot: Path | None = None) -> None:
         self.run = run
-        self.taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.path / 'run.json'}: taxonomy")
+        self.taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
         if dataroot is not None and not dataroot.is_dir():
             raise UserError(f"the data root {dataroot} is not a folder")
-        frames, self._info = read_frames(run.path / "frames.parquet")
+        frames, self._info = read_plan(run.store)
         self._frames = {frame.frame_id: frame for frame in frames}
         self.dataroot = Path(self._info.dataroot) if dataroot is None else dataroot
 
@@ -60,7 +61,7 @@ class RunSources:
         """
         if frame_id not in self._frames:
             raise UserError(
-                f"frame {frame_id} is not in {self.run.path / 'frames.parquet'}; "
+                f"frame {frame_id} is not in {self.run.url}/frames.parquet; "
                 "running the same job again rewrites that file"
             )
         return self._frames[frame_id]
@@ -160,8 +161,8 @@ class RunSources:
         except ValueError as error:  # a shard that says what cannot be, such as a broken run-length code
             raise UserError(f"frame {frame_id} cannot be drawn: {' '.join(str(error).split())}") from error
 
-    def save_picture(self, frame_id: str, path: Path, width: int = 2400) -> list[str]:
-        """Draw a frame and write it as PNG; the folder is made if it is missing.
+    def save_picture(self, frame_id: str, path: Path | str, width: int = 2400) -> list[str]:
+        """Draw a frame and write it as PNG, at a path or an address; the folder is made if it is missing.
 
         Returns:
             One line for each thing that had to be left out.
@@ -171,8 +172,9 @@ class RunSources:
         """
         picture, missing = self.picture(frame_id, width)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path, "PNG", compress_level=4)
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
+            put_file(path, buffer.getvalue())
         except OSError as error:
             raise UserError(f"cannot write the picture {path}: {error.strerror or error}") from error
         return missing
@@ -185,12 +187,15 @@ class RunSources:
         truth_of = self.truth if self.has_truth and self.dataroot.is_dir() else None
         return worst_frames(self.run, self.taxonomy.names, count, truth_of)
 
-    def save_report(self, out_dir: Path, pictures: int = 6) -> tuple[Path, list[str]]:
+    def save_report(
+        self, out_dir: Path | str, pictures: int = 6, evaluation: Mapping[str, Any] | None = None
+    ) -> tuple[str, list[str]]:
         """Write ``out_dir/index.html`` with scores where there is truth and with some frames drawn.
 
         Args:
-            out_dir: made if it is missing.
+            out_dir: a folder, made if it is missing, or an address.
             pictures: how many frames: the worst of the run. The first can be turned in space.
+            evaluation: of `evaluate`, if it is known already.
 
         Returns:
             The page, and one line for each thing that had to be left out.
@@ -200,9 +205,9 @@ class RunSources:
         """
         missing: list[str] = []
         worst = self.worst(pictures)
-        evaluation = None
         try:
-            evaluation = self.evaluate() if self.has_truth else None
+            if evaluation is None and self.has_truth:
+                evaluation = self.evaluate()
         except UserError as error:
             missing.append(f"scores: {error}")
 

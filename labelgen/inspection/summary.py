@@ -27,7 +27,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
     Raises:
         UserError: a shard is damaged; names it.
     """
-    names = Taxonomy.from_dict(run.info.taxonomy, f"{run.path / 'run.json'}: taxonomy").names
+    names = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy").names
     tally, regions = Tally(), 0
     entries = [run.entry(frame_id) for frame_id in run.frames]
     for entry in entries:
@@ -44,7 +44,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
         for stage, time in entry.seconds.items():
             times.setdefault(stage, []).append(time)
     return {
-        "run": str(run.path),
+        "run": run.url,
         "dataset": str(run.info.config.get("dataset", "")),
         "fingerprint": run.info.fingerprint,
         "frames": len(entries),

@@ -5,6 +5,7 @@ from labelgen.shards.damage import DamageError, Problem
 from labelgen.shards.frames import StoredFrame
 from labelgen.shards.index import build_index, read_index
 from labelgen.shards.manifest import FrameEntry, Manifest
+from labelgen.shards.plan import merge_plan, read_plan
 from labelgen.shards.reader import Run, open_run
 from labelgen.shards.resume import Progress, done_frames, resume
 from labelgen.shards.run import Parent, RunInfo, create_run, read_run_info
@@ -25,8 +26,10 @@ __all__ = [
     "compact",
     "create_run",
     "done_frames",
+    "merge_plan",
     "open_run",
     "read_index",
+    "read_plan",
     "read_run_info",
     "resume",
     "verify",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from labelgen.errors import UserError
 from labelgen.records import Failure
@@ -24,6 +24,7 @@ class Run:
 
     Attributes:
         path: folder of the run, or the local mirror of a remote one.
+        store: where its files are.
         url: the folder or the address, as messages name it.
         info: content of ``run.json``.
         parent: the run that this one is laid over, or None.
@@ -32,14 +33,14 @@ class Run:
     """
 
     def __init__(self, path: Path | str | Store, laid_over: tuple[Path, ...] = ()) -> None:
-        self._store = open_store(path)
-        self.path, self.url = self._store.folder, self._store.url
-        self.info = read_run_info(self._store)
+        self.store = open_store(path)
+        self.path, self.url = self.store.folder, self.store.url
+        self.info = read_run_info(self.store)
         self.parent = self._open_parent((*laid_over, self.path.resolve()))
-        manifests, damaged = load_manifests(self._store, self.info.fingerprint)
+        manifests, damaged = load_manifests(self.store, self.info.fingerprint)
         if damaged:
             raise damaged[0]
-        outcomes = resolve(manifests, planned_sources(self._store))
+        outcomes = resolve(manifests, planned_sources(self.store))
         self._manifests = {manifest.shard_id: manifest for manifest in manifests}
         self._entries: dict[str, tuple[str, FrameEntry]] = {}
         self.failures: dict[str, Failure] = {}
@@ -62,6 +63,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({self.url!r}, {len(self.frames)} frames, {len(self.failures)} failed)"
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder."""
+        return PurePosixPath(self.url).name or self.path.resolve().name
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -151,7 +157,7 @@ class Run:
             yield from self.parent._layers(frame_id)
 
     def _shard(self, shard_id: str) -> Shard:
-        shard = self._shards.pop(shard_id, None) or Shard(self._store, self._manifests[shard_id])
+        shard = self._shards.pop(shard_id, None) or Shard(self.store, self._manifests[shard_id])
         self._shards[shard_id] = shard  # the last one used stands last
         if len(self._shards) > _KEPT_SHARDS:
             self._shards.popitem(last=False)
@@ -160,7 +166,7 @@ class Run:
     def _open_parent(self, above: tuple[Path, ...]) -> Run | None:
         if self.info.parent is None:
             return None
-        path = self._store.beside(self.info.parent.path)
+        path = self.store.beside(self.info.parent.path)
         if path.folder.resolve() in above:
             raise UserError(f"{self.url}/run.json: parent.path: the run is its own parent")
         parent = Run(path, above)

@@ -18,7 +18,7 @@ from labelgen.errors import UserError
 from labelgen.shards import atomic
 from labelgen.shards.cache import FileCache
 from labelgen.shards.clients import Client, make_client
-from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
+from labelgen.shards.store import LocalStore, LostReplyError, Store, absolute, open_store
 
 _THREADS = 16
 _DEFAULT_GB = 50.0
@@ -136,6 +136,14 @@ class RemoteStore:
             self._cache.limit,
         )
 
+    def path_to(self, other: Store) -> str:
+        """See `Store.path_to`."""
+        bucket, path = _bucket_and_path(self.url)
+        there, to = _bucket_and_path(other.url)
+        if isinstance(other, RemoteStore) and there == bucket:
+            return posixpath.relpath(f"/{to}", f"/{path}")
+        return absolute(other)
+
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`.
 
@@ -191,6 +199,12 @@ class RemoteStore:
         assert client is not None
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(function, items))
+
+
+def _bucket_and_path(url: str) -> tuple[str, str]:
+    scheme, _, place = url.partition("://")
+    bucket, _, path = place.partition("/")
+    return f"{scheme}://{bucket}", path
 
 
 def _limit() -> int:

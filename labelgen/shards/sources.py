@@ -10,6 +10,7 @@ from pathlib import Path
 from labelgen.errors import FrameError, UserError
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
+from labelgen.shards.plan import read_plan
 from labelgen.shards.resolve import resolve
 from labelgen.shards.run import PLAN
 from labelgen.shards.store import Store
@@ -18,7 +19,7 @@ _LARGEST = 1 << 30
 
 
 def source_problems(
-    store: Store, manifests: Sequence[Manifest], dataroot: Path | None = None
+    store: Store, manifests: Sequence[Manifest], dataroot: Path | None = None, files: bool = True
 ) -> Iterator[Problem]:
     """Files that changed since their frames were labelled, and frames whose plan did.
 
@@ -31,20 +32,19 @@ def source_problems(
         manifests: all sound ones of the run.
         dataroot: where the files are now; by default where the plan says. If that is not there, only the
             plan is compared.
+        files: whether the frames' ``source_id`` is that of files; in a derived run it is not.
 
     Raises:
         UserError: ``dataroot`` is given and is no folder.
     """
-    from labelgen.datasets.manifest import read_frames
     from labelgen.datasets.sources import with_source_ids
 
     if dataroot is not None and not dataroot.is_dir():
         raise UserError(f"the data root {dataroot} is not a folder")
-    try:
-        store.read(PLAN)  # of a remote run, this brings it here
-        frames, info = read_frames(store.folder / PLAN)
-    except FileNotFoundError:
+    if not store.exists(PLAN):
         return
+    try:
+        frames, info = read_plan(store)
     except UserError as error:
         yield Problem("damaged-plan", PLAN, str(error))
         return
@@ -62,7 +62,7 @@ def source_problems(
                 "job again labels it anew",
             )
     root = Path(info.dataroot) if dataroot is None else dataroot
-    if not root.is_dir():
+    if not (files and root.is_dir()):
         return
     present = [replace(frame, source_id="") for frame in frames if frame.frame_id in labelled]
     for frame in with_source_ids(root, present)[0]:

@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from labelgen.errors import UserError
 from labelgen.shards import atomic
 
 #: Also as a `Path` writes it, which makes one slash of two.
 _URL = re.compile(r"^(s3|gs|gcs):/+([^/]+)(/.*)?$")
+_ANY_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 class LostReplyError(OSError):
@@ -70,11 +72,14 @@ class Store(Protocol):
     def beside(self, path: str) -> Store:
         """The store of another run: absolute, or relative to this run's folder."""
 
+    def path_to(self, other: Store) -> str:
+        """The path that `beside` takes to another run: relative where both can be moved together."""
+
     def create(self, key: str, data: bytes) -> bool:
         """Write a file unless it is there; of several who try, one succeeds, and nobody sees half of it."""
 
     def replace(self, key: str, data: bytes) -> None:
-        """Write a file over what is there; for what can be derived again."""
+        """Write a file over what is there, its folder too; for what can be derived again."""
 
     def move(self, key: str, to: str) -> bool:
         """Give a file another name that does not exist yet; False if it is not there."""
@@ -155,12 +160,17 @@ class LocalStore:
         """See `Store.beside`."""
         return open_store(path if _URL.match(path) else self.folder / path)
 
+    def path_to(self, other: Store) -> str:
+        """See `Store.path_to`."""
+        return os.path.relpath(other.folder, self.folder) if isinstance(other, LocalStore) else other.url
+
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`."""
         return atomic.create(self.folder / key, data)
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Store.replace`."""
+        (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(self.folder / key, data)
 
     def move(self, key: str, to: str) -> bool:
@@ -197,7 +207,7 @@ def open_store(run: Path | str | Store) -> Store:
         run: a folder, ``s3://bucket/folder``, ``gs://bucket/folder``, or a store, which is given back.
 
     Raises:
-        UserError: what reads object stores is not installed.
+        UserError: what reads object stores is not installed, or an address of another kind.
     """
     if not isinstance(run, Path | str):
         return run
@@ -207,7 +217,39 @@ def open_store(run: Path | str | Store) -> Store:
         scheme, bucket, path = match.groups()
         scheme = "gs" if scheme == "gcs" else scheme
         return RemoteStore(f"{scheme}://{bucket}{(path or '').rstrip('/')}")
+    if is_address(run):
+        raise UserError(f"{run}: a run is in a folder, at s3://bucket/folder or at gs://bucket/folder")
     return LocalStore(Path(run))
+
+
+def is_address(place: Path | str) -> bool:
+    """Whether this names something in an object store, or on some other host, and no file here."""
+    return _ANY_URL.match(str(place)) is not None
+
+
+def absolute(run: Path | str | Store) -> str:
+    """How a process in another folder, or on another machine, names the run."""
+    store = open_store(run)
+    return str(store.folder.absolute()) if isinstance(store, LocalStore) else store.url
+
+
+def named_after(run: Path | str | Store, ending: str) -> str:
+    """A place beside a run, with an ending to its name."""
+    store = open_store(run)
+    folder = store.folder
+    if isinstance(store, LocalStore) and folder.name in ("", ".."):
+        return f"{folder.resolve()}{ending}"
+    return f"{store.url}{ending}"
+
+
+def put_file(place: Path | str, data: bytes) -> None:
+    """Write one file, in place of what is there, at a path or an address; nobody sees half of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(place)
+    open_store(path.parent).replace(path.name, data)
 
 
 def _content_or_error(store: Store, key: str, limit: int | None) -> bytes | OSError:

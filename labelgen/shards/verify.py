@@ -60,7 +60,7 @@ def verify(
     problems.extend(_overlaps(manifests))
     if not damaged:
         problems.extend(_index_drift(store))
-        problems.extend(source_problems(store, manifests, dataroot))
+        problems.extend(source_problems(store, manifests, dataroot, files=info.parent is None))
     problems.extend(_leftovers(store, manifests, keep_attempts=bool(damaged), clean=clean, min_age=min_age))
     return problems
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from labelgen.config import RunConfig
-from labelgen.datasets import merge_frames, plan_frames
+from labelgen.datasets import plan_frames
 from labelgen.geometry import rle
 from labelgen.records import Regions, Semantics
-from labelgen.shards import build_index, create_run
+from labelgen.shards import build_index, create_run, merge_plan
 from labelgen.taxonomy import load_taxonomy
 from pipelines.job import Job, commit
 from pipelines.stages import FrameTask, LoadFrame, ProjectPoints, VoteLabels, run_stages
@@ -78,7 +78,7 @@ def label(dataset: str, root: Path, run: Path, config: RunConfig | None = None, 
         taxonomy=taxonomy.to_dict(),
         models=[],
     )
-    merge_frames(run / "frames.parquet", frames, info)
+    merge_plan(run, frames, info)
     job = Job(run, Path(info.dataroot), config, taxonomy, FINGERPRINT, tuple(frames))
     middle = more.get("stages") or [Tiles(len(taxonomy))]
     stages = [LoadFrame(job.root), ProjectPoints(config), *middle, VoteLabels(config, taxonomy)]  # type: ignore[misc]

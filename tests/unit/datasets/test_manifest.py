@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.datasets import manifest
 from labelgen.datasets.manifest import SCHEMA, DatasetInfo, read_frames, write_frames
 from labelgen.errors import UserError
 
@@ -285,11 +284,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     write_frames(path, frames, INFO)
     before = path.read_bytes()
 
-    def fail(table, where, **_):
-        Path(where).write_bytes(b"half")
+    def fail(where, content):
+        where.open("xb").write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(manifest.pq, "write_table", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(UserError, match="No space left"):
         write_frames(path, frames, INFO)
     assert path.read_bytes() == before
