@@ -71,8 +71,8 @@ def balance_weights(look: Tensor, threshold: float = 0.5) -> Tensor:
     unit = normalize(look.detach(), dim=1)
     step = max(1, BLOCK // len(unit))
     votes = []
-    for rows in unit.split(step):
-        similar = rows @ unit.T
+    for begin in range(0, len(unit), step):
+        similar = unit[begin : begin + step] @ unit.T
         votes.append(torch.where(similar >= threshold, similar, 0).sum(1))
     all_votes = torch.cat(votes)
     above = all_votes - all_votes.min()
