@@ -6,16 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED
+from labelgen.taxonomy_source import VOID, Source, categories_of, competing, faults, read_source
 
 
 @dataclass(frozen=True)
@@ -99,51 +97,36 @@ class Taxonomy:
         Raises:
             UserError: naming ``where`` and the faulty entry.
         """
-        try:
-            classes = tuple(
-                ClassSpec(
-                    id=number,
-                    name=str(entry["name"]),
-                    color=tuple(int(c) for c in entry["color"]),  # type: ignore[arg-type]
-                    thing=bool(entry["thing"]),
-                    source=tuple(entry.get("source", ())),
-                    words=tuple(str(word) for word in entry["words"]),
-                )
-                for number, entry in enumerate(data["classes"])
-            )
-            taxonomy = cls(
-                name=str(data["name"]),
-                version=int(data.get("version", 1)),
-                templates=tuple(data.get("templates", ("a photo of a {}.",))),
-                classes=classes,
-                void=tuple(data.get("void", ())),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{where}: not a taxonomy ({type(error).__name__}: {error})") from error
-        taxonomy._check(where)
-        return taxonomy
+        return cls.from_source(Source(data, where))
 
-    def _check(self, where: str) -> None:
-        if not 1 <= len(self.classes) <= UNLABELLED:
-            raise UserError(f"{where}: {len(self.classes)} classes; 1 to {UNLABELLED} are possible")
-        owner: dict[str, str] = {}
-        for kind, words in [(spec.name, spec.words) for spec in self.classes] + [("void", self.void)]:
-            if not words and kind != "void":
-                raise UserError(f"{where}: class {kind} has no words")
-            for word in words:
-                if (other := owner.setdefault(word.casefold(), kind)) != kind:
-                    raise UserError(f"{where}: the word {word!r} is in {other} and in {kind}")
-        names = self.names
-        if len(set(names)) != len(names):
-            raise UserError(f"{where}: two classes have the same name")
-        for spec in self.classes:
-            if len(spec.color) != 3 or not all(0 <= channel <= 255 for channel in spec.color):
-                raise UserError(f"{where}: class {spec.name}: color must be three numbers from 0 to 255")
-        for template in self.templates:
-            if template.count("{}") != 1:
-                raise UserError(f"{where}: template {template!r} must hold {{}} once")
-        if not self.templates:
-            raise UserError(f"{where}: no templates; at least '{{}}' is needed")
+    @classmethod
+    def from_source(cls, source: Source) -> Taxonomy:
+        """Build from a file's content and check it.
+
+        Raises:
+            UserError: the first fault, with file and line.
+        """
+        for fault in faults(source):
+            raise UserError(str(fault))
+        data, words = source.data, competing(source)
+        classes = tuple(
+            ClassSpec(
+                id=number,
+                name=entry["name"],
+                color=tuple(entry["color"]),
+                thing=entry["thing"],
+                source=categories_of(entry),
+                words=tuple(word.text for word in words if word.owner == entry["name"]),
+            )
+            for number, entry in enumerate(data["classes"])
+        )
+        return cls(
+            name=data["name"],
+            version=data.get("version", 1),
+            templates=tuple(data.get("templates", ("a photo of a {}.",))),
+            classes=classes,
+            void=tuple(word.text for word in words if word.owner == VOID),
+        )
 
     def digest(self) -> str:
         """Hash of everything that can change a label (colours cannot)."""
@@ -157,21 +140,6 @@ def load_taxonomy(name_or_path: str) -> Taxonomy:
     """Load a taxonomy shipped with the package by name, or one from a YAML file.
 
     Raises:
-        UserError: unknown name, unreadable file, or faulty content; the message names the file.
+        UserError: unknown name, unreadable file, or faulty content; the message names file and line.
     """
-    shipped = resources.files("labelgen") / "taxonomies"
-    names = sorted(p.name.removesuffix(".yaml") for p in shipped.iterdir() if p.name.endswith(".yaml"))
-    if name_or_path in names:
-        text, where = (shipped / f"{name_or_path}.yaml").read_text(), f"{name_or_path}.yaml"
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise UserError(f"taxonomy {name_or_path!r} is neither a file nor one of {names}")
-        text, where = path.read_text(errors="replace"), str(path)
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{where}: not a taxonomy (a mapping with name, classes, void is expected)")
-    return Taxonomy.from_dict(data, where)
+    return Taxonomy.from_source(read_source(name_or_path))

@@ -1,0 +1,318 @@
+"""A taxonomy's file as plain data with the line of every entry, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labelgen.errors import UserError
+from labelgen.records import UNLABELLED
+
+#: Where an entry is: keys and positions from the top, such as ``("classes", 3, "words", 0)``.
+At = tuple[str | int, ...]
+#: Bytes of the largest file that is read.
+LARGEST = 4 << 20
+VOID = "void"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is, or may be, wrong with a taxonomy.
+
+    Attributes:
+        where: file and line.
+        kind: a short name that stays the same.
+        message: one line.
+        error: False for what can be used, but should be looked at.
+    """
+
+    where: str
+    kind: str
+    message: str
+    error: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A taxonomy as it was written down.
+
+    Attributes:
+        data: what the file holds.
+        name: of the file.
+        lines: line of each entry, from 1; empty for data that comes from no file.
+    """
+
+    data: Any
+    name: str
+    lines: Mapping[At, int] = field(default_factory=dict)
+
+    def where(self, at: At = ()) -> str:
+        """File and line of an entry, or of the nearest one around it."""
+        for end in range(len(at), -1, -1):
+            if at[:end] in self.lines:
+                return f"{self.name}:{self.lines[at[:end]]}"
+        return self.name
+
+
+@dataclass(frozen=True)
+class Word:
+    """One open word where it stands.
+
+    Attributes:
+        text: as written, without blanks around it.
+        owner: the class's name, or ``void``.
+        category: of the data set that it was listed under, or empty.
+        at: its entry.
+    """
+
+    text: str
+    owner: str
+    category: str
+    at: At
+
+
+def shipped_names() -> list[str]:
+    """Names of the taxonomies in the package."""
+    folder = resources.files("labelgen") / "taxonomies"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def read_source(name_or_path: str) -> Source:
+    """Read a shipped taxonomy by name, or a YAML file.
+
+    Raises:
+        UserError: unknown name, unreadable file, or no YAML mapping; names the file, and the line if it can.
+    """
+    if name_or_path in shipped_names():
+        file = resources.files("labelgen") / "taxonomies" / f"{name_or_path}.yaml"
+        text, where = file.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
+    else:
+        path = Path(name_or_path)
+        where = str(path)
+        if not path.is_file():
+            raise UserError(f"taxonomy {name_or_path!r} is neither a file nor one of {shipped_names()}")
+        try:
+            with path.open("rb") as stream:
+                raw = stream.read(LARGEST + 1)
+        except OSError as error:
+            raise UserError(f"cannot read the taxonomy {path}: {error.strerror}") from error
+        if len(raw) > LARGEST:
+            raise UserError(f"{where}: more than {LARGEST} bytes are no taxonomy")
+        text = raw.decode("utf-8", "replace")
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        data = None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{where}{line}: not valid YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{where}: not a taxonomy (a mapping with name, classes, void is expected)")
+    return Source(data, where, _lines(node))
+
+
+def _lines(root: yaml.Node) -> dict[At, int]:
+    found: dict[At, int] = {}
+    seen: set[int] = set()  # an anchor's content has one place, however often it is named
+    todo: list[tuple[At, yaml.Node]] = [((), root)]
+    while todo:
+        at, node = todo.pop()
+        found[at] = node.start_mark.line + 1
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            todo += [((*at, key.value), value) for key, value in node.value if isinstance(key.value, str)]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [((*at, number), value) for number, value in enumerate(node.value)]
+    return found
+
+
+def words_of(source: Source) -> list[Word]:
+    """All words that a taxonomy lists, in its order, those listed twice included.
+
+    Args:
+        source: without structural faults.
+    """
+    words = []
+    for number, entry in enumerate(source.data["classes"]):
+        words += _listed(entry, entry["name"], ("classes", number))
+    return words + _listed({"groups": source.data.get(VOID) or []}, VOID, (VOID,))
+
+
+def _listed(entry: Mapping[str, Any], owner: str, at: At) -> list[Word]:
+    """Words of a class, plain or by groups; void is nothing but a list of either."""
+    found = [
+        Word(text.strip(), owner, "", (*at, "words", number))
+        for number, text in enumerate(entry.get("words") or ())
+    ]
+    inside = at if at == (VOID,) else (*at, "groups")
+    for number, group in enumerate(entry.get("groups") or ()):
+        if isinstance(group, str):
+            found.append(Word(group.strip(), owner, "", (*inside, number)))
+        else:
+            here: At = (*inside, number, "words")
+            found += [
+                Word(text.strip(), owner, group.get("category", ""), (*here, k))
+                for k, text in enumerate(group["words"])
+            ]
+    return found
+
+
+def competing(source: Source) -> list[Word]:
+    """The words that compete: each once, where it stands first."""
+    kept: dict[str, Word] = {}
+    for word in words_of(source):
+        kept.setdefault(word.text.casefold(), word)
+    return list(kept.values())
+
+
+def faults(source: Source) -> list[Finding]:
+    """Everything that keeps a taxonomy from being used, in the order of the file."""
+    structure = list(_structure(source))
+    return structure or list(_meaning(source))
+
+
+def _structure(source: Source) -> Iterator[Finding]:
+    data = source.data
+
+    def fault(at: At, kind: str, message: str) -> Finding:
+        return Finding(source.where(at), kind, message)
+
+    def texts(at: At, values: object, what: str) -> Iterator[Finding]:
+        if not isinstance(values, list | tuple):
+            yield fault(at, "structure", f"not a taxonomy: {what} must be a list")
+            return
+        for number, value in enumerate(values):
+            if not isinstance(value, str):
+                yield fault(
+                    (*at, number), "structure", f"{what}: {_short(value)} is no text; put it in quotes"
+                )
+            elif not value.strip():
+                yield fault((*at, number), "structure", f"{what}: an empty text")
+
+    def groups(at: At, values: object, what: str, plain: bool) -> Iterator[Finding]:
+        if not isinstance(values, list | tuple):
+            yield fault(at, "structure", f"not a taxonomy: {what} must be a list")
+            return
+        for number, group in enumerate(values):
+            here: At = (*at, number)
+            if isinstance(group, Mapping):
+                if not isinstance(group.get("category", ""), str):
+                    yield fault((*here, "category"), "structure", f"{what}: category must be a name")
+                if type(group.get("id", 0)) is not int:
+                    yield fault((*here, "id"), "structure", f"{what}: id must be a whole number")
+                yield from texts((*here, "words"), group.get("words"), f"{what}: words")
+            elif plain:
+                yield from texts(at, values[number : number + 1], what)
+            else:
+                yield fault(here, "structure", f"{what}: a group is a mapping with category and words")
+
+    if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+        yield fault((), "structure", "not a taxonomy: it has no name")
+        return
+    if type(data.get("version", 1)) is not int:
+        yield fault(("version",), "structure", "not a taxonomy: version must be a whole number")
+    yield from texts(("templates",), data.get("templates", []), "templates")
+    yield from texts(("first_wins",), data.get("first_wins", []), "first_wins")
+    yield from groups((VOID,), data.get(VOID) or [], VOID, plain=True)
+    classes = data.get("classes")
+    if not isinstance(classes, list | tuple):
+        yield fault(("classes",), "structure", "not a taxonomy: there is no list of classes")
+        return
+    for number, entry in enumerate(classes):
+        at: At = ("classes", number)
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+            yield fault(at, "structure", f"not a taxonomy: class {number} has no name")
+            continue
+        name = entry["name"]
+        if not _is_colour(entry.get("color")):
+            yield fault((*at, "color"), "color", f"class {name}: color must be three numbers from 0 to 255")
+        if not isinstance(entry.get("thing"), bool):
+            yield fault((*at, "thing"), "structure", f"class {name}: thing must be true or false")
+        yield from texts((*at, "source"), entry.get("source") or [], f"class {name}: source")
+        yield from texts((*at, "words"), entry.get("words") or [], f"class {name}: words")
+        yield from groups((*at, "groups"), entry.get("groups") or [], f"class {name}: groups", plain=False)
+
+
+def _meaning(source: Source) -> Iterator[Finding]:
+    data = source.data
+    if not 1 <= len(data["classes"]) <= UNLABELLED:
+        count = len(data["classes"])
+        yield Finding(
+            source.where(("classes",)), "classes", f"{count} classes; 1 to {UNLABELLED} are possible"
+        )
+    first: dict[str, int] = {}
+    owners = {word.owner for word in competing(source)}
+    for number, entry in enumerate(data["classes"]):
+        at: At = ("classes", number)
+        if first.setdefault(entry["name"], number) != number:
+            yield Finding(source.where(at), "class-twice", f"two classes have the same name, {entry['name']}")
+        if entry["name"] == VOID:
+            yield Finding(source.where(at), "structure", "a class cannot be named void; list its words there")
+        if entry["name"] not in owners:
+            yield Finding(source.where(at), "no-words", f"class {entry['name']} has no words")
+        if "id" in entry and entry["id"] != number:
+            yield Finding(
+                source.where((*at, "id")),
+                "class-id",
+                f"class {entry['name']}: id {_short(entry['id'])}, but it stands in place {number}: "
+                "ids are places, from 0",
+            )
+    yield from _owners(source)
+    for number, template in enumerate(data.get("templates", ["{}"])):
+        if template.count("{}") != 1:
+            where = source.where(("templates", number))
+            yield Finding(where, "template", f"template {template!r} must hold {{}} once")
+    if not data.get("templates", ["{}"]):
+        yield Finding(source.where(("templates",)), "template", "no templates; at least '{}' is needed")
+
+
+def _owners(source: Source) -> Iterator[Finding]:
+    """Words and categories that two classes claim."""
+    once = {word.casefold() for word in source.data.get("first_wins") or ()}
+    owner: dict[str, Word] = {}
+    for word in words_of(source):
+        other = owner.setdefault(word.text.casefold(), word)
+        if other.owner != word.owner and word.text.casefold() not in once:
+            message = f"the word {word.text!r} is in {other.owner} and in {word.owner}"
+            if source.lines:
+                message += f" (first at {source.where(other.at)})"
+            yield Finding(source.where(word.at), "word-twice", message)
+    claimed: dict[str, str] = {}
+    for number, entry in enumerate(source.data["classes"]):
+        for category in dict.fromkeys(categories_of(entry)):
+            if claimed.setdefault(category, entry["name"]) != entry["name"]:
+                yield Finding(
+                    source.where(("classes", number)),
+                    "category-twice",
+                    f"the category {category} is in {claimed[category]} and in {entry['name']}",
+                )
+
+
+def categories_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Categories of the data set that make up a class: its ``source``, or those of its groups."""
+    own: Sequence[str] = entry.get("source") or ()
+    grouped = [group["category"] for group in entry.get("groups") or () if "category" in group]
+    return tuple(dict.fromkeys([*own, *grouped]))
+
+
+def _is_colour(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return False
+    return all(type(channel) is int and 0 <= channel <= 255 for channel in value)
+
+
+def _short(value: object) -> str:
+    """A value in a message; never all of one that refers to itself a thousand times."""
+    return repr(value)[:40] if isinstance(value, str | int | float | bool | None) else type(value).__name__
