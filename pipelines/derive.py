@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from labelgen.records import Failure, FrameRecord, PointLabels, Views
 from labelgen.shards import Parent, Run, build_index, create_run, done_frames, open_run, resume, write_shard
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
 from labelgen.taxonomy import Taxonomy
-from pipelines.scenes import Scene, SceneFrame, scenes_of
+from pipelines.scenes import Scene, scenes_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Operation(Protocol):
     def settings(self) -> dict[str, Any]:
         """All that can change a label, as JSON-like data."""
 
-    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Labels of a scene's frames, in their order; holds few frames at a time, may go through it twice."""
 
 
@@ -112,8 +112,11 @@ def plan_derivation(parent: Run, operation: Operation, output: Path, dataroot: P
         parent=Parent(path=os.path.relpath(parent.path, output), fingerprint=parent.info.fingerprint),
     )
     resume(output)
-    merge_frames(output / "frames.parquet", frames, info)
     root = Path(info.dataroot) if dataroot is None else dataroot
+    scenes = scenes_of(parent, {frame.frame_id: frame for frame in frames}, root)
+    marks = {frame_id: scene.mark for scene in scenes for frame_id in scene.frame_ids}
+    marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in frames]
+    merge_frames(output / "frames.parquet", marked, info)
     return Derivation(parent.path.absolute(), output.absolute(), root.absolute(), operation, mark)
 
 
@@ -124,25 +127,28 @@ Runner = Callable[[Derivation, Sequence[int]], Iterator[tuple[int, int]]]
 def derive(
     derivation: Derivation,
     on_frame: Callable[[int], None],
-    scenes: tuple[int, int] | None = None,
+    wanted: Callable[[int, Scene], bool] | None = None,
     runner: Runner | None = None,
 ) -> Outcome:
     """Do the scenes that are not done yet, and index the run.
 
+    A scene whose frames in the parent have changed since is done anew. Nothing is overwritten: its new shards
+    stand beside the old ones, and readers take those that the plan, ``frames.parquet``, asks for.
+
     Args:
         derivation: see `plan_derivation`.
         on_frame: called with the number of frames of every scene that is done.
-        scenes: only these, as a range of their numbers; for slices of a job array.
+        wanted: which scenes, by number and content: for slices of a job array; all by default.
         runner: where the scenes are done; here, one after another, by default.
 
     Raises:
         UserError: the parent is damaged, or the folder cannot be written.
     """
-    chosen = list(enumerate(open_scenes(derivation)))
-    chosen = chosen[slice(*scenes)] if scenes else chosen
+    scenes = enumerate(open_scenes(derivation))
+    chosen = [(number, scene) for number, scene in scenes if wanted is None or wanted(number, scene)]
     before = done_frames(derivation.output)
-    held = {frame_id for frame_id, _ in before.done | before.failed.keys()}
-    todo = [number for number, scene in chosen if not held.issuperset(scene.frame_ids)]
+    held = before.done | before.failed.keys()
+    todo = [n for n, scene in chosen if not held.issuperset((f, scene.mark) for f in scene.frame_ids)]
     on_frame(sum(len(scene.frame_ids) for number, scene in chosen if number not in todo))
     outcome = Outcome(skipped=len(chosen) - len(todo))
     for frames, failed in (runner or run_here)(derivation, todo):
@@ -177,7 +183,8 @@ def open_scenes(derivation: Derivation) -> Sequence[Scene]:
 def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
     """Do one scene and commit it in shards of at most 64 frames.
 
-    An operation that raises fails the frames of the scene that it had not given yet.
+    The frames' ``source_id`` is the scene's mark. An operation that raises fails the frames of the scene that
+    it had not given yet.
 
     Returns:
         How many frames were labelled, and how many failed.
@@ -206,7 +213,7 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
         for given in derivation.operation(scene, taxonomy):
             left.remove(given.frame_id)
             if isinstance(given, Failure):
-                failures.append(given)
+                failures.append(replace(given, source_id=scene.mark))
             else:
                 records.append(_record(scene, given))
             commit(MAX_FRAMES)
@@ -214,7 +221,8 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
         raise
     except Exception as error:
         for frame_id in left:
-            failures.append(failure(scene.run.entry(frame_id), derivation.operation.name, error))
+            failed = failure(scene.run.entry(frame_id), derivation.operation.name, error)
+            failures.append(replace(failed, source_id=scene.mark))
             commit(MAX_FRAMES)
     commit(1)
     return counts[0], counts[1]
@@ -244,4 +252,5 @@ def _record(scene: Scene, given: Derived) -> FrameRecord:
     views = record.views
     if given.visible is not None:
         views = Views(views.point, views.camera, views.uv, views.depth, views.depth_residual, given.visible)
-    return replace(record, labels=given.labels, views=views, xyz=None, intensity=None)  # the parent's
+    # Points are the parent's, and so are time per stage and hashes of files.
+    return replace(record, source_id=scene.mark, labels=given.labels, views=views, xyz=None, intensity=None)

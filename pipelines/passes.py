@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.config import FusionConfig, LabelsConfig, ProjectionConfig
 from labelgen.errors import FrameError
 from labelgen.geometry import ProjectionSettings, region_hits
 from labelgen.geometry.occlusion import BEAM_SPACING_DEG
@@ -22,7 +23,7 @@ from labelgen.labels.tracks import Tracker, TrackSettings
 from labelgen.records import Failure, PointLabels
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
-from pipelines.scenes import SceneFrame
+from pipelines.scenes import Scene, SceneFrame
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Revote:
         """All that can change a label."""
         return {"labels": asdict(self.vote), "projection": asdict(self.projection)}
 
-    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
         for one in scene:
             try:
@@ -80,7 +81,7 @@ class RefineFlat:
         """All that can change a label."""
         return {"afi": asdict(self.afi), "as_published": self.as_published, "fill": self.fill}
 
-    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
         for one in scene:
             try:
@@ -108,7 +109,7 @@ class Calibrate:
         """All that can change a label's confidence."""
         return {"calibration": list(self.table)}
 
-    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
         calibration = Calibration(np.array(self.table))
         for one in scene:
@@ -121,12 +122,14 @@ class FuseScene:
 
     Attributes:
         vote: settings that a frame's own evidence is gathered with.
+        projection: the depth test's tolerance, which weighs residuals.
         fusion: settings of the fusion; None leaves the labels as they are and gives instances only.
         instances: when points belong to one thing; the beam spacing is that of the data.
         tracks: when an instance continues a track.
     """
 
     vote: VoteSettings = field(default_factory=VoteSettings)
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     fusion: FusionSettings | None = field(default_factory=FusionSettings)
     instances: InstanceSettings = field(default_factory=InstanceSettings)
     tracks: TrackSettings = field(default_factory=TrackSettings)
@@ -141,16 +144,23 @@ class FuseScene:
         """All that can change a label."""
         parts = {
             "labels": self.vote,
+            "projection": self.projection,
             "fusion": self.fusion,
             "instances": self.instances,
             "tracks": self.tracks,
         }
         return {key: asdict(part) if part is not None else None for key, part in parts.items()}
 
-    def __call__(self, scene: Iterable[SceneFrame], taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
-        """Twice along the scene: first to follow things, as a thing that moves later moves now."""
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Twice along the scene: first to follow things, as a thing that moves later moves now.
+
+        A scene without poses keeps its labels, with things numbered frame by frame.
+        """
         things = [spec.thing for spec in taxonomy.classes]
-        check_poses(scene)
+        if not scene.has_poses:
+            for one in scene:
+                yield Derived(one.frame.frame_id, self._numbered(one, things))
+            return
         tracker, numbers = Tracker(self.tracks), {}
         for one in scene:
             labels = self._numbered(one, things)
@@ -178,7 +188,7 @@ class FuseScene:
             time_us=one.frame.timestamp_us,
             global_from_lidar=one.frame.global_from_lidar,
             xyz=one.xyz,
-            evidence=one.evidence(self.vote, len(things)),
+            evidence=one.evidence(self.vote, self.projection, len(things)),
             labels=replace(labels, instance=instance),
             moving=np.isin(instance, list(tracker.moving)),
         )
@@ -194,15 +204,15 @@ class FuseScene:
         return replace(record.labels, instance=instance)
 
 
-def check_poses(scene: Iterable[SceneFrame]) -> None:
-    """Refuse a scene whose frames all have the identity as their pose, which stands for none.
-
-    Raises:
-        FrameError: if so, and there is more than one frame.
-    """
-    frames = [one.frame for one in scene]
-    if len(frames) > 1 and all((frame.global_from_lidar == np.eye(4)).all() for frame in frames):
-        raise FrameError(
-            f"scene {frames[0].scene_id} has no poses: global_from_lidar is the identity in all of its "
-            f"{len(frames)} frames; give poses, or leave fusion out"
-        )
+def fusion_of(labels: LabelsConfig, fusion: FusionConfig, projection: ProjectionConfig) -> FuseScene:
+    """The fusion that a configuration asks for."""
+    return FuseScene(
+        vote=VoteSettings(**labels.model_dump(exclude={"instances"})),
+        projection=ProjectionSettings(**projection.model_dump(exclude={"ego_box"})),
+        fusion=FusionSettings(
+            voxels=(fusion.voxel, 3 * fusion.voxel),
+            ahead=fusion.ahead,
+            decay_s=fusion.decay_s,
+            min_margin=fusion.min_margin,
+        ),
+    )

@@ -36,7 +36,8 @@ class RayScenes:
         """
         if not numbers:
             return
-        connect(self.address)
+        if not ray.is_initialized():
+            connect(self.address)
         try:
             # A local Ray offers more CPUs than there are, for the main job's pools; scenes need real ones.
             cores = len(os.sched_getaffinity(0))

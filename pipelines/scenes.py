@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.datasets import read_frames
 from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
 from labelgen.frame import Frame
@@ -61,7 +64,9 @@ class SceneFrame:
             )
         return cloud.xyz
 
-    def evidence(self, settings: VoteSettings, classes: int) -> NDArray[np.float32]:
+    def evidence(
+        self, settings: VoteSettings, projection: ProjectionSettings, classes: int
+    ) -> NDArray[np.float32]:
         """(N, C + 1) float32 votes for each class, void last.
 
         From the views and regions where the labels come from a vote; where an earlier refinement changed them
@@ -69,7 +74,6 @@ class SceneFrame:
         """
         record = self.record
         if not self.derived:
-            projection = ProjectionSettings()  # only asked for where the evidence of residuals is wanted
             return Ballot(record, self.frame.cameras, settings, projection, keep_visible=True).sums()
         out = np.zeros((len(record.labels), classes + 1), np.float32)
         rows = np.flatnonzero(record.labels.label != UNLABELLED)
@@ -96,6 +100,33 @@ class Scene:
         for frame_id in self.frame_ids:
             derived = self.run.parent is not None
             yield SceneFrame(self.plan[frame_id], self.run.frame(frame_id), self.root, derived)
+
+    @cached_property
+    def mark(self) -> str:
+        """Names what a derived run's labels of this scene are made of: all its frames and their sources.
+
+        It is the ``source_id`` of the scene's frames in a derived run, where a scene that has gained a frame,
+        or had one labelled anew, is done anew, as a frame is whose files have changed.
+        """
+        members = sorted((frame_id, self.run.entry(frame_id).source_id) for frame_id in self.frame_ids)
+        return hashlib.blake2b(json.dumps(members).encode(), digest_size=16).hexdigest()
+
+    @property
+    def has_poses(self) -> bool:
+        """Whether its frames lie in one global frame."""
+        return have_poses([self.plan[frame_id] for frame_id in self.frame_ids])
+
+
+def have_poses(frames: Sequence[Frame]) -> bool:
+    """Whether the frames of a scene have poses: the identity in all of several stands for none."""
+    return len(frames) == 1 or any((frame.global_from_lidar != np.eye(4)).any() for frame in frames)
+
+
+def any_poses(run: Run) -> bool:
+    """Whether any scene of a run has poses."""
+    frames, info = read_frames(run.path / "frames.parquet")
+    plan = {frame.frame_id: frame for frame in frames}
+    return any(scene.has_poses for scene in scenes_of(run, plan, Path(info.dataroot)))
 
 
 def scenes_of(run: Run, plan: Mapping[str, Frame], root: Path) -> Sequence[Scene]:

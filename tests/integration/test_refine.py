@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
-from labelgen.datasets import plan_frames, write_frames
-from labelgen.shards import open_run
+from labelgen.datasets import plan_frames, read_frames, write_frames
+from labelgen.shards import create_run, open_run, verify, write_shard
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot
@@ -130,17 +130,96 @@ def test_a_refined_run_can_be_fused(made, shell, tmp_path):
     assert agree.mean() > 0.4  # labels at random, frame by frame
 
 
-def test_scenes_without_poses_fail_with_a_word(made, shell, tmp_path):
-    root, _ = made
+def without_poses(root, folder, *scenes):
+    """A run of the same data whose plan has no poses for some scenes."""
     frames, info = plan_frames("nuscenes", root)
-    blind = [replace(f, global_from_lidar=np.eye(4)) if f.scene_id == "scene-0061" else f for f in frames]
-    write_frames(root / "frames.parquet", blind, info)
-    run = label("manifest", root, tmp_path / "blind")
+    blind = [replace(f, global_from_lidar=np.eye(4)) if f.scene_id in scenes else f for f in frames]
+    write_frames(folder / "frames.parquet", blind, replace(info, dataroot=str(root)))
+    return label("manifest", folder / "frames.parquet", folder / "blind")
+
+
+def test_a_scene_without_poses_keeps_its_labels(made, shell, tmp_path):
+    root, _ = made
+    run = without_poses(root, tmp_path, "scene-0061")
     found = shell("fuse", run, "--output", tmp_path / "fused", "--json").json
-    assert (found["frames"], found["failed"], found["scenes"]) == (3, 3, 2)
-    problems = open_run(tmp_path / "fused").failures.values()
-    assert {p.stage for p in problems} == {"fused"}
-    assert all("scene scene-0061 has no poses" in p.message for p in problems)
+    assert (found["frames"], found["failed"], found["scenes"]) == (6, 0, 2)
+    parent, derived = open_run(run), open_run(tmp_path / "fused")
+    for frame_id in parent.frames:
+        before, after = parent.frame(frame_id).labels, derived.frame(frame_id).labels
+        blind = parent.entry(frame_id).scene_id == "scene-0061"
+        assert np.array_equal(before.label, after.label) == blind
+        assert np.array_equal(before.confidence, after.confidence) == blind
+
+
+def test_a_run_without_any_poses_is_not_fused(made, shell, tmp_path):
+    root, run = made
+    scenes = {open_run(run).entry(f).scene_id for f in open_run(run).frames}
+    blind = without_poses(root, tmp_path, *scenes)
+    found = shell("fuse", blind, "--output", tmp_path / "fused")
+    assert found.code == 2
+    assert "no scene has poses" in found.err
+    assert not (tmp_path / "fused").exists()
+    assert shell("fuse", blind, "--instances-only", "--output", tmp_path / "numbered").code == 0
+
+
+def copy_of(run, folder, without=()):
+    """The run with some of its frames left out."""
+    source = open_run(run)
+    info = source.info
+    create_run(folder, fingerprint=info.fingerprint, config=info.config, taxonomy=info.taxonomy, models=[])
+    frames, data = read_frames(run / "frames.parquet")
+    write_frames(folder / "frames.parquet", frames, data)
+    add(run, folder, [frame_id for frame_id in source.frames if frame_id not in without])
+    return folder
+
+
+def add(run, folder, frame_ids, **changes):
+    source = open_run(run)
+    records = [replace(source.frame(frame_id).record(), **changes) for frame_id in frame_ids]
+    write_shard(folder, records, [], fingerprint=source.info.fingerprint)
+
+
+def test_a_scene_that_gains_a_frame_is_fused_anew_and_nothing_is_removed(made, shell, tmp_path):
+    _, run = made
+    late = open_run(run).frames[2]
+    scene = open_run(run).entry(late).scene_id
+    copy, out = copy_of(run, tmp_path / "run", without={late}), tmp_path / "fused"
+    assert shell("fuse", copy, "--output", out, "--json").json["scenes"] == 2
+    reader = open_run(out)
+    early = next(f for f in reader.frames if reader.entry(f).scene_id == scene)
+    before = reader.frame(early).labels
+    published = {p: p.read_bytes() for p in (out / "manifests").iterdir()}
+
+    add(run, copy, [late])
+    found = shell("fuse", copy, "--output", out, "--json").json
+    assert (found["frames"], found["scenes"], found["skipped"]) == (3, 1, 1)
+    for path, content in published.items():
+        assert path.read_bytes() == content
+    np.testing.assert_array_equal(reader.frame(early).labels.label, before.label)  # of the old shard
+    grown = open_run(out)
+    assert grown.frames == open_run(copy).frames
+    again = shell("fuse", copy, "--output", out, "--json").json
+    assert (again["frames"], again["skipped"]) == (0, 2)
+    assert not [problem for problem in verify(out, deep=True) if not problem.harmless]
+
+    at_once = tmp_path / "at-once"
+    assert shell("fuse", run, "--output", at_once).code == 0
+    for frame_id in grown.frames:
+        one, other = grown.frame(frame_id).labels, open_run(at_once).frame(frame_id).labels
+        np.testing.assert_array_equal(one.label, other.label)
+        np.testing.assert_array_equal(one.instance, other.instance)
+
+
+def test_a_scene_is_fused_anew_when_a_frame_was_labelled_anew(made, shell, tmp_path):
+    _, run = made
+    first = open_run(run).frames[0]
+    copy, out = copy_of(run, tmp_path / "run", without={first}), tmp_path / "fused"
+    add(run, copy, [first], source_id="before")
+    shell("fuse", copy, "--output", out)
+    add(run, copy, [first])  # of the planned files
+    found = shell("fuse", copy, "--output", out, "--json").json
+    assert (found["scenes"], found["skipped"]) == (1, 1)
+    assert {open_run(out).entry(f).scene_id for f in open_run(out).frames} == {"scene-0061", "scene-0103"}
 
 
 @pytest.mark.slow
