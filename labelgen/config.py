@@ -95,6 +95,13 @@ class RegionsConfig(_Section):
     superpixel_min_size: int = Field(50, ge=1, description="felzenszwalb: pixels of the smallest segment")
 
 
+class DenseFeaturesConfig(_Section):
+    """A dense map of features for every image, stored beside the shards."""
+
+    grid: tuple[int, int] = Field((28, 50), description="rows and columns over an image")
+    dtype: Literal["float16", "int8"] = Field("float16", description="int8: half the size, with a scale each")
+
+
 class SemanticsConfig(_Section):
     """How regions get a meaning."""
 
@@ -109,6 +116,27 @@ class SemanticsConfig(_Section):
     background: float = Field(0.5, ge=0, le=1, description="share of the surroundings that stays visible")
     temperature: float | None = Field(None, gt=0, description="of the softmax; null takes the model's own")
     batch_size: int = Field(256, ge=1, description="crops per forward pass")
+    captions: Literal["none", "blip2"] = Field(
+        "none", description="describe regions in words, too: an order of magnitude slower than all the rest"
+    )
+    caption_model: str = Field("demo", description="demo, or a BLIP-2 of the hub")
+    caption_checkpoint: str | None = Field(None, description="folder of the weights; null: the model's own")
+    caption_regions: int = Field(
+        32, ge=1, description="so many regions of each image are captioned, by area x points"
+    )
+    caption_strategy: Literal["template", "caption", "both"] = Field(
+        "both", description="classes of captioned regions: from their image, their caption, or both"
+    )
+    caption_temperature: float | None = Field(
+        None, gt=0, description="of the softmax over a caption's classes; null takes that of the images"
+    )
+    caption_crop_scale: float = Field(1.8, ge=1, description="as crop_scale, for captions")
+    caption_background: float = Field(0.5, ge=0, le=1, description="as background, for captions")
+    caption_tokens: int = Field(20, ge=1, le=200, description="of the longest caption")
+    caption_batch_size: int = Field(64, ge=1, description="crops per forward pass")
+    dense_features: DenseFeaturesConfig | None = Field(
+        None, description="also store each image's features on a grid; null: regions' features only"
+    )
 
 
 class LabelsConfig(_Section):
@@ -147,7 +175,18 @@ class RuntimeConfig(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, description="CPU threads per model, equal in both runners")
     model_workers: int | None = Field(None, ge=1, description="actors with models; null: one per GPU or core")
-    gpus_per_worker: float = Field(1.0, gt=0, le=8)
+    max_model_workers: int | None = Field(
+        None, ge=1, description="the pool grows up to so many, for clusters that grow; null: it is fixed"
+    )
+    gpus_per_worker: float = Field(1.0, gt=0, le=8, description="below 1, several share a GPU")
+    fuse_models: bool = Field(
+        True, description="regions and semantics in one actor (an image is decoded once), or in two pools"
+    )
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="a worker may use so much beyond its models: asked of Ray, and held on CPUs; null: any",
+    )
 
 
 class DemoConfig(_Section):
@@ -180,7 +219,16 @@ class RunConfig(_Section):
         content["semantics"].pop("checkpoint")
         for field in ("points_per_batch", "images_per_batch", "label_map"):
             content["regions"].pop(field)
-        content["semantics"].pop("batch_size")
+        semantics = content["semantics"]
+        semantics.pop("batch_size")
+        for field in ("caption_checkpoint", "caption_batch_size"):
+            semantics.pop(field)
+        # What is not asked for changes nothing: runs from before it existed can go on.
+        if semantics["dense_features"] is None:
+            semantics.pop("dense_features")
+        if semantics["captions"] == "none":
+            semantics = {key: value for key, value in semantics.items() if not key.startswith("caption")}
+        content["semantics"] = semantics
         return content
 
 
