@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets import merge_frames, read_frames
 from labelgen.errors import FrameError, UserError
 from labelgen.records import Failure, FrameRecord, PointLabels, Views
-from labelgen.shards import Parent, Run, build_index, create_run, done_frames, open_run, resume, write_shard
+from labelgen.shards import (
+    Parent,
+    Run,
+    build_index,
+    create_run,
+    done_frames,
+    merge_plan,
+    open_run,
+    read_plan,
+    resume,
+    write_shard,
+)
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
+from labelgen.shards.store import absolute, open_store
 from labelgen.taxonomy import Taxonomy
 from pipelines.scenes import Scene, scenes_of
 
@@ -74,50 +84,60 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Derivation:
-    """A planned derived run: small enough to be sent to where a scene is done."""
+    """A planned derived run: small enough to be sent to where a scene is done.
 
-    parent: Path
-    output: Path
+    Attributes:
+        parent, output: folders or addresses of the two runs, absolute.
+        root: where raw clouds are.
+        operation: what is done.
+        fingerprint: of the derived run.
+    """
+
+    parent: str
+    output: str
     root: Path
     operation: Operation
     fingerprint: str
 
 
-def plan_derivation(parent: Run, operation: Operation, output: Path, dataroot: Path | None) -> Derivation:
+def plan_derivation(
+    parent: Run, operation: Operation, output: Path | str, dataroot: Path | None
+) -> Derivation:
     """Make the derived run's folder, or check that the one there is of the same parent and settings.
 
     Args:
         parent: a run.
         operation: what is done with it.
-        output: the derived run's folder.
+        output: the derived run's folder or address.
         dataroot: where raw clouds are; None takes what the parent's plan records.
 
     Raises:
         UserError: the folder is the parent's own, or holds another run.
     """
-    if output.resolve() == parent.path.resolve():
+    target = open_store(output)
+    if target.folder.resolve() == parent.path.resolve():
         raise UserError(f"{output} is the run itself; a derived run needs a folder of its own: --output")
-    frames, info = read_frames(parent.path / "frames.parquet")
+    frames, info = read_plan(parent.store)
     settings = operation.settings()
     covered = {"derived": {"operation": operation.name, "parent": parent.info.fingerprint, **settings}}
     content = {"format": FORMAT_VERSION, **covered}
     mark = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
     create_run(
-        output,
+        target,
         fingerprint=mark,
         config=parent.info.config | covered,
         covered=covered,
         taxonomy=parent.info.taxonomy,
         models=parent.info.models,
-        parent=Parent(path=os.path.relpath(parent.path, output), fingerprint=parent.info.fingerprint),
+        parent=Parent(path=target.path_to(parent.store), fingerprint=parent.info.fingerprint),
     )
-    resume(output)
+    resume(target)
     root = Path(info.dataroot) if dataroot is None else dataroot
     scenes = scenes_of(parent, {frame.frame_id: frame for frame in frames}, root)
     marks = {frame_id: scene.mark for scene in scenes for frame_id in scene.frame_ids}
     marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in frames]
-    merge_frames(output / "frames.parquet", marked, info)
-    return Derivation(parent.path.absolute(), output.absolute(), root.absolute(), operation, mark)
+    merge_plan(target, marked, info)
+    return Derivation(absolute(parent.store), absolute(target), root.absolute(), operation, mark)
 
 
 #: Does scenes, given by their numbers, and gives frames labelled and failed of each as it is done.
@@ -173,10 +193,10 @@ def run_here(derivation: Derivation, numbers: Sequence[int]) -> Iterator[tuple[i
 def open_scenes(derivation: Derivation) -> Sequence[Scene]:
     """The parent's scenes."""
     parent = open_run(derivation.parent)
-    frames, _ = read_frames(derivation.parent / "frames.parquet")
+    frames, _ = read_plan(parent.store)
     plan = {frame.frame_id: frame for frame in frames}
     if missing := set(parent.frames) - plan.keys():
-        raise UserError(f"{derivation.parent / 'frames.parquet'} lacks frame {min(missing)} of the run")
+        raise UserError(f"{derivation.parent}/frames.parquet lacks frame {min(missing)} of the run")
     return scenes_of(parent, plan, derivation.root)
 
 
@@ -189,7 +209,7 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
     Returns:
         How many frames were labelled, and how many failed.
     """
-    taxonomy = Taxonomy.from_dict(scene.run.info.taxonomy, f"{scene.run.path / 'run.json'}: taxonomy")
+    taxonomy = Taxonomy.from_dict(scene.run.info.taxonomy, f"{scene.run.url}/run.json: taxonomy")
     left = list(scene.frame_ids)
     records: list[FrameRecord] = []
     failures: list[Failure] = []

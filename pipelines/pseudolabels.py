@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from labelgen.frame import Frame
@@ -124,7 +123,7 @@ def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = 
     derivation = plan_derivation(
         run,
         fusion_of(config.labels, config.fusion, config.projection),
-        Path(named_after(plan.job.run, "-fused")),
+        named_after(plan.job.run, "-fused"),
         plan.job.root,
     )
     runner: Runner | None = None

@@ -263,7 +263,7 @@ def _derive(
         from pipelines.ray_scenes import RayScenes
 
         runner = RayScenes(None if ray == "local" else ray)
-    derivation = plan_derivation(parent, operation, Path(folder), dataroot)
+    derivation = plan_derivation(parent, operation, folder, dataroot)
     with frame_progress(Console(stderr=True), len(parent), operation.name) as advance:
         outcome = derive(derivation, advance, lambda number, _: number in chosen, runner)
     if as_json:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelgen.datasets.loading import load_cloud, load_image, load_instances, load_truth
-from labelgen.datasets.manifest import DatasetInfo, merge_frames, read_frames, write_frames
+from labelgen.datasets.manifest import DatasetInfo, read_frames, write_frames
 from labelgen.datasets.nuscenes import plan_nuscenes
 from labelgen.datasets.semantickitti import plan_semantickitti
 from labelgen.datasets.sources import with_source_ids
@@ -21,7 +21,6 @@ __all__ = [
     "load_image",
     "load_instances",
     "load_truth",
-    "merge_frames",
     "plan_frames",
     "read_frames",
     "write_frames",

@@ -170,29 +170,6 @@ def read_frames(path: Path) -> tuple[list[Frame], DatasetInfo]:
     return frames, info if info.dataroot else replace(info, dataroot=str(path.resolve().parent))
 
 
-def merge_frames(path: Path, frames: Sequence[Frame], info: DatasetInfo) -> None:
-    """Bring ``frames.parquet`` up to date: frames of earlier calls stay, those given replace their namesakes.
-
-    Raises:
-        UserError: the file there is about another data set, or as `read_frames` and `write_frames`.
-    """
-    path = Path(path)
-    if not path.exists():
-        write_frames(path, frames, info)
-        return
-    stored, before = read_frames(path)
-    if before.categories and info.categories and before.categories != info.categories:
-        raise UserError(f"{path} is of another data set ({before.dataset}); choose another output folder")
-    fresh = {frame.frame_id for frame in frames}
-    merged = [*(frame for frame in stored if frame.frame_id not in fresh), *frames]
-    if info != before or _identities(merged) != _identities(stored):
-        write_frames(path, merged, info)
-
-
-def _identities(frames: Sequence[Frame]) -> list[tuple[str, str]]:
-    return [(frame.frame_id, frame.source_id) for frame in frames]
-
-
 class _Checked:
     """A table whose every value has been checked, column by column."""
 
