@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets import read_frames
 from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
 from labelgen.frame import Frame
@@ -20,7 +19,7 @@ from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
 from labelgen.labels.revote import Ballot
 from labelgen.records import UNLABELLED, FrameRecord
-from labelgen.shards import Run
+from labelgen.shards import Run, read_plan
 from labelgen.shards.frames import StoredFrame
 
 
@@ -124,7 +123,7 @@ def have_poses(frames: Sequence[Frame]) -> bool:
 
 def any_poses(run: Run) -> bool:
     """Whether any scene of a run has poses."""
-    frames, info = read_frames(run.path / "frames.parquet")
+    frames, info = read_plan(run.store)
     plan = {frame.frame_id: frame for frame in frames}
     return any(scene.has_poses for scene in scenes_of(run, plan, Path(info.dataroot)))
 

@@ -110,7 +110,7 @@ def revote(
 
     opened = open_run(run)
     if opened.parent is not None:
-        raise UserError(f"{run} is derived from {opened.parent.path}; vote anew on that one")
+        raise UserError(f"{run} is derived from {opened.parent.url}; vote anew on that one")
     config = opened.info.config
     projection = ProjectionConfig.model_validate(config.get("projection", {}))
     asked = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
