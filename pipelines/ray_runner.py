@@ -192,10 +192,11 @@ def connect(address: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Fail within seconds where no Ray listens; Ray itself would try for minutes.
+    """Fail within seconds where no Ray listens, or one with another token; Ray itself would try for minutes.
 
     Raises:
         OSError: no connection, or something else listens there.
+        ray.exceptions.AuthenticationError: its token is not ours.
     """
     if address.startswith(("http://", "https://")):
         raise OSError("that is the dashboard's address, for `ray job submit`; the cluster's is HOST:6379")
