@@ -42,8 +42,10 @@ class Vlm2SceneSettings(MethodSettings):
     )
     rsa: bool = Field(True, description="points learn the class of their region")
     rcp: bool = Field(True, description="regions' points are contrasted with texts")
-    text: Literal["caption", "class"] = Field(
-        "caption", description="text of a region, for the filter and for RCP: its caption, or its class"
+    text: Literal["caption", "class", "both"] = Field(
+        "both",
+        description="a region's text, for the filter and for RCP: its caption, its class, or its class where "
+        "it has no caption; regions without a text take no part in either",
     )
     temperature: float = Field(0.07, gt=0, description="tau, of all three losses")
     epsilon: float = Field(0.05, ge=-2, le=2, description="of the filter; cosine")
@@ -120,17 +122,23 @@ class Vlm2Scene(Method):
     def _text(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(K, D) text of each region, and (K,) bool whether it has one."""
         if self.settings.text == "caption":
-            text = given(batch.caption_feature)
-            return text, text.abs().sum(1) > 0
-        label = given(batch.region_label)
+            return self._captions(batch)
         told = has_class(batch)
-        return self.class_text[torch.where(told, label, 0)], told
+        named = self.class_text[torch.where(told, given(batch.region_label), 0)]
+        if self.settings.text == "class":
+            return named, told
+        caption, captioned = self._captions(batch)
+        return torch.where(captioned[:, None], caption.to(named.dtype), named), told | captioned
+
+    def _captions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        caption = given(batch.caption_feature)
+        return caption, caption.any(1)  # of what was not captioned, zeros are stored
 
 
 def _needs(settings: Vlm2SceneSettings) -> tuple[str, ...]:
     texts = settings.rcp or settings.contrast == "filtered"
-    label = settings.rsa or (texts and settings.text == "class")
-    caption = texts and settings.text == "caption"
+    label = settings.rsa or (texts and settings.text != "caption")
+    caption = texts and settings.text != "class"
     return (
         "view_point",
         "view_region",

@@ -221,7 +221,29 @@ def test_vlm2scene_asks_for_captions_only_if_it_reads_them():
     assert "caption_feature" in needs(contrast="point", rsa=False)
     assert "caption_feature" not in needs(text="class")
     assert "caption_feature" not in needs(contrast="region", rcp=False)
-    assert "region_label" not in needs(rsa=False)
+    assert "region_label" not in needs(rsa=False, text="caption")
+
+
+def test_vlm2scene_texts_are_captions_and_classes():
+    whole = batch()
+    some = torch.arange(12) < 6
+    whole = replace(whole, caption_feature=whole.caption_feature * some[:, None])
+    void = whole.region_label == 255
+
+    def told(text):
+        method = make_method("vlm2scene", {"text": text}, WIDTH, info())
+        texts, has = method._text(whole)
+        return texts, has, method.class_text
+
+    texts, has, _ = told("caption")
+    assert torch.equal(has, some)
+    texts, has, names = told("class")
+    assert torch.equal(has, ~void)
+    assert torch.equal(texts[~void], names[whole.region_label[~void]])
+    texts, has, names = told("both")
+    assert torch.equal(has, some | ~void)
+    assert torch.equal(texts[some], whole.caption_feature[some])
+    assert torch.equal(texts[~some & ~void], names[whole.region_label[~some & ~void]])
 
 
 def test_vlm2scene_filter_drops_negatives_that_fit_the_text():

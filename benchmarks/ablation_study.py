@@ -1,0 +1,119 @@
+"""What benchmarks/ablations.py trains: variants of the methods, protocols, and how large all is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Protocols: a linear probe on all scenes, fine-tuning on a share of them (in percent).
+PROBE, ONE, FIVE, TEN = "probe", "1 %", "5 %", "10 %"
+SHARES = {ONE: 1, FIVE: 5, TEN: 10}
+ALL = (PROBE, ONE, FIVE, TEN)
+#: Training on pseudo-labels, and AFI over its predictions.
+FREE = "annotation-free"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to pre-train.
+
+    Attributes:
+        name: of its folder.
+        method: of `labelgen train pretrain`; None: random initialisation.
+        settings: of the method, where they differ from its file.
+        cache: which run it learns from: ``sam`` (SAM's masks, captions) or ``slic`` (superpixels).
+        protocols: what follows.
+    """
+
+    name: str
+    method: str | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    cache: str = "sam"
+    protocols: tuple[str, ...] = ALL
+
+
+def _vlm(name: str, cache: str = "sam", **settings: Any) -> Variant:
+    return Variant(name, "vlm2scene", settings, cache, (ONE, FIVE))
+
+
+METHODS = (
+    Variant("random", None, protocols=(*ALL, FREE)),
+    Variant("ppkt", "ppkt"),
+    Variant("slidr", "slidr", protocols=(*ALL, FREE)),
+    Variant("st-slidr", "st-slidr"),
+    Variant("scalr", "scalr"),
+    Variant("openscene", "openscene"),
+    Variant("vlm2scene", "vlm2scene"),
+    Variant("tmp", "tmp", protocols=(*ALL, FREE)),
+)
+# Without SFR, points are contrasted; see docs/distillation.md. "All" is vlm2scene above.
+COMPONENTS = (
+    _vlm("vlm2scene-none", contrast="point", rsa=False, rcp=False),
+    _vlm("vlm2scene-rcp", contrast="point", rsa=False),
+    _vlm("vlm2scene-sfr", rsa=False, rcp=False, text="class"),
+    _vlm("vlm2scene-rsa", contrast="point", rcp=False),
+    _vlm("vlm2scene-rcp-sfr", rsa=False),
+    _vlm("vlm2scene-sfr-rsa", rcp=False, text="class"),
+)
+STRATEGIES = (
+    _vlm("vlm2scene-captions", rsa=False, text="caption"),
+    _vlm("vlm2scene-slic", cache="slic"),
+    _vlm("vlm2scene-unfiltered", contrast="region"),
+)
+VARIANTS = METHODS + COMPONENTS + STRATEGIES
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the study is.
+
+    Attributes:
+        train, val: scenes of one frame each.
+        seeds: how many; each has its own initial weights and order.
+        pretrain, probe, finetune, free: steps of each training.
+        overrides: settings of every training, as of ``labelgen train --set``.
+        label: settings of the labelling, as of ``labelgen run --set``.
+    """
+
+    train: int
+    val: int
+    seeds: int
+    pretrain: int
+    probe: int
+    finetune: int
+    free: int
+    overrides: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+
+
+_CPU = ("data.voxel=0.2", "data.max_points=8000", "optimizer.batch_size=2", "optimizer.warmup=1")
+SIZES = {
+    # A test of the whole way, no more: the figures mean nothing.
+    "tiny": Size(3, 1, 1, 2, 2, 2, 2, ("data.max_points=2000",), ("regions.max_prompts=16",)),
+    # For a look: about half an hour on two cores.
+    "small": Size(20, 8, 2, 150, 80, 80, 150, _CPU),
+    # The study: at most three hours on two cores.
+    "cpu": Size(100, 20, 3, 400, 150, 150, 400, _CPU),
+    # The papers' backbone and batch; a night on one GPU.
+    "gpu": Size(600, 100, 3, 20_000, 4_000, 4_000, 10_000),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one process does without a break: pre-train a variant with one seed, and what follows."""
+
+    variant: Variant
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name}/{self.seed}"
+
+
+def units(seeds: int) -> Iterator[Unit]:
+    """Seed by seed, so that a study that is stopped has compared all variants with the seeds it got to."""
+    for seed in range(seeds):
+        for variant in VARIANTS:
+            yield Unit(variant, seed)
