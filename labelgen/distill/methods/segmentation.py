@@ -1,0 +1,96 @@
+"""Training on labels, true or pseudo: a head that gives class scores, cross entropy and Lovász-softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from labelgen.distill.batch import IGNORE, Batch
+from labelgen.distill.losses.segmentation import lovasz_softmax, weighted_cross_entropy
+from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.heads import class_text, full_precision
+
+
+class SegmentationSettings(MethodSettings):
+    """Head and losses."""
+
+    head: Literal["linear", "text"] = Field(
+        "linear", description="linear: batch norm and a layer (ScaLR); text: cosine with the classes' texts"
+    )
+    temperature: float = Field(0.07, gt=0, description="text: of the cosine")
+    cross_entropy: float = Field(1.0, ge=0, description="weight of the loss")
+    lovasz: float = Field(1.0, ge=0, description="weight of the loss")
+    confidence: float = Field(
+        1.0, ge=0, description="a label counts by its confidence to this power; 0: all alike"
+    )
+
+
+class Segmentation(Method):
+    """Class scores for every point."""
+
+    Settings: ClassVar[type[MethodSettings]] = SegmentationSettings
+    name: ClassVar[str] = "segmentation"
+    needs: Sequence[str] = ("label", "confidence")
+    class_text: Tensor
+
+    def __init__(self, settings: SegmentationSettings, width: int, info: CacheInfo) -> None:
+        super().__init__(settings, width, info)
+        self.settings = settings
+        self.norm = nn.BatchNorm1d(width)
+        if settings.head == "text":
+            self.register_buffer("class_text", class_text(info, self.name), persistent=False)
+            self.layer = nn.Linear(width, self.class_text.shape[1])
+        else:
+            self.layer = nn.Linear(width, info.classes)
+            nn.init.zeros_(self.layer.weight)
+            nn.init.zeros_(self.layer.bias)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, C) class scores before the softmax."""
+        out: Tensor = self.layer(self.norm(features))
+        if self.settings.head == "linear":
+            return out
+        return normalize(out, dim=1) @ self.class_text.T / self.settings.temperature
+
+    @full_precision
+    def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """``loss`` and its parts ``ce``, ``lovasz``."""
+        assert batch.label is not None
+        logits = self.logits(features)
+        known = batch.label != IGNORE
+        weight = None
+        if batch.confidence is not None and self.settings.confidence > 0:
+            weight = batch.confidence[known] ** self.settings.confidence
+        logits, label = logits[known], batch.label[known]
+        losses = {
+            "ce": weighted_cross_entropy(logits, label, weight),
+            "lovasz": lovasz_softmax(logits.softmax(dim=1), label, weight),
+        }
+        total = self.settings.cross_entropy * losses["ce"] + self.settings.lovasz * losses["lovasz"]
+        return {"loss": total, **losses}
+
+    def embed(self, features: Tensor) -> Tensor | None:
+        """(N, D) features in the space of the texts, of the text head."""
+        if self.settings.head == "linear":
+            return None
+        return normalize(self.layer(self.norm(features)), dim=1)
+
+
+def zero_shot(features: Tensor, method: Method, class_text: Tensor, temperature: float) -> Tensor | None:
+    """(N, C) logits of a pre-trained network from the classes' texts alone.
+
+    Args:
+        features: (N, width) of the backbone.
+        method: whose head leads into the space of the texts.
+        class_text: (C, D) L2-normalised.
+        temperature: of the cosine.
+
+    Returns:
+        None where the method has no such head.
+    """
+    embedded = method.embed(features)
+    return None if embedded is None else normalize(embedded, dim=1) @ class_text.T / temperature

@@ -1,0 +1,109 @@
+"""A backbone with a method's heads: what is trained, saved, and asked for class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labelgen.distill.backbones import Backbone, make_backbone
+from labelgen.distill.batch import Batch
+from labelgen.distill.config import TrainConfig
+from labelgen.distill.methods import PRETRAINING, CacheInfo, Method, make_method
+from labelgen.distill.methods.heads import class_text
+from labelgen.distill.methods.segmentation import Segmentation, SegmentationSettings, zero_shot
+from labelgen.distill.settings import checked
+from labelgen.errors import UserError
+
+#: Trainings whose method is `Segmentation`.
+ON_LABELS = ("annotation-free", "probe", "finetune")
+#: Of the cosine with the classes' texts, where a pre-trained head has none of its own (CLIP's).
+ZERO_SHOT_TEMPERATURE = 0.01
+
+
+class Model(nn.Module):
+    """What one step computes: a batch in, losses out; one module, so that it can be wrapped for many GPUs.
+
+    Args:
+        backbone: 3D network.
+        method: heads and losses.
+        frozen: the backbone is left as it is, in evaluation mode (linear probe).
+    """
+
+    def __init__(self, backbone: Backbone, method: Method, frozen: bool = False) -> None:
+        super().__init__()
+        self.backbone, self.method, self.frozen = backbone, method, frozen
+        if frozen:
+            backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Model:
+        """As in `torch.nn.Module`; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of a batch; see `Method.forward`."""
+        losses: dict[str, Tensor] = self.method(batch, self.features(batch))
+        return losses
+
+    def features(self, batch: Batch) -> Tensor:
+        """(N, width) of the backbone."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features: Tensor = self.backbone(batch)
+        return features
+
+    def logits(self, batch: Batch, info: CacheInfo) -> Tensor:
+        """(N, C) class scores: of the trained head, else from the classes' texts.
+
+        Raises:
+            UserError: the method's head gives no classes and does not lead into the space of texts.
+        """
+        features = self.features(batch).float()
+        if isinstance(self.method, Segmentation):
+            return self.method.logits(features)
+        text = class_text(info, "zero-shot").to(features.device)
+        scores = zero_shot(features, self.method, text, ZERO_SHOT_TEMPERATURE)
+        if scores is None:
+            raise UserError(
+                "the method of this checkpoint learns no classes and no texts; train a head first: "
+                "labelgen train probe, annotation-free or finetune"
+            )
+        return scores
+
+
+def make_model(config: TrainConfig, info: CacheInfo, compiled: bool = False) -> Model:
+    """Make a model with random weights.
+
+    Raises:
+        UserError: unknown names or settings, or the cache lacks what the method needs.
+    """
+    backbone = make_backbone(config.backbone, config.backbone_settings)
+    if config.method in ON_LABELS:
+        settings = checked(SegmentationSettings, config.settings, f"method {config.method}")
+        return Model(backbone, Segmentation(settings, backbone.width, info), config.method == "probe")
+    if config.method not in PRETRAINING:
+        names = ", ".join((*ON_LABELS, *sorted(PRETRAINING)))
+        raise UserError(f"unknown method {config.method!r}; there are {names}")
+    return Model(backbone, make_method(config.method, config.settings, backbone.width, info))
+
+
+def parameter_groups(model: Model, config: TrainConfig) -> Iterator[dict[str, Any]]:
+    """Parameters with what scales their learning rate: ``scale``, and their own ``weight_decay``.
+
+    The heads have ``head_rate``, the backbone's last layer 1, each layer before it ``layer_decay`` times that
+    of the next. Vectors (norms, scales, biases) are not decayed.
+    """
+    optimizer = config.optimizer
+    parts = [
+        (layer, optimizer.layer_decay**depth) for depth, layer in enumerate(reversed(model.backbone.layers))
+    ]
+    for part, scale in [(model.method, optimizer.head_rate), *parts]:
+        for decayed in (True, False):
+            chosen = [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == decayed]
+            if chosen:
+                decay = optimizer.weight_decay if decayed else 0.0
+                yield {"params": chosen, "scale": scale, "weight_decay": decay}

@@ -1,0 +1,157 @@
+"""A trained network's labels for all raw points of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from labelgen.distill.batch import NONE
+from labelgen.distill.cache import Cache
+from labelgen.distill.config import TrainConfig
+from labelgen.distill.loop import precision
+from labelgen.distill.methods import CacheInfo
+from labelgen.distill.model import Model, make_model
+from labelgen.distill.samples import Samples, batches_of
+from labelgen.distill.state import read_model, weights_file
+from labelgen.errors import UserError
+from labelgen.metrics import SegmentationScore
+from labelgen.models.checkpoints import load_weights
+from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that is ready to label frames.
+
+    Attributes:
+        model: in evaluation mode, on the device.
+        config: that it was made with.
+        info: of the cache whose frames are labelled.
+        device: of the model.
+    """
+
+    model: Model
+    config: TrainConfig
+    info: CacheInfo
+    device: torch.device
+
+    def samples(self, cache: Cache, frames: Sequence[str]) -> Samples:
+        """The frames as they are: no augmentation, no limit on points."""
+        backbone = self.model.backbone
+        return Samples(
+            cache, frames, (), self.config.data,
+            neighbours=backbone.neighbours, bounds=backbone.bounds, training=False,
+        )  # fmt: skip
+
+    def __call__(
+        self, cache: Cache, frames: Sequence[str], workers: int = 0
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Frame by frame, its id and (N, C) class probabilities of its N raw points.
+
+        Points that are not finite have 0 for every class.
+
+        Args:
+            cache: that the frames are of.
+            frames: ids.
+            workers: processes that make batches; 0: this one.
+        """
+        samples = self.samples(cache, frames)
+        for batch in batches_of(samples, [[(0, number)] for number in range(len(frames))], workers):
+            out = torch.zeros(0, self.info.classes)
+            if len(batch):
+                with torch.inference_mode(), precision(self.device, self.config.runtime.precision):
+                    logits = self.model.logits(batch.to(self.device), self.info)
+                out = logits.float().softmax(dim=1).cpu()
+            assert batch.raw_point is not None
+            raw = batch.raw_point.numpy()
+            probability = np.zeros((len(raw), self.info.classes), np.float32)
+            if len(out):
+                probability[raw != NONE] = out.numpy()[raw[raw != NONE]]
+            yield batch.frame_id[0], probability
+
+
+def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predictor:
+    """Build a trained network again.
+
+    Args:
+        path: a ``.safetensors`` of `labelgen train`, or the training's folder.
+        info: of the cache that it is to label.
+        device: to run on.
+
+    Raises:
+        UserError: no such file, other classes than the cache's, or weights that do not fit.
+    """
+    weights, config, classes = read_model(path)
+    if classes != info.taxonomy.names:
+        raise UserError(
+            f"checkpoint {weights_file(path)} knows the classes {', '.join(classes[:4])} …; the run's "
+            f"taxonomy {info.taxonomy.name} has {', '.join(info.taxonomy.names[:4])} …"
+        )
+    model = make_model(config, info)
+    load_weights(model, weights, weights_file(path), f"{config.backbone} with method {config.method}")
+    return Predictor(model.to(device).eval(), config, info, device)
+
+
+def as_labels(probability: NDArray[np.float32], views: NDArray[np.uint8]) -> PointLabels:
+    """Labels of a frame from class probabilities.
+
+    Args:
+        probability: (N, C); rows of zeros are points without a label.
+        views: (N,) number of cameras that see each point, which stays known.
+
+    Returns:
+        The best class, its probability as confidence, its lead over the second as margin. No region and no
+        camera decided; points that are not finite have the reason ``NO_CAMERA``.
+    """
+    N = len(probability)
+    ranked = np.sort(probability, axis=1)[:, ::-1]
+    lead = ranked[:, 0] - (ranked[:, 1] if ranked.shape[1] > 1 else 0)
+    known = ranked[:, 0] > 0
+    return PointLabels(
+        label=np.where(known, probability.argmax(axis=1), UNLABELLED).astype(np.uint8),
+        confidence=np.round(ranked[:, 0] * 255).astype(np.uint8),
+        margin=np.round(lead * 255).astype(np.uint8),
+        instance=np.zeros(N, np.uint16),
+        region=np.full(N, NO_REGION, np.uint16),
+        camera=np.full(N, NO_CAMERA, np.uint8),
+        views=views,
+        reason=np.where(known, Reason.LABELLED, Reason.NO_CAMERA).astype(np.uint8),
+    )
+
+
+def score(
+    predictor: Predictor,
+    cache: Cache,
+    frames: Sequence[str],
+    workers: int = 0,
+    on_frame: Callable[[], None] | None = None,
+) -> SegmentationScore:
+    """Score a network against the truth, on all raw points of the frames, in one confusion matrix.
+
+    Args:
+        predictor: the network.
+        cache: with truth.
+        frames: ids.
+        workers: processes that make batches.
+        on_frame: called after each frame.
+    """
+    found = SegmentationScore(cache.taxonomy.names)
+    for frame_id, probability in predictor(cache, frames, workers):
+        label = np.where(probability.any(axis=1), probability.argmax(axis=1), UNLABELLED).astype(np.uint8)
+        found.update(cache.truth(frame_id), label)
+        if on_frame:
+            on_frame()
+    return found
+
+
+def score_labels(cache: Cache, frames: Sequence[str]) -> SegmentationScore:
+    """Score the run's own labels in the same way: what a network trained on them has to beat."""
+    found = SegmentationScore(cache.taxonomy.names)
+    for frame_id in frames:
+        found.update(cache.truth(frame_id), cache.run.frame(frame_id).labels.label)
+    return found

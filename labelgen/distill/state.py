@@ -1,0 +1,129 @@
+"""The state of a training on disk: saved whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from labelgen.distill.config import TrainConfig
+from labelgen.distill.settings import checked
+from labelgen.errors import UserError
+from labelgen.models.checkpoints import load_weights, read_state_dict
+
+STATE, WEIGHTS = "state.pt", "model.safetensors"
+_CONFIG, _CLASSES = "labelgen.config", "labelgen.classes"
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write ``state.pt`` under another name first, so that a kill leaves the last one whole."""
+    part = folder / f".{STATE}.{uuid.uuid4().hex}"
+    torch.save(dict(state), part)
+    os.replace(part, folder / STATE)
+
+
+def read_state(folder: Path, digest: str) -> dict[str, Any] | None:
+    """Read ``state.pt`` of the same training; None if there is none.
+
+    Raises:
+        UserError: damaged, or of a training with other settings.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["digest"]
+    except Exception as error:  # what malformed files raise
+        raise UserError(
+            f"{path} cannot be read ({' '.join(str(error).split())[:120]}); remove it to train from the start"
+        ) from error
+    if found != digest:
+        raise UserError(f"{folder} holds a training with other settings or frames; choose another --output")
+    return dict(state)
+
+
+def save_model(path: Path, weights: Mapping[str, Tensor], config: TrainConfig, classes: list[str]) -> None:
+    """Write weights with what is needed to build the network again.
+
+    Args:
+        path: a ``.safetensors`` file.
+        weights: of a `Model`.
+        config: that it was made with.
+        classes: names in the order of the outputs.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    content = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    save_file(content, part, {_CONFIG: config.model_dump_json(), _CLASSES: json.dumps(classes)})
+    os.replace(part, path)
+
+
+def read_model(path: Path) -> tuple[dict[str, Tensor], TrainConfig, list[str]]:
+    """What `save_model` wrote.
+
+    Args:
+        path: the file, or the folder of a training that is done.
+
+    Raises:
+        UserError: missing, damaged, or weights of something else.
+    """
+    path = weights_file(path)
+    weights = read_state_dict(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        config, classes = json.loads(metadata[_CONFIG]), json.loads(metadata[_CLASSES])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a network of `labelgen train`: {error}") from error
+    return weights, checked(TrainConfig, config, str(path)), [str(name) for name in classes]
+
+
+def weights_file(path: Path) -> Path:
+    """The file of a checkpoint that is given as a file or as a training's folder."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def load_backbone(backbone: nn.Module, config: TrainConfig, path: Path) -> None:
+    """Start a backbone from another training's, whatever method it had.
+
+    Args:
+        backbone: to be loaded.
+        config: that it was made with.
+        path: of the checkpoint.
+
+    Raises:
+        UserError: the checkpoint is of another backbone (names the first difference).
+    """
+    weights, source, _ = read_model(path)
+    prefix = "backbone."
+    own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    if source.backbone != config.backbone:
+        raise UserError(
+            f"checkpoint {weights_file(path)} is of backbone {source.backbone}, not {config.backbone}; "
+            f"set backbone={source.backbone}"
+        )
+    load_weights(backbone, own, weights_file(path), config.backbone)
+
+
+def load_head(method: nn.Module, path: Path, classes: list[str]) -> bool:
+    """Start a head from another training's, where shapes and classes are the same.
+
+    Returns:
+        Whether it was.
+    """
+    weights, _, theirs = read_model(path)
+    prefix = "method."
+    own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    expected = {name: value.shape for name, value in method.state_dict().items()}
+    if theirs != classes or {name: value.shape for name, value in own.items()} != expected:
+        return False
+    method.load_state_dict(own)
+    return True
