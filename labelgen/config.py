@@ -148,13 +148,13 @@ class LabelsConfig(_Section):
     edge_px: float = Field(8.0, ge=1, description="pixels over which that fades")
     residual: float = Field(0.0, ge=0, le=1, description="vote lost at the depth test's limit")
     angle: float = Field(0.0, ge=0, le=1, description="vote lost 90 degrees off the camera's axis")
-    instances: bool = Field(False, description="number the things of every frame")
+    instances: bool = Field(True, description="number the things of every frame")
 
 
 class FusionConfig(_Section):
     """Pass 2: labels fused over the frames of each scene, as a derived run beside the run."""
 
-    enabled: bool = Field(False, description="fuse after labelling, into <run>-fused; needs poses")
+    enabled: bool = Field(True, description="fuse after labelling, into <run>-fused, where scenes have poses")
     ahead: int = Field(20, ge=0, le=200, description="frames gathered beyond the one that is read")
     voxel: float = Field(0.25, gt=0.01, description="finest voxels of the map, metres")
     decay_s: float = Field(20.0, gt=0, description="seconds after which evidence counts 1 / e")

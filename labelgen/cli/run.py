@@ -1,4 +1,4 @@
-"""``labelgen plan`` and ``labelgen run``: the main job as a user sees it."""
+"""``labelgen run``: the main job as a user sees it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipelines.presets import PRESETS
 
 if TYPE_CHECKING:
     from pipelines.planning import Plan, Request
+    from pipelines.pseudolabels import Fused
 
 #: Frames drawn in the report that ends a run; `labelgen report --pictures` draws more.
 REPORT_PICTURES = 3
@@ -43,34 +44,6 @@ Frames = Annotated[str | None, typer.Option("--frames", help="Only BEGIN:END of 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed frames again.")]
 
 
-def plan(
-    dataset: Dataset = None,
-    dataroot: Dataroot = None,
-    version: Version = None,
-    split: Split = None,
-    config: Config = None,
-    override: Set = None,
-    output: Output = None,
-    frames: Frames = None,
-    retry_failed: RetryFailed = False,
-    as_json: Json = False,
-) -> None:
-    """Say what a run would do: frames, images, done and to do, estimated bytes. Writes nothing.
-
-    Example: `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --version v1.0-trainval --split val`
-    """
-    from labelgen.inspection.tables import render_plan
-    from pipelines.planning import Request, make_plan
-
-    overrides = tuple(override or ())
-    request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
-    summary = make_plan(request).summary()
-    if as_json:
-        typer.echo(json.dumps(summary))
-    else:
-        render_plan(Console(), summary)
-
-
 def run(
     dataset: Dataset = None,
     dataroot: Dataroot = None,
@@ -89,6 +62,10 @@ def run(
     max_failed_fraction: Annotated[
         float, typer.Option("--max-failed-fraction", min=0, max=1, help="Share of frames that may fail.")
     ] = 0.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first frame that fails.")] = False,
+    sharing: Annotated[
+        bool, typer.Option("--share", help="Do the frames together with other callers that share, too.")
+    ] = False,
     with_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Score, and write report and picture, at the end.")
     ] = True,
@@ -96,7 +73,9 @@ def run(
 ) -> None:
     """Label a data set. Call it again to go on where the last call ended.
 
-    Exits with 1 if a larger share of the frames failed than `--max-failed-fraction`.
+    Exits with 1 if a larger share of the frames failed than `--max-failed-fraction`, or one with `--strict`;
+    with 2 if it cannot start or go on; with 75 after SIGTERM, when what was begun is finished and committed
+    and another call is to go on.
 
     Examples: `labelgen run` labels the simulated city;
     `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
@@ -109,23 +88,49 @@ def run(
     build_city(request, console)
     todo = make_plan(request)
     announce(todo, console)
-    result = label(todo, console, ray_address)
-    final = todo.job.run
-    if todo.job.config.fusion.enabled:
-        final = fuse_over_time(todo, console)
-        result["fused"] = final
+    result = label(todo, console, ray_address, strict=strict, share=sharing)
+    if result["stopped"] or result["elsewhere"]:
+        leave_unfinished(result, console, as_json=as_json)
+    fused = fuse_over_time(todo, console, ray_address) if todo.job.config.fusion.enabled else None
+    if fused is not None:
+        result |= {"fused": fused.run, "fused_failed": fused.failed}
+        share = fused.failed / max(1, len(todo.selected))
+        result["failed_fraction"] = max(result["failed_fraction"], share)
     if with_report:
-        result |= conclude(todo, final, console)
+        result |= conclude(todo, fused, console)
     if as_json:
         typer.echo(json.dumps(result))
     if result["failed_fraction"] > max_failed_fraction:
+        where = result["fused" if result.get("fused_failed") else "run"]
         console.print(
             f"[bold red]error:[/] {result['failed_fraction']:.1%} of the frames failed, "
             f"{max_failed_fraction:.1%} are allowed (--max-failed-fraction); "
-            f"`labelgen inspect {result['run']}` lists them",
+            f"`labelgen inspect {where}` lists them",
             highlight=False,
         )
         raise typer.Exit(1)
+
+
+def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
+    """Say what is left and by whom it is done, and exit: pass 2 and the report are for whole runs."""
+    from pipelines.drain import STOPPED
+
+    if as_json:
+        typer.echo(json.dumps(result))
+    done = result["labelled"] + result["failed"]
+    if result["stopped"]:
+        console.print(
+            f"stopped: {done} frames are committed, {result['todo'] - done} are left; "
+            "the same command goes on with them",
+            highlight=False,
+        )
+        raise typer.Exit(1 if result["failed"] and result["strict"] else STOPPED)
+    console.print(
+        f"{done} frames are committed, {result['elsewhere']} were taken by other drivers of this run; "
+        "when they have ended, the same command fuses and reports",
+        highlight=False,
+    )
+    raise typer.Exit(0)
 
 
 def announce(plan: Plan, console: Console) -> None:
@@ -150,43 +155,55 @@ def announce(plan: Plan, console: Console) -> None:
         )
 
 
-def label(plan: Plan, console: Console, ray_address: str | None) -> dict[str, Any]:
+def label(
+    plan: Plan, console: Console, ray_address: str | None, *, strict: bool, share: bool
+) -> dict[str, Any]:
     """Label what is left, with a progress bar."""
     from pipelines.pseudolabels import execute
 
     with frame_progress(console, len(plan.job.frames)) as on_frame:
-        outcome = execute(plan, on_frame, ray_address)
+        outcome = execute(plan, on_frame, ray_address, strict=strict, share=share)
     counts = {"run": str(plan.job.run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
-    return counts | outcome.to_dict()
+    return counts | {"strict": strict} | outcome.to_dict()
 
 
-def fuse_over_time(plan: Plan, console: Console) -> str:
-    """Pass 2, with a progress bar; gives the fused run's folder or address."""
+def fuse_over_time(plan: Plan, console: Console, ray_address: str | None) -> Fused | None:
+    """Pass 2, with a progress bar; None where there is nothing to fuse."""
     from pipelines.pseudolabels import fuse
 
     with frame_progress(console, len(plan.selected), "fusing over time") as on_frame:
-        return fuse(plan, on_frame)
+        fused = fuse(plan, on_frame, ray_address)
+    if fused is None:
+        console.print("not fused: no finished scene has poses and more than one frame", style="dim")
+    return fused
 
 
-def conclude(plan: Plan, run: Path | str, console: Console) -> dict[str, Any]:
-    """Score where truth exists, write report and picture, and say in the last line where they are."""
+def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any]:
+    """Score where truth exists, write report and picture, and say in the last line where they are.
+
+    They are about the fused run where there is one; its scores stand beside those of the frames alone.
+    """
     from labelgen.inspection.sources import RunSources
-    from labelgen.inspection.summary import render_evaluation, render_summary, summarise_run
+    from labelgen.inspection.summary import render_evaluation, render_steps, render_summary, summarise_run
     from labelgen.shards import open_run
     from labelgen.shards.store import open_store
 
-    store = open_store(run)
+    store = open_store(plan.job.run if fused is None else fused.run)
     report, picture = f"{store.url}/report/index.html", f"{store.url}/report/frame.png"
-    if plan.job.frames or not store.exists("report/index.html"):
+    changed = plan.job.frames or (fused is not None and fused.scenes)
+    if changed or not store.exists("report/index.html"):
         opened = open_run(store)
         render_summary(console, summarise_run(opened))
         sources = RunSources(opened, plan.job.root)
-        evaluation = sources.evaluate() if sources.has_truth else None
-        if evaluation is not None:
-            render_evaluation(console, evaluation)
+        steps = sources.steps() if sources.has_truth else []
+        if steps:
+            render_evaluation(console, steps[-1][1])
+            render_steps(console, steps)
         if opened.frames:
             sources.save_picture(opened.frames[0], picture)
-        sources.save_report(f"{store.url}/report", REPORT_PICTURES, evaluation)
+        sources.save_report(f"{store.url}/report", REPORT_PICTURES, steps)
+    if fused is not None:
+        console.print(f"labels: {fused.run}, of the frames alone: {plan.job.run}", highlight=False)
     console.print(f"report: {report}   picture: {picture}", highlight=False)
     return {"report": report, "picture": picture}
 

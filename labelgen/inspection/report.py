@@ -40,7 +40,7 @@ def write_report(
     run: Run,
     out_dir: Path | str,
     pictures: Iterable[Picture],
-    evaluation: Mapping[str, Any] | None,
+    steps: Sequence[tuple[str, Mapping[str, Any]]],
     scatter: Html | None = None,
 ) -> str:
     """Write ``out_dir/index.html`` about a run.
@@ -49,7 +49,8 @@ def write_report(
         run: from `labelgen.shards.open_run`.
         out_dir: a folder, made if it is missing, or an address.
         pictures: shown in their order; see `labelgen.inspection.sources.RunSources.picture`.
-        evaluation: see `report_html`.
+        steps: names and evaluations of the runs that this one comes from and, last, of this one; empty where
+            there is no truth.
         scatter: see `report_html`.
 
     Returns:
@@ -59,7 +60,8 @@ def write_report(
         UserError: a shard is damaged, or the folder cannot be written.
     """
     info = run.info.model_dump(mode="json")
-    page = report_html(run.name, info, summarise_run(run), pictures, evaluation, scatter)
+    *before, (_, evaluation) = steps or [("", None)]
+    page = report_html(run.name, info, summarise_run(run), pictures, evaluation, scatter, before)
     return save_report(page, out_dir)
 
 
@@ -70,6 +72,7 @@ def report_html(
     pictures: Iterable[Picture],
     evaluation: Mapping[str, Any] | None,
     scatter: Html | None = None,
+    before: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> str:
     """Write the page.
 
@@ -80,10 +83,12 @@ def report_html(
         pictures: shown in their order.
         evaluation: ``miou`` and ``iou`` by class (None: not in the truth); None where there is no truth.
         scatter: from `labelgen.inspection.scatter.scatter_html`; the page then runs that module's script.
+        before: names and evaluations, as above, of the runs that this one comes from, the first one first.
     """
     body = join(
         _head(name, info, summary, evaluation),
         _warnings(info),
+        None if evaluation is None else _steps([*before, (name, evaluation)]),
         _classes(info, summary, evaluation),
         tag("div", _confidence(summary), _reasons(summary), class_="two"),
         _timings(summary),
@@ -154,6 +159,17 @@ def _head(
     return join(
         tag("h1", name), tag("p", " · ".join(facts), class_="muted"), tag("div", *cards, class_="tiles")
     )
+
+
+def _steps(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> Html | None:
+    if len(steps) < 2:
+        return None
+    keys = ("miou", "coverage", "miou_all")
+    rows = [
+        tag("tr", tag("td", name), *(_number(_score(result[key])) for key in keys)) for name, result in steps
+    ]
+    columns = ["labels", "#mIoU", "#coverage", "#mIoU of all points"]
+    return join(tag("h2", "Step by step"), _table(columns, rows))
 
 
 def _warnings(info: Mapping[str, Any]) -> Html:

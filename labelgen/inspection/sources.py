@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,17 @@ class RunSources:
         except FrameError as error:
             raise UserError(f"{error} (looked below {self.dataroot}; --dataroot names another)") from error
 
+    def steps(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and scores of the run that this one comes from, step by step, and of this one at the end.
+
+        Raises:
+            UserError: as `evaluate`.
+        """
+        before: list[tuple[str, dict[str, Any]]] = []
+        if self.run.parent is not None:
+            before = RunSources(self.run.parent, self.dataroot).steps()
+        return [*before, (self.run.name, self.evaluate())]
+
     def _outcomes(self) -> list[Frame]:
         """Frames that the run is done with."""
         run = self.run
@@ -188,14 +199,17 @@ class RunSources:
         return worst_frames(self.run, self.taxonomy.names, count, truth_of)
 
     def save_report(
-        self, out_dir: Path | str, pictures: int = 6, evaluation: Mapping[str, Any] | None = None
+        self,
+        out_dir: Path | str,
+        pictures: int = 6,
+        steps: Sequence[tuple[str, Mapping[str, Any]]] = (),
     ) -> tuple[str, list[str]]:
         """Write ``out_dir/index.html`` with scores where there is truth and with some frames drawn.
 
         Args:
             out_dir: a folder, made if it is missing, or an address.
             pictures: how many frames: the worst of the run. The first can be turned in space.
-            evaluation: of `evaluate`, if it is known already.
+            steps: of `steps`, if they are known already.
 
         Returns:
             The page, and one line for each thing that had to be left out.
@@ -206,8 +220,8 @@ class RunSources:
         missing: list[str] = []
         worst = self.worst(pictures)
         try:
-            if evaluation is None and self.has_truth:
-                evaluation = self.evaluate()
+            if not steps and self.has_truth:
+                steps = self.steps()
         except UserError as error:
             missing.append(f"scores: {error}")
 
@@ -224,7 +238,7 @@ class RunSources:
                 yield f"frame {frame_id}, scene {entry.scene_id}: {score}, {share}", picture
 
         scatter = self._scatter(worst[0]["frame_id"], missing) if worst else None
-        return write_report(self.run, out_dir, drawn(), evaluation, scatter), missing
+        return write_report(self.run, out_dir, drawn(), steps, scatter), missing
 
     def _scatter(self, frame_id: str, missing: list[str]) -> Html | None:
         """The frame in space, if its points can be had."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from labelgen.inspection.tables import render_evaluation, render_plan, render_summary
+from labelgen.inspection.tables import render_evaluation, render_plan, render_steps, render_summary
 from labelgen.inspection.tally import Tally
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
 
-__all__ = ["render_evaluation", "render_plan", "render_summary", "summarise_run"]
+__all__ = ["render_evaluation", "render_plan", "render_steps", "render_summary", "summarise_run"]
 
 
 def summarise_run(run: Run) -> dict[str, Any]:

@@ -123,6 +123,16 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
         console.print(panoptic)
 
 
+def render_steps(console: Console, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Print the scores of a run and of those that it is derived from, the first one first."""
+    if len(steps) < 2:
+        return
+    table = _table("labels", "mIoU", "coverage", "mIoU of all", title="step by step")
+    for name, result in steps:
+        table.add_row(plain(name), *(_number(result[key]) for key in ("miou", "coverage", "miou_all")))
+    console.print(table)
+
+
 def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
     """Print a plan: ``frames``, ``todo``, ``done``, ``failed``, ``images``, ``estimated_bytes``, and more.
 
@@ -136,6 +146,31 @@ def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
         text = human_bytes(value) if is_size else _number(value)
         facts.add_row(plain(key.removesuffix("_bytes").replace("_", " ")), plain(text))
     console.print(facts)
+
+
+def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
+    """Print ``probe`` and ``estimates`` of a plan; see `pipelines.probe.summarise`."""
+    probe, estimates = plan["probe"], plan["estimates"]
+    unit = "GPUs" if probe["device"] == "cuda" else "cores"
+    stages = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in probe["seconds"].items())
+    measured = f"{probe['frames']} frames (±{probe['error']:.0%}) on {probe['machine']}"
+    console.print(f"  seconds a frame, over {measured}: {stages}", highlight=False)
+    table = _table(unit, "frames/s", "limited by", "wall time", f"{unit[:-1]}-hours", "busy", "cost")
+    for entry in estimates:
+        table.add_row(
+            f"{entry['gpus']:,}",
+            f"{entry['frames_per_s']:.2f}",
+            entry["bound"],
+            human_time(entry["wall_s"]),
+            f"{entry['gpu_hours']:,.2f}",
+            f"{entry['busy']:.0%}",
+            "-" if entry["cost"] is None else f"{entry['cost']:,.2f}",
+        )
+    console.print(table)
+    if unit == "cores":
+        console.print(
+            "  measured without a GPU: numbers are of cores, and say nothing of GPUs", style="yellow"
+        )
 
 
 def render_errors(console: Console, counts: Mapping[str, Any]) -> None:
@@ -200,6 +235,14 @@ def human_bytes(count: float) -> str:
             break
         count /= 1000
     return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def human_time(seconds: float) -> str:
+    """A duration as people write it: ``45 s``, ``12 min``, ``3.4 h``, ``2.1 d``."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds / size < most:
+            return f"{seconds / size:.0f} {unit}" if unit != "h" else f"{seconds / size:.1f} h"
+    return f"{seconds / 86400:.1f} d"
 
 
 def _number(value: Any) -> str:

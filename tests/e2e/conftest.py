@@ -16,8 +16,8 @@ FAST = [
     "runtime.frames_per_shard=2",
 ]
 
-#: Options of ``labelgen run`` where neither Ray nor the report is what is tested.
-QUICK = ["--runner", "sequential", "--no-report"]
+#: Options of ``labelgen run`` where neither Ray nor fusion nor the report is what is tested.
+QUICK = ["--runner", "sequential", "--no-report", "--set", "fusion.enabled=false"]
 
 
 @pytest.fixture
