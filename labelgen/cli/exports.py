@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from labelgen.cli.options import Dataroot, Json, RunFolder
+from labelgen.cli.options import Dataroot, Json, RunFolder, on_disk
 
 
 def export(
@@ -22,7 +22,7 @@ def export(
             "superflow, limoe, uov, openscene or scalr.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder.", callback=on_disk)],
     dataroot: Dataroot = None,
     fill: Annotated[
         str,
@@ -49,7 +49,9 @@ def export(
 
 
 def import_(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder of *_lidarseg.bin files.")],
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="Folder of *_lidarseg.bin files.", callback=on_disk)
+    ],
     out: Annotated[str, typer.Option("--out", help="Folder or address of the run.")],
     plan: Annotated[str, typer.Option("--plan", help="frames.parquet of the frames, such as another run's.")],
     taxonomy: Annotated[str, typer.Option("--taxonomy", help="Name or file.")] = "nuscenes16",

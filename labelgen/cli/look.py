@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from labelgen.cli.options import Dataroot, Json, RunFolder
+from labelgen.cli.options import Dataroot, Json, RunFolder, on_disk
 from labelgen.errors import UserError
 
 
@@ -39,7 +39,8 @@ def view(
         str, typer.Option("--frames", help="BEGIN:END of the run's frames, or one frame's id.")
     ] = "0:20",
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write an .rrd file instead of opening the viewer.")
+        Path | None,
+        typer.Option("--save", help="Write an .rrd file instead of opening the viewer.", callback=on_disk),
     ] = None,
     dataroot: Dataroot = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from labelgen.cli.options import Json
+from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from pipelines.presets import PRESETS
 
@@ -26,7 +26,9 @@ Dataset = Annotated[
         "--dataset", help="demo (a simulated city), nuscenes, semantickitti, or manifest (frames.parquet)."
     ),
 ]
-Dataroot = Annotated[Path | None, typer.Option("--dataroot", help="Folder of the data set.")]
+Dataroot = Annotated[
+    Path | None, typer.Option("--dataroot", help="Folder of the data set.", callback=on_disk)
+]
 Version = Annotated[str | None, typer.Option("--version", help="Of the tables, such as v1.0-trainval.")]
 Split = Annotated[
     str | None, typer.Option("--split", help="Such as train, mini_val, or scene names with commas.")

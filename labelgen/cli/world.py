@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from labelgen.cli.options import Json
+from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
 from labelgen.errors import UserError
 from labelgen.world.seeds import DEFAULT_SEED, split_of
@@ -29,7 +29,10 @@ def _group() -> None:
 @app.command()
 def build(
     out: Annotated[
-        Path, typer.Option("--out", help="Folder to make; must be absent or empty.", show_default=False)
+        Path,
+        typer.Option(
+            "--out", help="Folder to make; must be absent or empty.", show_default=False, callback=on_disk
+        ),
     ],
     scenes: Annotated[int, typer.Option("--scenes", help="Number of cities.")] = 2,
     frames: Annotated[int, typer.Option("--frames", help="Keyframes per city, two a second.")] = 4,

@@ -76,7 +76,7 @@ def new_folder(out: Path) -> Iterator[Output]:
         UserError: the folder exists and is not empty, or cannot be written.
     """
     if is_address(out):
-        raise UserError(f"{out}: exports are written to a local folder; copy it to the store afterwards")
+        raise UserError(f"{out}: exports are written to a local disk; copy the folder from there")
     out = Path(os.path.abspath(out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty; exports are never written over anything")
