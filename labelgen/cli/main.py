@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from labelgen import __version__
-from labelgen.cli import derive, exports, inspect, look, models, run, verify, world
+from labelgen.cli import derive, doctor, exports, inspect, look, models, plan, run, verify, world
 from labelgen.errors import LabelgenError
 
 app = typer.Typer(
@@ -20,7 +20,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-app.command("plan")(run.plan)
+app.command("plan")(plan.plan)
+app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("inspect")(inspect.inspect)
 app.command("evaluate")(inspect.evaluate)

@@ -40,15 +40,25 @@ class Check:
         return asdict(self)
 
 
-def check_models(config: RunConfig) -> Iterator[Check]:
-    """Load every model of a configuration on the CPU, one after another."""
-    from labelgen.regions import make_proposer
-    from labelgen.semantics import make_encoder
+def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
+    """Look at every model of a configuration, one after another.
+
+    Args:
+        config: the run's settings.
+        load: load it on the CPU; otherwise its weights are only looked for and hashed.
+    """
+    from labelgen.regions import describe_proposer, make_proposer
+    from labelgen.semantics import describe_encoder, make_encoder
 
     makers: dict[str, Callable[[], ModelInfo]] = {
         "regions": lambda: make_proposer(config.regions, "cpu").info,
         "semantics": lambda: make_encoder(config.semantics, "cpu").info,
     }
+    if not load:
+        makers = {
+            "regions": lambda: describe_proposer(config.regions),
+            "semantics": lambda: describe_encoder(config.semantics),
+        }
     for stage, make in makers.items():
         section = getattr(config, stage)
         try:

@@ -1,0 +1,83 @@
+"""``labelgen plan``: what a run would do, how long it would take, and what it would cost."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from labelgen.cli.options import Json
+from labelgen.cli.run import Config, Dataroot, Dataset, Frames, Output, RetryFailed, Set, Split, Version
+from labelgen.errors import UserError
+
+
+def plan(
+    dataset: Dataset = None,
+    dataroot: Dataroot = None,
+    version: Version = None,
+    split: Split = None,
+    config: Config = None,
+    override: Set = None,
+    output: Output = None,
+    frames: Frames = None,
+    retry_failed: RetryFailed = False,
+    probe: Annotated[
+        int, typer.Option("--probe", min=0, max=64, help="Label so many frames first, to measure the cost.")
+    ] = 0,
+    gpus: Annotated[
+        str, typer.Option("--gpus", help="Numbers of GPUs to work it out for (of cores, without GPUs).")
+    ] = "1,8,64",
+    price: Annotated[
+        float | None, typer.Option("--price", min=0, help="Of one GPU (core) for one hour; any currency.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", envvar="RAY_ADDRESS", help="Probe on a worker of it. Default: here."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do: frames, images, done and to do, estimated bytes. Writes nothing to the run.
+
+    With `--probe` it labels some frames in a folder that it throws away, and says how long the run would take
+    on so many GPUs, and what it would cost. What it measured is kept beside the run, as RUN.plan.json, so
+    that the run's report can show the plan beside what came.
+
+    Examples: `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --split val`;
+    `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --config nuscenes --probe 8 --price 2.50`
+    """
+    from labelgen.inspection.tables import render_estimates, render_plan
+    from pipelines.planning import Request, make_plan
+
+    numbers = parse_numbers(gpus)
+    overrides = tuple(override or ())
+    request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
+    made = make_plan(request)
+    summary = made.summary()
+    console = Console(stderr=as_json, soft_wrap=True)
+    if probe:
+        from pipelines.probe import keep, make_bill, summarise
+
+        with console.status(f"labelling {probe} frames"):
+            bill = make_bill(made, probe, price, ray_address)
+        summary |= summarise(bill, made, numbers)
+        summary["kept"] = keep(bill, made.job.run)
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    render_plan(console, summary)
+    if probe:
+        render_estimates(console, summary)
+
+
+def parse_numbers(text: str) -> list[int]:
+    """``1,8,64`` as numbers.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--gpus {text!r}: expected whole numbers with commas, such as 1,8,64")
+    return [int(part) for part in parts]

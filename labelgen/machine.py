@@ -1,0 +1,164 @@
+"""What this machine has of what a run needs: software, GPUs, disk, weights, the data, the output folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from labelgen.config import RunConfig
+from labelgen.errors import UserError
+from labelgen.models.fetch import Check, check_models
+from labelgen.shards.store import open_store
+
+_PACKAGES = ("labelgen", "ray", "torch", "numpy", "zarr")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of every machine of a cluster; small, since it travels.
+
+    Attributes:
+        output: folder, absolute, or address of the run.
+        token: of the file ``.doctor-<token>`` that whoever asks has put there; machines add to its name.
+        root: the data root.
+        sources: {path below the root: bytes} of some files that a machine must be able to read.
+        weights: {path: bytes} of checkpoints that whoever asks has.
+        config: whose models are looked at, their weights hashed; None leaves that out, since it takes time.
+    """
+
+    output: str
+    token: str
+    root: str = ""
+    sources: Mapping[str, int] = field(default_factory=dict)
+    weights: Mapping[str, int] = field(default_factory=dict)
+    config: RunConfig | None = None
+
+    def probe_file(self, name: str = "") -> str:
+        """Key in the run's folder of the file that a machine, or whoever asks, writes."""
+        return f".doctor-{self.token}{name and '-'}{name}"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a machine says.
+
+    Attributes:
+        host: its name.
+        versions: {``python`` or a package: version, empty if it is not installed}.
+        sources_digest: of labelgen's own source files, for an install that is older than it says.
+        gpus: one text each: name, memory; driver.
+        free: {folder: free bytes}: of the output where it is one, and of temporary files.
+        output_seen: whether the file of whoever asks is there.
+        output_error: why it cannot write beside that file, or empty.
+        source_errors, weight_errors: one text for each file that is not as it should be.
+        models: see `labelgen.models.fetch.check_models`.
+    """
+
+    host: str
+    versions: Mapping[str, str]
+    sources_digest: str
+    gpus: tuple[str, ...]
+    free: Mapping[str, int]
+    output_seen: bool
+    output_error: str
+    source_errors: tuple[str, ...]
+    weight_errors: tuple[str, ...]
+    models: tuple[Check, ...] = ()
+
+
+def examine(questions: Questions, name: str = "") -> Answers:
+    """Answer for this machine; raises nothing that a machine can be at fault for.
+
+    Args:
+        questions: what to look at.
+        name: of the machine, unique in its cluster.
+    """
+    store = open_store(questions.output)
+    error = ""
+    try:
+        seen = store.exists(questions.probe_file())
+        if seen:
+            store.replace(questions.probe_file(name), b"labelgen doctor\n")
+    except (OSError, UserError) as problem:
+        seen, error = True, str(problem)
+    root = Path(questions.root)
+    return Answers(
+        host=platform.node(),
+        versions=versions(),
+        sources_digest=sources_digest(),
+        gpus=gpus(),
+        free=free_space([questions.output, tempfile.gettempdir()]),
+        output_seen=seen,
+        output_error=error,
+        source_errors=_unlike({str(root / path): size for path, size in questions.sources.items()}),
+        weight_errors=_unlike(questions.weights),
+        models=tuple(check_models(questions.config, load=False)) if questions.config else (),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages whose versions matter."""
+
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return ""
+
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+@cache
+def sources_digest() -> str:
+    """Hash of all Python files of the installed labelgen."""
+    package = Path(__file__).parent
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def gpus() -> tuple[str, ...]:
+    """One text for each GPU that the driver knows, whatever this process may use."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(" ".join(line.split()) for line in done.stdout.splitlines() if line.strip())
+
+
+def free_space(folders: Sequence[str]) -> dict[str, int]:
+    """{folder: free bytes}; an address, or a folder that cannot be looked at, is left out."""
+    found = {}
+    for folder in folders:
+        path = Path(folder)
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        if path.is_absolute() and os.access(path, os.R_OK):
+            found[folder] = shutil.disk_usage(path).free
+    return found
+
+
+def _unlike(files: Mapping[str, int]) -> tuple[str, ...]:
+    """One text for each file that is missing, unreadable, or of another size."""
+    errors = []
+    for path, size in files.items():
+        try:
+            with open(path, "rb") as file:
+                found = os.fstat(file.fileno()).st_size
+        except OSError as error:
+            errors.append(f"{path}: {error.strerror}")
+        else:
+            if found != size:
+                errors.append(f"{path}: {found} bytes, not {size}")
+    return tuple(errors)
