@@ -14,8 +14,11 @@ CONFIG ?=
 OUTPUT ?=
 RAY_ADDRESS ?=
 ARGS ?=
+METHOD ?= slidr
+RUN ?= runs/demo
+SIZE ?= $(if $(filter runs/demo%,$(RUN)),demo,base)
 
-.PHONY: help setup pseudolabels test test-slow test-gpu lint format bench clean
+.PHONY: help setup pseudolabels distill test test-slow test-gpu lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
@@ -40,6 +43,11 @@ pseudolabels: setup ## label a data set: DATASET=demo|nuscenes (see below)
 		$(if $(DATAROOT),--dataroot "$(DATAROOT)") $(if $(VERSION),--version "$(VERSION)") \
 		$(if $(SPLIT),--split "$(SPLIT)") $(if $(CONFIG),--config "$(CONFIG)") \
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(RAY_ADDRESS),--ray-address "$(RAY_ADDRESS)") $(ARGS)
+
+distill: setup ## train a 3D network from a run, label with it, report: METHOD=slidr RUN=runs/demo [SIZE=]
+	@$(BIN)/labelgen train distill "$(METHOD)" "$(RUN)" --size "$(SIZE)" \
+		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(DATAROOT),--dataroot "$(DATAROOT)") \
+		$(if $(SPLIT),--split "$(SPLIT)") $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 test: setup ## the tests for everyone (no GPU, no network)
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)

@@ -85,7 +85,7 @@ class Batch:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **moved)  # type: ignore[arg-type]
 
     def pin_memory(self) -> Self:
         """The same batch in pinned memory; `torch.utils.data.DataLoader` calls this."""
@@ -94,4 +94,4 @@ class Batch:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **pinned)
+        return replace(self, **pinned)  # type: ignore[arg-type]

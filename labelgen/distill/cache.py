@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ class Cache:
 
     run: Run
     root: Path
-    plan: dict[str, Frame]
+    plan: Mapping[str, Frame]
     dataset: DatasetInfo
     taxonomy: Taxonomy
 
@@ -147,17 +147,17 @@ class Cache:
         return self.plan[frame_id]
 
 
-def open_cache(path: str | Path, dataroot: Path | None = None) -> Cache:
+def open_cache(path: Run | str | Path, dataroot: Path | None = None) -> Cache:
     """Open a run for training.
 
     Args:
-        path: the run's folder or address.
+        path: an open run, its folder or its address.
         dataroot: where the raw files are now; None takes what the plan records.
 
     Raises:
         UserError: no run there, no frames in it, or its taxonomy is damaged.
     """
-    run = open_run(path)
+    run = path if isinstance(path, Run) else open_run(path)
     if not run.frames:
         raise UserError(f"{run.url} has no labelled frames; `labelgen inspect --errors` says why")
     frames, dataset = read_plan(run.store)

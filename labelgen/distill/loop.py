@@ -142,8 +142,8 @@ def _step(
         seen += batch.frame_id
         if len(batch) < 2:  # frames without points: nothing to learn, and batch norm needs two rows
             continue
-        later = accumulate - part > 1 and hasattr(called, "no_sync")
-        with called.no_sync() if later else nullcontext():
+        wait = getattr(called, "no_sync", nullcontext) if accumulate - part > 1 else nullcontext
+        with wait():
             with precision(device, config.runtime.precision):
                 losses = called(batch)
             if not bool(torch.isfinite(losses["loss"])):

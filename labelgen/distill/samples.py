@@ -217,7 +217,7 @@ def batches_of(
     """
     made: DataLoader[Any] = DataLoader(
         samples,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         collate_fn=join,
         num_workers=workers,
         pin_memory=pinned,

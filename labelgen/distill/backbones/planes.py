@@ -69,14 +69,14 @@ def make_plane(
 def flatten(tokens: Tensor, plane: Plane) -> Tensor:
     """(B, C, H, W) mean of the (N, C) tokens in each cell, 0 in empty ones; channels last in memory."""
     B, H, W = plane.shape
-    cells: Tensor = _Mean.apply(tokens, plane)
+    cells: Tensor = _Mean.apply(tokens, plane)  # type: ignore[no-untyped-call]
     return cells.view(B, H, W, -1).permute(0, 3, 1, 2)
 
 
 def inflate(cells: Tensor, plane: Plane) -> Tensor:
     """(N, C) of the (B, C, H, W) cells: each point reads the cell that it lies in."""
     rows = cells.permute(0, 2, 3, 1).reshape(-1, cells.shape[1])
-    points: Tensor = _Read.apply(rows, plane)
+    points: Tensor = _Read.apply(rows, plane)  # type: ignore[no-untyped-call]
     return points
 
 

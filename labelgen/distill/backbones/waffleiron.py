@@ -26,9 +26,7 @@ class WaffleIronSettings(BackboneSettings):
     low: tuple[float, float, float] = Field((-64.0, -64.0, -8.0), description="corner of the grid, metres")
     high: tuple[float, float, float] = Field((64.0, 64.0, 8.0), description="the opposite corner, metres")
     cell: float = Field(0.5, gt=0, description="side of a cell, metres")
-    norm: Literal["layer", "batch"] = Field(
-        "layer", description="layer: ScaLR, batch: as first published"
-    )
+    norm: Literal["layer", "batch"] = Field("layer", description="layer: ScaLR, batch: as first published")
     drop_path: float = Field(0.0, ge=0, lt=1, description="probability that a frame skips a residual branch")
 
 
@@ -104,7 +102,9 @@ class Block(nn.Module):
         super().__init__()
         self.spatial_norm, self.channel_norm = make_norm(norm, width), make_norm(norm, width)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=1, groups=width).to(memory_format=torch.channels_last)
+            nn.Conv2d(width, width, 3, padding=1, groups=width).to(
+                memory_format=torch.channels_last  # type: ignore[call-overload]
+            )
             for _ in range(2)
         )
         self.spatial_scale, self.channel_scale = make_scale(width), make_scale(width)

@@ -50,4 +50,5 @@ def lovasz_softmax(probability: Tensor, label: Tensor, weight: Tensor | None = N
     total = found.sum(dim=0)
     jaccard = 1 - (total - found.cumsum(0)) / (total + others.cumsum(0))
     steps = torch.diff(jaccard, dim=0, prepend=jaccard.new_zeros(1, len(present)))
-    return (errors * steps).sum(dim=0).mean()
+    loss: Tensor = (errors * steps).sum(dim=0).mean()
+    return loss

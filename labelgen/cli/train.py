@@ -1,0 +1,355 @@
+"""``labelgen train``: distil a run into a 3D network, measure it, and label with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from labelgen.cli.options import Dataroot, Json, RunFolder
+from labelgen.cli.progress import frame_progress
+from labelgen.errors import UserError
+
+if TYPE_CHECKING:
+    from labelgen.distill.protocols import Task
+
+app = typer.Typer(
+    help="Train 3D networks from a run: distillation, pseudo-labels, probes; label with them.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="The training's folder. Default: RUN-<what is done>.", show_default=False),
+]
+Size = Annotated[
+    str | None, typer.Option("--size", help="demo, small, base or large: backbone and what goes with it.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML over the method's defaults.", show_default=False),
+]
+Override = Annotated[
+    list[str] | None, typer.Option("--set", help="section.field=value, such as optimizer.epochs=5.")
+]
+SplitName = Annotated[
+    str,
+    typer.Option("--split", help="auto, official, slidr, held-out, all, or the scenes to be scored."),
+]
+Start = Annotated[
+    Path | None,
+    typer.Option("--from", help="Checkpoint to start from: a training's folder.", show_default=False),
+]
+KeepHead = Annotated[
+    bool, typer.Option("--keep-head", help="Take the checkpoint's head, too, where the classes are the same.")
+]
+ValRun = Annotated[
+    str | None,
+    typer.Option("--val-run", help="Score all frames of another run instead.", show_default=False),
+]
+Fraction = Annotated[int, typer.Option("--fraction", help="Share of the labels: 1, 5, 10, 25, 100 %.")]
+Workers = Annotated[
+    int, typer.Option("--ray-workers", min=0, help="Train on so many processes through Ray; 0: here.")
+]
+Ray = Annotated[str | None, typer.Option("--ray", help="Address of a running cluster.", show_default=False)]
+
+
+@app.command("pretrain")
+def pretrain(
+    method: Annotated[
+        str,
+        typer.Argument(metavar="METHOD", help="ppkt, slidr, st-slidr, scalr, openscene, vlm2scene, tmp."),
+    ],
+    run: RunFolder,
+    output: Output = None,
+    size: Size = None,
+    config: Config = None,
+    override: Override = None,
+    split: SplitName = "auto",
+    start: Start = None,
+    val_run: ValRun = None,
+    dataroot: Dataroot = None,
+    ray_workers: Workers = 0,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Distil a run's image features into a 3D backbone, without labels.
+
+    Example: `labelgen train pretrain slidr runs/nuscenes --split slidr --output runs/slidr`
+    """
+    _check_pretraining(method)
+    task = _task(method, run, output, size, config, override, split, dataroot, start=start, val_run=val_run)
+    _finish(_run(task, f"pre-training {method}", ray_workers, ray), as_json)
+
+
+@app.command("annotation-free")
+def annotation_free(
+    run: RunFolder,
+    output: Output = None,
+    size: Size = None,
+    config: Config = None,
+    override: Override = None,
+    split: SplitName = "auto",
+    start: Start = None,
+    keep_head: KeepHead = False,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="2 and more: again on the labels that the network gives.")
+    ] = 1,
+    val_run: ValRun = None,
+    dataroot: Dataroot = None,
+    ray_workers: Workers = 0,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Train on a run's pseudo-labels, weighted by their confidence; score with the truth on all points.
+
+    Example: `labelgen train annotation-free runs/nuscenes --from runs/tmp --output runs/free`
+    """
+    from pipelines.distill import self_train
+
+    task = _task(
+        "annotation-free", run, output, size, config, override, split, dataroot,
+        start=start, keep_head=keep_head, val_run=val_run,
+    )  # fmt: skip
+    with frame_progress(Console(stderr=True), len(task.cache.run) * (rounds - 1), "labelling") as advance:
+        _finish(
+            self_train(task, rounds, lambda name, one: _run(one, name, ray_workers, ray), advance), as_json
+        )
+
+
+@app.command("probe")
+def probe(
+    run: RunFolder,
+    start: Start = None,
+    fraction: Annotated[
+        int, typer.Option("--fraction", help="Share of the labels: 1, 5, 10, 25, 100 %.")
+    ] = 100,
+    output: Output = None,
+    size: Size = None,
+    config: Config = None,
+    override: Override = None,
+    split: SplitName = "auto",
+    val_run: ValRun = None,
+    dataroot: Dataroot = None,
+    as_json: Json = False,
+) -> None:
+    """Linear probe: the backbone stays as it is, a linear head learns the true labels.
+
+    Example: `labelgen train probe runs/nuscenes --from runs/slidr`
+    """
+    task = _task(
+        "probe", run, output, size, config, override, split, dataroot,
+        start=start, fraction=fraction, val_run=val_run,
+    )  # fmt: skip
+    _finish(_run(task, "probing"), as_json)
+
+
+@app.command("finetune")
+def finetune(
+    run: RunFolder,
+    fraction: Annotated[
+        int, typer.Option("--fraction", help="Share of the labels: 1, 5, 10, 25, 100 %.")
+    ] = 100,
+    start: Start = None,
+    keep_head: KeepHead = False,
+    output: Output = None,
+    size: Size = None,
+    config: Config = None,
+    override: Override = None,
+    split: SplitName = "auto",
+    val_run: ValRun = None,
+    dataroot: Dataroot = None,
+    ray_workers: Workers = 0,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune on a share of the true labels (the papers' subsets), from a checkpoint or from scratch.
+
+    Example: `labelgen train finetune runs/nuscenes --fraction 1 --from runs/slidr`
+    """
+    task = _task(
+        "finetune", run, output, size, config, override, split, dataroot,
+        start=start, keep_head=keep_head, fraction=fraction, val_run=val_run,
+    )  # fmt: skip
+    _finish(_run(task, f"fine-tuning on {fraction} %", ray_workers, ray), as_json)
+
+
+@app.command("predict")
+def predict(
+    run: RunFolder,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A training's folder.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", help="The new run. Default: RUN-predicted.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    dataroot: Dataroot = None,
+    as_json: Json = False,
+) -> None:
+    """Label all points of a run's frames with a trained network, as a run of its own.
+
+    `inspect`, `evaluate`, `refine`, `report` and `export` take it like any other run.
+
+    Example: `labelgen train predict runs/demo runs/demo-annotation-free --output runs/demo-net`
+    """
+    from labelgen.shards import open_run
+    from pipelines.distill import predict as predict_run
+
+    opened = open_run(run)
+    target = output or str(_beside(opened.url, "predicted"))
+    with frame_progress(Console(stderr=True), len(opened), "predicting") as advance:
+        done = predict_run(run, checkpoint, target, advance, dataroot, device, threads)
+    typer.echo(json.dumps(done) if as_json else f"{target}: {done['frames']} frames, {done['failed']} failed")
+
+
+@app.command("distill")
+def distill(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="Of pre-training, or annotation-free for none.")
+    ],
+    run: RunFolder,
+    output: Output = None,
+    size: Size = None,
+    config: Config = None,
+    override: Override = None,
+    split: SplitName = "auto",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Of training on labels.")] = 1,
+    dataroot: Dataroot = None,
+    as_json: Json = False,
+) -> None:
+    """All of it: pre-train, train on pseudo-labels, label the run with the network, score it, write a report.
+
+    Example: `labelgen train distill slidr runs/demo --size demo`
+    """
+    from labelgen.distill.report import write_report
+    from labelgen.inspection.sources import RunSources
+    from labelgen.shards import open_run
+    from pipelines.distill import distill as distill_run
+
+    folder = output or _beside(open_run(run).url, f"distill-{method}")
+    first: Task | None = None
+    if method != "annotation-free":
+        _check_pretraining(method)
+        first = _task(method, run, folder / "pretrain", size, config, override, split, dataroot)
+    training = _task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
+    with frame_progress(Console(stderr=True), len(training.cache.run) * rounds, "labelling") as advance:
+        summary = distill_run(first, training, rounds, lambda name, one: _run(one, name), advance)
+    sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.root)
+    sources.save_report(f"{summary['predicted']['run']}/report", 3, None)
+    page = write_report(folder, summary)
+    if as_json:
+        typer.echo(json.dumps(summary | {"report": str(page)}))
+        return
+    _finish(summary["training"], False)
+    typer.echo(f"report: {page}   run: {summary['predicted']['run']}")
+
+
+def _task(
+    method: str,
+    run: str,
+    output: Path | None,
+    size: str | None,
+    config: Path | None,
+    override: list[str] | None,
+    split: str,
+    dataroot: Path | None,
+    *,
+    start: Path | None = None,
+    keep_head: bool = False,
+    fraction: int = 100,
+    val_run: str | None = None,
+) -> Task:
+    from labelgen.distill import train
+    from labelgen.distill.cache import open_cache
+    from labelgen.distill.config import load_train_config
+    from labelgen.distill.protocols import ON_TRUTH, Task
+    from labelgen.distill.splits import Split, split_frames
+    from labelgen.distill.state import read_model
+
+    settings = load_train_config(method, size, config, override or ())
+    if start is not None and size is None:  # the checkpoint says which network it is
+        _, source, _ = read_model(start)
+        settings = settings.model_copy(
+            update={"backbone": source.backbone, "backbone_settings": source.backbone_settings}
+        )
+    cache = open_cache(run, dataroot)
+    scored = None
+    if val_run is None:
+        frames = split_frames(cache, split)
+    else:
+        scored = open_cache(val_run)
+        frames = Split(cache.run.frames, scored.run.frames, f"all, scored on {val_run}")
+    name = f"{method}-{fraction}" if method in ON_TRUTH else method
+    return Task(
+        cache=cache,
+        config=settings,
+        split=frames,
+        folder=output or _beside(cache.run.url, name),
+        start=train.Start(start, keep_head),
+        fraction=fraction,
+        scored=scored,
+    )
+
+
+def _run(task: Task, name: str, workers: int = 0, address: str | None = None) -> dict[str, Any]:
+    from labelgen.distill.loop import length_of
+    from labelgen.distill.order import batches_per_epoch
+    from labelgen.distill.protocols import run_task
+
+    if workers:
+        from pipelines.ray_train import train_on_ray
+
+        return train_on_ray(task, workers, task.config.runtime.device != "cpu", address)
+    console = Console(stderr=True)
+    optimizer = task.config.optimizer
+    steps = length_of(optimizer, batches_per_epoch(len(task.frames), optimizer.batch_size)).steps
+    reached = 0
+    with frame_progress(console, steps, name) as advance:
+
+        def report(step: int, line: dict[str, float] | None) -> None:
+            nonlocal reached
+            advance(step - reached)
+            reached = step
+            if line is not None and not console.is_terminal:
+                console.print("  ".join(f"{key} {value:.4g}" for key, value in line.items()), highlight=False)
+
+        return run_task(task, report)
+
+
+def _finish(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    scores = result["scores"]
+    head = f"{result['checkpoint']}: {result['method']}, {result['frames']} frames, {result['steps']} steps"
+    typer.echo(head + (f", loss {result['loss']:.4g}" if result["loss"] is not None else ""))
+    if scores is None:
+        return
+    table = Table(title=f"{scores['frames']} held-out frames, split {result['split']}", title_justify="left")
+    for column in ("", "mIoU, all points", "mIoU, labelled", "coverage", "SLidR's mIoU"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, title in (("network", "network"), ("labels", "the run's labels")):
+        one = scores[name]
+        values = (one["miou_all"], one["miou"], one["coverage"], one["protocols"]["slidr"]["miou"])
+        table.add_row(title, *("-" if value is None else f"{value:.1%}" for value in values))
+    Console().print(table)
+
+
+def _check_pretraining(method: str) -> None:
+    from labelgen.distill.methods import PRETRAINING
+
+    if method not in PRETRAINING:
+        raise UserError(f"unknown method {method!r}; there are {', '.join(sorted(PRETRAINING))}")
+
+
+def _beside(url: str, name: str) -> Path:
+    if "://" in url:
+        raise UserError(f"{url} is not on a disk: name a folder for the training with --output")
+    path = Path(url)
+    return path.with_name(f"{path.name}-{name}")

@@ -1,0 +1,141 @@
+"""The field's protocols: pre-training, annotation-free training, linear probe, fine-tuning."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelgen.distill.cache import Cache
+from labelgen.distill.config import TrainConfig
+from labelgen.distill.log import read_log
+from labelgen.distill.loop import Report
+from labelgen.distill.model import ON_LABELS
+from labelgen.distill.predict import Predictor, score, score_labels
+from labelgen.distill.splits import Split, choose_fraction
+from labelgen.distill.train import Place, Start, train
+from labelgen.errors import UserError
+
+RESULTS = "results.json"
+#: Trainings that learn from the data set's own labels.
+ON_TRUTH = ("probe", "finetune")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training and how it is scored.
+
+    Attributes:
+        cache: to learn from.
+        config: of the training; its method says which protocol.
+        split: frames to learn from and to score.
+        folder: of the training.
+        start: weights to start from.
+        fraction: share of the true labels, per cent; of fine-tuning and probing.
+        scored: cache of the scored frames, where that is another run.
+    """
+
+    cache: Cache
+    config: TrainConfig
+    split: Split
+    folder: Path
+    start: Start = field(default_factory=Start)
+    fraction: int = 100
+    scored: Cache | None = None
+
+    @property
+    def truth(self) -> bool:
+        """Whether true labels are learned from."""
+        return self.config.method in ON_TRUTH
+
+    @property
+    def frames(self) -> Sequence[str]:
+        """To learn from."""
+        if not self.truth:
+            return self.split.train
+        return choose_fraction(self.cache, self.split.train, self.fraction)
+
+
+def run_task(task: Task, report: Report | None = None, place: Place | None = None) -> dict[str, Any]:
+    """Train, score, and write ``results.json``.
+
+    Args:
+        task: what is done.
+        report: see `labelgen.distill.loop.fit`.
+        place: of this process among several; only the first scores.
+
+    Returns:
+        What the file holds: ``method``, ``backbone``, ``checkpoint``, ``start``, ``split``, ``fraction``,
+        ``frames`` (learned from), ``steps``, ``loss`` (of the last line of the log), ``seconds`` (of this
+        call) and ``scores`` of the held-out frames, see `scores_of`; None where there is no truth.
+
+    Raises:
+        UserError: as `train`; a probe without a checkpoint.
+    """
+    begin = time.monotonic()
+    if task.config.method == "probe" and task.start.checkpoint is None:
+        raise UserError("a probe measures a checkpoint: name one with --from (of labelgen train pretrain)")
+    predictor = train(
+        task.cache, task.config, task.frames, task.folder,
+        start=task.start, truth=task.truth, report=report, place=place,
+    )  # fmt: skip
+    if place is not None and place.rank:
+        return {}
+    log = read_log(task.folder)
+    result = {
+        "method": task.config.method,
+        "backbone": task.config.backbone,
+        "checkpoint": str(task.folder),
+        "start": None if task.start.checkpoint is None else str(task.start.checkpoint),
+        "split": task.split.name,
+        "fraction": task.fraction if task.truth else None,
+        "frames": len(task.frames),
+        "steps": int(log[-1]["step"]) if log else 0,
+        "loss": float(log[-1]["loss"]) if log and log[-1].get("loss") else None,
+        "scores": scores_of(task, predictor),
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+    (task.folder / RESULTS).write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
+    """Score a network on the held-out frames, on all raw points of the whole cloud.
+
+    Returns:
+        ``network``: what `SegmentationScore.result` gives, and ``protocols``; ``labels``: the same of the
+        run's own labels there, on the same points; ``frames``. None without truth, or where the method gives
+        no class scores.
+    """
+    cache = task.scored or task.cache
+    scorable = task.config.method in ON_LABELS or _zero_shot(predictor)
+    if not cache.dataset.categories or not scorable:
+        return None
+    frames = [f for f in task.split.val if cache.frame(f).label_path is not None]
+    if not frames:
+        return None
+    network, labels = (
+        score(predictor, cache, frames, task.config.runtime.workers),
+        score_labels(cache, frames),
+    )
+    return {
+        "frames": len(frames),
+        "network": network.result() | {"protocols": network.protocols()},
+        "labels": labels.result() | {"protocols": labels.protocols()},
+    }
+
+
+def _zero_shot(predictor: Predictor) -> bool:
+    """Whether a pre-trained head leads into the space of the classes' texts."""
+    text = predictor.info.text_embeddings
+    if text is None:
+        return False
+    width = predictor.model.backbone.width
+    with torch.inference_mode():
+        embedded = predictor.model.method.eval().embed(torch.zeros(2, width, device=predictor.device))
+    return embedded is not None and embedded.shape[1] == text.shape[1]

@@ -1,0 +1,115 @@
+"""Distillation from end to end: pre-train, train on pseudo-labels in rounds, label anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelgen.distill.cache import open_cache
+from labelgen.distill.predict import load_predictor
+from labelgen.distill.protocols import RESULTS, Task
+from labelgen.distill.train import Start
+from labelgen.shards import open_run
+from pipelines.derive import derive, plan_derivation
+from pipelines.predictions import Predict
+
+#: Runs a task, shows its progress under a name, and gives its results.
+Stage = Callable[[str, Task], dict[str, Any]]
+
+
+def predict(
+    run: str,
+    checkpoint: Path,
+    output: str,
+    on_frame: Callable[[int], None],
+    dataroot: Path | None = None,
+    device: str = "auto",
+    threads: int = 2,
+) -> dict[str, Any]:
+    """Label all frames of a run with a trained network, as a run laid over it.
+
+    Args:
+        run: address of the run.
+        checkpoint: of `labelgen train`.
+        output: the new run's folder or address.
+        on_frame: called with the number of frames of every scene that is done.
+        dataroot: where the raw files are; None takes what the plan records.
+        device: to run on.
+        threads: of the processor.
+
+    Returns:
+        ``run``, ``frames``, ``failed``.
+
+    Raises:
+        UserError: the checkpoint does not fit the run, or the folder holds another run.
+    """
+    # What is wrong with the checkpoint stops the command before anything is written.
+    load_predictor(checkpoint, open_cache(run, dataroot).info, torch.device("cpu"))
+    operation = Predict(checkpoint.absolute(), device, threads)
+    derivation = plan_derivation(open_run(run), operation, output, dataroot)
+    outcome = derive(derivation, on_frame)
+    return {"run": output, "frames": outcome.frames, "failed": outcome.failed}
+
+
+def self_train(task: Task, rounds: int, stage: Stage, on_frame: Callable[[int], None]) -> dict[str, Any]:
+    """Train on pseudo-labels, then on the labels of the network that this gave, and so on.
+
+    Args:
+        task: the first round; later ones start from its weights anew, in ``<folder>/round-N``.
+        rounds: in all.
+        stage: runs a task and shows its progress.
+        on_frame: called with the number of frames of every scene that is labelled between rounds.
+
+    Returns:
+        Results of the last round, with those of all in ``rounds``.
+    """
+    results = [stage("round 1", task)]
+    folder = task.folder
+    for number in range(2, rounds + 1):
+        labels = task.folder / f"labels-{number - 1}"
+        runtime = task.config.runtime
+        place = (task.cache.root, runtime.device, runtime.threads)
+        predict(str(task.cache.run.url), folder, str(labels), on_frame, *place)
+        folder = task.folder / f"round-{number}"
+        cache = open_cache(labels, task.cache.root)
+        again = replace(task, cache=cache, folder=folder, scored=task.scored or task.cache)
+        results.append(stage(f"round {number}", again))
+    return results[-1] | {"rounds": results}
+
+
+def distill(
+    pretraining: Task | None,
+    training: Task,
+    rounds: int,
+    stage: Stage,
+    on_frame: Callable[[int], None],
+) -> dict[str, Any]:
+    """Pre-train, train on pseudo-labels from there, label the run anew.
+
+    Args:
+        pretraining: first training; None starts from random weights.
+        training: on pseudo-labels.
+        rounds: of self-training.
+        stage: runs a task and shows its progress.
+        on_frame: called with the number of frames of every scene that is labelled.
+
+    Returns:
+        ``pretraining`` and ``training`` results, and ``predicted``, the new run.
+    """
+    first = None
+    if pretraining is not None:
+        first = stage(f"pre-training {pretraining.config.method}", pretraining)
+        training = replace(training, start=Start(pretraining.folder))
+    result = self_train(training, rounds, stage, on_frame)
+    runtime, cache = training.config.runtime, training.cache
+    output = training.folder.parent / "predicted"
+    place = (cache.root, runtime.device, runtime.threads)
+    done = predict(str(cache.run.url), Path(result["checkpoint"]), str(output), on_frame, *place)
+    summary = {"pretraining": first, "training": result, "predicted": done}
+    (training.folder.parent / RESULTS).write_text(json.dumps(summary, indent=1) + "\n")
+    return summary

@@ -1,0 +1,53 @@
+"""Pass 2 with a trained network: its labels for every point, as a run laid over the one that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelgen.datasets import DatasetInfo
+from labelgen.distill.cache import Cache
+from labelgen.distill.predict import as_labels, load_predictor
+from labelgen.distill.state import weights_file
+from labelgen.errors import FrameError
+from labelgen.models.execution import select_device
+from labelgen.models.info import file_hash
+from labelgen.records import Failure
+from labelgen.taxonomy import Taxonomy
+from pipelines.derive import Derived, failure
+from pipelines.scenes import Scene
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Labels of all points by a trained network, which is loaded where the scene is done.
+
+    Attributes:
+        checkpoint: of `labelgen train`.
+        device, threads: to run on.
+    """
+
+    checkpoint: Path
+    device: str = "auto"
+    threads: int = 2
+    name: str = "predicted"
+    stored: tuple[str, ...] = ("points",)
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label: the weights."""
+        return {"weights": file_hash(weights_file(self.checkpoint))}
+
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Frame by frame."""
+        cache = Cache(scene.run, scene.root, scene.plan, DatasetInfo(), taxonomy)
+        device = select_device(self.device, self.threads)
+        predictor = load_predictor(self.checkpoint, cache.info, device)
+        for frame_id in scene.frame_ids:
+            stored = scene.run.frame(frame_id)
+            try:
+                for _, probability in predictor(cache, [frame_id]):
+                    yield Derived(frame_id, as_labels(probability, stored.array("points/views")))
+            except (ValueError, FrameError) as error:
+                yield failure(stored.entry, self.name, error)
