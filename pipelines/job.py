@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from labelgen.config import RunConfig
 from labelgen.frame import Frame
+from labelgen.retry import patiently
 from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
+from pipelines.lease import Claims
 from pipelines.stages import FrameTask, Stage, build_record, label_stages, load_stages, model_stages
+
+#: Operators of the main job: groups of stages that run in the same place.
+FIRST, MODELS, REGIONS, SEMANTICS, LAST = "load", "models", "regions", "semantics", "label"
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Job:
         root: the data root; paths in frames are relative to it.
         config, taxonomy, fingerprint: as in ``run.json``.
         frames: what is still to be done, in order. Empty in the copies that workers get.
-        shard_attributes: written into every shard's group (class text embeddings, text encoder).
+        claims: where the run's frames are shared with other drivers.
     """
 
     run: Path | str
@@ -32,7 +38,27 @@ class Job:
     taxonomy: Taxonomy
     fingerprint: str
     frames: tuple[Frame, ...] = ()
-    shard_attributes: dict[str, Any] = field(default_factory=dict)
+    claims: Claims | None = None
+
+    def operators(self) -> list[str]:
+        """Names of the operators that a frame goes through."""
+        models = [MODELS] if self.config.runtime.fuse_models else [REGIONS, SEMANTICS]
+        return [FIRST, *models, LAST]
+
+    def stages(self, operator: str) -> list[Stage]:
+        """The stages of one operator, before their ``setup``."""
+        match operator:
+            case "load":
+                return self.load()
+            case "models":
+                return self.models()
+            case "regions":
+                return self.models()[:1]
+            case "semantics":
+                return self.models()[1:]
+            case "label":
+                return self.label()
+        raise ValueError(f"no operator {operator!r}")
 
     def load(self) -> list[Stage]:
         """Stages that read and project."""
@@ -48,6 +74,27 @@ class Job:
         return label_stages(self.config, self.taxonomy)
 
 
+@dataclass
+class Watch:
+    """What a driver tells its runner, and what it is told while the runner works.
+
+    Attributes:
+        on_frame: called with the number of frames that have newly left the last operator.
+        stop: when set, no frame is begun any more; what is begun is finished and committed.
+        strict: stop at the first frame that fails.
+        suspects: ids of frames at which an earlier driver died in its own process.
+        mark: called with the id of the frame that this process is about to work on, empty for none.
+        figures: what was counted, as `pipelines.metrics.Metrics.to_dict` gives it; filled in at the end.
+    """
+
+    on_frame: Callable[[int], None] = lambda count: None
+    stop: Event = field(default_factory=Event)
+    strict: bool = False
+    suspects: frozenset[str] = frozenset()
+    mark: Callable[[str], None] = lambda frame_id: None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Committed:
     """What one committed shard held."""
@@ -59,11 +106,16 @@ class Committed:
 
 
 def commit(job: Job, tasks: Sequence[FrameTask]) -> Committed:
-    """Write the tasks as one shard and publish its manifest."""
-    records = [build_record(task, job.config.shards.store_points) for task in tasks if task.failure is None]
+    """Write the tasks as one shard and publish its manifest; skipped ones are left out.
+
+    Writing is safe to repeat, and is repeated where the store fails for a moment.
+    """
+    done = [task for task in tasks if task.failure is None and not task.skipped]
+    records = [build_record(task, job.config.shards.store_points) for task in done]
     failures = [task.failure for task in tasks if task.failure is not None]
-    manifest = write_shard(
-        job.run, records, failures, fingerprint=job.fingerprint, attributes=job.shard_attributes
+    attributes = done[0].attributes if done else {}
+    manifest = patiently(
+        lambda: write_shard(job.run, records, failures, fingerprint=job.fingerprint, attributes=attributes)
     )
     return Committed(
         shard_id=manifest.shard_id if manifest else "",

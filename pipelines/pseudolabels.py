@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from labelgen.frame import Frame
-from labelgen.semantics import make_encoder
 from labelgen.shards import build_index, merge_plan, open_run, resume
 from labelgen.shards.store import named_after
+from pipelines.calls import record_call
 from pipelines.derive import Runner, derive, plan_derivation
-from pipelines.job import Committed, Job
+from pipelines.drain import draining
+from pipelines.job import Committed, Job, Watch
+from pipelines.lease import lease
 from pipelines.passes import fusion_of
 from pipelines.planning import Plan
 from pipelines.scenes import have_poses
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
 LOCAL_RAY_FROM = 64
+#: Seconds that the workers of a driver that was killed are given to go, too, before its work is taken up.
+GRACE_S = 3.0
 
 
 @dataclass
@@ -30,6 +34,9 @@ class Outcome:
         shards: that this call committed.
         seconds: wall time.
         failed_fraction: over all frames of the request, those of earlier calls included.
+        elsewhere: frames that another driver took, which shares the run.
+        stopped: whether SIGTERM, or `strict` and a failed frame, ended the call before its frames were done.
+        figures: see `pipelines.metrics.Metrics.to_dict`.
     """
 
     labelled: int = 0
@@ -38,40 +45,65 @@ class Outcome:
     shards: int = 0
     seconds: float = 0.0
     failed_fraction: float = 0.0
+    elsewhere: int = 0
+    stopped: bool = False
+    figures: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
         return asdict(self)
 
 
-def execute(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = None) -> Outcome:
+def execute(
+    plan: Plan,
+    on_frame: Callable[[int], None],
+    ray_address: str | None = None,
+    *,
+    strict: bool = False,
+    share: bool = False,
+) -> Outcome:
     """Label what the plan has left and bring the index up to date.
+
+    SIGTERM ends it early: frames that are begun are finished and committed.
 
     Args:
         plan: see `pipelines.planning.make_plan`.
         on_frame: called with the number of frames that have newly left the last stage.
         ray_address: of a running cluster; None runs locally.
+        strict: stop at the first frame that fails.
+        share: do the frames together with other drivers that share them.
 
     Raises:
-        UserError: the run's folder belongs to other settings, or the cluster cannot be reached.
+        UserError: the run's folder belongs to other settings, another driver is at work on it, or the cluster
+            cannot be reached.
     """
-    begin = time.perf_counter()
+    begin = time.time()
     outcome = Outcome()
     job = plan.job
     plan.open_run()
-    resume(job.run)  # moves manifests aside that do not count, whose frames are in the plan
-    # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
-    merge_plan(job.run, plan.planned, plan.info)
-    if job.frames:
-        job = replace(job, shard_attributes=text_attributes(job))
-        for committed in _run(job, on_frame, ray_address):
-            outcome.labelled += committed.frames
-            outcome.partial += committed.partial
-            outcome.failed += committed.failed
-            outcome.shards += 1
-    build_index(job.run)
-    outcome.failed_fraction = (plan.failed + outcome.failed) / max(1, len(plan.selected))
-    outcome.seconds = round(time.perf_counter() - begin, 2)
+    with lease(job.run, job.frames, share=share) as held:
+        if held.buried:
+            time.sleep(GRACE_S)
+        job = replace(job, frames=still_to_do(plan), claims=held.claims)
+        # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
+        merge_plan(job.run, plan.planned, plan.info)
+        watch = Watch(on_frame, strict=strict, suspects=held.suspects, mark=held.mark)
+        if job.frames:
+            with draining(watch.stop):
+                for committed in _run(job, watch, ray_address):
+                    outcome.labelled += committed.frames
+                    outcome.partial += committed.partial
+                    outcome.failed += committed.failed
+                    outcome.shards += 1
+        build_index(job.run)
+        missing = len(job.frames) - outcome.labelled - outcome.failed
+        outcome.stopped = missing > 0 and watch.stop.is_set()
+        outcome.elsewhere = 0 if outcome.stopped else missing
+        outcome.failed_fraction = (plan.failed + outcome.failed) / max(1, len(plan.selected))
+        outcome.seconds = round(time.time() - begin, 2)
+        outcome.figures = watch.figures
+        if job.frames:
+            record_call(job.run, held.driver.token, begin, outcome.to_dict())
     return outcome
 
 
@@ -88,6 +120,16 @@ class Fused:
     run: str
     scenes: int
     failed: int
+
+
+def still_to_do(plan: Plan) -> tuple[Frame, ...]:
+    """The plan's frames without what another driver has done since the plan was made.
+
+    Moves manifests aside that do not count, whose frames are in the plan.
+    """
+    progress = resume(plan.job.run)
+    held = progress.done | (progress.failed.keys() - plan.progress.failed.keys())
+    return tuple(frame for frame in plan.job.frames if (frame.frame_id, frame.source_id) not in held)
 
 
 def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = None) -> Fused | None:
@@ -137,25 +179,14 @@ def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = 
     return Fused(fused.url, outcome.scenes, len(fused.failures))
 
 
-def text_attributes(job: Job) -> dict[str, Any]:
-    """What lets anyone label the stored features anew: the classes' text embeddings and the encoder's id."""
-    runtime = job.config.runtime
-    encoder = make_encoder(job.config.semantics, runtime.device, runtime.threads)
-    return {
-        "class_names": job.taxonomy.names,
-        "text_encoder": encoder.info.to_dict(),
-        "text_embeddings": encoder.class_embedding(job.taxonomy),
-    }
-
-
-def _run(job: Job, on_frame: Callable[[int], None], ray_address: str | None) -> Iterator[Committed]:
+def _run(job: Job, watch: Watch, ray_address: str | None) -> Iterator[Committed]:
     if job.config.runtime.runner == "sequential":
         from pipelines.sequential_runner import run_sequential
 
-        return run_sequential(job, on_frame)
+        return run_sequential(job, watch)
     from pipelines.ray_runner import run_ray
 
-    return run_ray(job, on_frame, ray_address)
+    return run_ray(job, watch, ray_address)
 
 
 if __name__ == "__main__":

@@ -2,252 +2,235 @@
 
     frames -> load + project -> regions + semantics -> vote -> shards
 
-Rows hold one pickled `FrameTask` (file bytes, run-length codes and small arrays; never pixels or dense
-masks), so that Arrow sees one bytes column whatever the stages add. Ray runs every operator at least once:
-shards have deterministic names and are published by create-if-absent, so a repeated write changes nothing.
-Resume is ours (see `labelgen.shards`); Ray Data's checkpointing stays off.
+Ray runs every operator at least once: shards have deterministic names and are published by create-if-absent,
+so a repeated write changes nothing. Resume is ours (see `labelgen.shards`); Ray Data's checkpointing stays
+off. What happens to frames that fail, and to workers that die, is in `pipelines.operators`.
 """
 
 from __future__ import annotations
 
-import logging
-import os
+import contextlib
 import pickle
-import socket
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from labelgen.errors import UserError
-from pipelines.job import Committed, Job, commit
-from pipelines.stages import FrameTask, Stage, run_stages
+from labelgen.shards.store import absolute
+from pipelines.connection import EXTRA_LOCAL_CPUS, connect
+from pipelines.drain import draining
+from pipelines.job import FIRST, LAST, Committed, Job, Watch
+from pipelines.operators import Operator, run_task, to_row, write_batch
+from pipelines.prometheus import ShownLedger
+from pipelines.stages import FrameTask
 
-#: Logical CPUs offered beyond the physical ones on a local Ray. With as many as there are cores, two actor
-#: pools could hold them all while the readers that feed them wait for one for ever.
-EXTRA_LOCAL_CPUS = 4
-#: CPU share of a model actor; below one for the same reason on clusters that we did not start.
-MODEL_ACTOR_CPUS = 0.5
+__all__ = ["EXTRA_LOCAL_CPUS", "connect", "run_ray"]
 
-Row = dict[str, Any]
+#: CPU shares. Below one, and actors' together at most half of a CPU per worker, since an actor pool that
+#: holds all CPUs of a cluster would wait for ever for the readers that feed it.
+TASK_CPUS, MODEL_CPUS = 0.5, 0.5
+#: Bytes that reading, voting and writing ask for at most, where memory is asked for: a cloud, six image files
+#: and their codes weigh some tens of MB, and Python and its libraries the rest.
+TASK_MEMORY = 1 << 30
 
 
-def run_ray(job: Job, on_frame: Callable[[int], None], address: str | None = None) -> Iterator[Committed]:
+def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Committed]:
     """Label the job's frames on Ray; yields after every committed shard.
 
     Args:
         job: the planned run.
-        on_frame: called with the number of frames that have newly left the last stage.
-        address: of a running cluster (``ray://…``, ``host:port``, ``auto``); None starts a local Ray.
+        watch: what to heed and to tell.
+        address: of a running cluster (``ray://…``, ``host:port``, ``auto``); None starts a local Ray, unless
+            this process is connected already.
 
     Raises:
-        UserError: the cluster cannot be reached or is unfit.
+        UserError: the cluster cannot be reached or is unfit, or a worker found what no frame is to blame for:
+            weights that cannot be loaded, a disk that is full.
     """
-    connect(address)
+    ours = not ray.is_initialized()
+    if ours:
+        connect(address)
     try:
-        counter = ray.remote(num_cpus=0)(_FrameCounter).remote()
-        dataset = _graph(job, counter)
-        with _polling(counter, on_frame):
-            for row in dataset.iter_rows():
-                yield pickle.loads(row["committed"])
+        with draining(watch.stop):  # after Ray, which sets a handler of its own
+            ledger = _start_ledger(job)
+            with _watching(ledger, watch) as state:
+                rows = iter(_graph(job, ledger, local=address is None).iter_rows())
+                while True:
+                    try:
+                        row = next(rows, None)
+                    except Exception as error:
+                        raise _explained(error) from error
+                    if row is None:
+                        break
+                    committed: Committed = pickle.loads(row["committed"])
+                    state.committed += committed.frames + committed.failed
+                    yield committed
+                    if state.finished():
+                        break  # the rest would only be passed through
+            with contextlib.suppress(RayError):
+                watch.figures.update(ray.get(ledger.figures.remote(), timeout=10))
     finally:
-        if address is None:
+        if ours and address is None:
             ray.shutdown()
 
 
-def _graph(job: Job, counter: Any) -> Dataset:
-    workers, cores = _pool_sizes(job)
-    worker_job = replace(job, frames=())  # operators are pickled once per task: keep them small
-    rows = [{"task": pickle.dumps(FrameTask(frame), protocol=5)} for frame in job.frames]
+def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
+    runtime = job.config.runtime
+    # Operators are pickled once per task: keep them small. Workers may have another working directory.
+    small = replace(job, frames=(), run=absolute(job.run), root=Path(job.root).absolute())
+    models = [name for name in job.operators() if name not in (FIRST, LAST)]
+    pools = _pool_sizes(job, len(models), local)
+    memory = round(runtime.memory_gb * 2**30) if runtime.memory_gb else None
+    little = min(memory, TASK_MEMORY) if memory else None
+    rows = [to_row(FrameTask(frame)) for frame in job.frames]
     # Few rows a block, so that all workers have work from the start; but not one each on long runs,
     # since the driver's memory grows with the number of blocks.
-    rows_per_block = max(1, min(8, len(rows) // (8 * workers)))
+    rows_per_block = max(1, min(8, len(rows) // (8 * pools.models)))
     dataset: Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
 
     # Tasks: stateless, bound by file reads and one core. The pool is capped so that a fast disk cannot
     # fill the object store with frames that wait for a model.
     dataset = dataset.map(
-        partial(_run_row, worker_job.load()),
-        compute=TaskPoolStrategy(size=cores),
-        num_cpus=1,
+        partial(run_task, small, FIRST, ledger, False),
+        compute=TaskPoolStrategy(size=pools.tasks),
+        num_cpus=TASK_CPUS,
+        memory=little,
     )
     # Actors: loading a model takes seconds to minutes and happens once per actor. Both models sit in one
-    # actor, so that an image is decoded once. Bound by the GPU (or, without one, by its core).
-    gpus = _gpus_per_worker(job)
-    dataset = dataset.map(
-        _StageActor,  # type: ignore[arg-type]  # ray's stubs know functions only
-        fn_constructor_args=(worker_job,),
-        compute=ActorPoolStrategy(size=workers),
-        num_gpus=gpus or None,
-        num_cpus=None if gpus else MODEL_ACTOR_CPUS,
-    )
+    # actor, so that an image is decoded once; apart (runtime.fuse_models=false) where they load different
+    # GPUs. Bound by the GPU or, without one, by a core.
+    for name in models:
+        dataset = dataset.map(
+            Operator,  # type: ignore[arg-type]  # ray's stubs know functions only
+            fn_constructor_args=(small, name, ledger),
+            compute=pools.strategy(),
+            num_gpus=pools.gpus or None,
+            num_cpus=None if pools.gpus else MODEL_CPUS / len(models),
+            memory=memory,
+        )
     # Tasks: milliseconds per frame; fused by Ray with nothing, since its neighbours differ in batching.
     dataset = dataset.map(
-        partial(_run_row, worker_job.label(), counter=counter),
-        compute=TaskPoolStrategy(size=cores),
-        num_cpus=0.5,
+        partial(run_task, small, LAST, ledger, True),
+        compute=TaskPoolStrategy(size=pools.tasks),
+        num_cpus=TASK_CPUS,
+        memory=little,
     )
-    # Tasks: one call writes one shard, whole, once. It groups whatever frames reach it; bound by disk.
+    # Tasks: one call writes one shard, whole, once. It groups whatever frames reach it; bound by the disk.
     return dataset.map_batches(
-        partial(_write_batch, worker_job),
-        batch_size=job.config.runtime.frames_per_shard,
+        partial(write_batch, small, ledger),
+        batch_size=runtime.frames_per_shard,
         batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=cores),
-        num_cpus=0.5,
+        compute=TaskPoolStrategy(size=pools.tasks),
+        num_cpus=TASK_CPUS,
+        memory=little,
     )
 
 
-def _run_row(stages: list[Stage], row: Row, counter: Any = None) -> Row:
-    task = run_stages(stages, pickle.loads(row["task"]))
-    if counter is not None:
-        counter.add.remote(1)
-    return {"task": pickle.dumps(task, protocol=5)}
+@dataclass(frozen=True)
+class _Pools:
+    """Sizes of the worker pools: model actors (at least, at most), tasks at a time, GPUs of an actor."""
+
+    models: int
+    most: int
+    tasks: int
+    gpus: float
+
+    def strategy(self) -> ActorPoolStrategy:
+        if self.most > self.models:
+            return ActorPoolStrategy(min_size=self.models, max_size=self.most)
+        return ActorPoolStrategy(size=self.models)
 
 
-class _StageActor:
-    """The model stages, set up once per actor."""
-
-    def __init__(self, job: Job) -> None:
-        self.stages = job.models()
-        for stage in self.stages:
-            stage.setup()
-
-    def __call__(self, row: Row) -> Row:
-        return _run_row(self.stages, row)
-
-
-def _write_batch(job: Job, batch: Any) -> dict[str, list[bytes]]:
-    tasks = [pickle.loads(data.as_py()) for data in batch.column("task")] if batch.num_rows else []
-    if not tasks:  # an empty block without columns reaches the last operator when there is nothing to do
-        return {"committed": []}
-    tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
-    return {"committed": [pickle.dumps(commit(job, tasks))]}
-
-
-def _pool_sizes(job: Job) -> tuple[int, int]:
-    """(model actors, concurrent CPU tasks) for the cluster that we are connected to."""
-    resources = _cluster()
-    cores = max(1, int(resources.get("CPU", 1)))
-    if job.config.runtime.model_workers:
-        workers = job.config.runtime.model_workers
-    elif gpus := _gpus_per_worker(job):
-        workers = max(1, int(resources.get("GPU", 0) / gpus))
-    else:
-        workers = max(1, cores - EXTRA_LOCAL_CPUS)
-    return min(workers, len(job.frames)), min(cores, len(job.frames))
-
-
-def _cluster() -> dict[str, float]:
-    """What the cluster offers, by resource."""
+def _pool_sizes(job: Job, pools: int, local: bool) -> _Pools:
+    """For the cluster that we are connected to, with so many pools of model actors."""
+    runtime, frames = job.config.runtime, len(job.frames)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources
-
-
-def _gpus_per_worker(job: Job) -> float:
-    runtime = job.config.runtime
-    available = _cluster().get("GPU", 0)
-    if runtime.device == "cuda" and not available:
+    cores = max(1, int(resources.get("CPU", 1)) - (EXTRA_LOCAL_CPUS if local else 0))
+    available = resources.get("GPU", 0.0)
+    if runtime.device == "cuda" and not available and not runtime.max_model_workers:
         raise UserError(
             "runtime.device is cuda, but the Ray cluster has no GPU; add GPU nodes or use device=cpu"
         )
-    return runtime.gpus_per_worker if available and runtime.device != "cpu" else 0.0
-
-
-def connect(address: str | None) -> None:
-    """Connect to a cluster, or start a local one with spare logical CPUs."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's own remarks on Ray Data's actors go to the terminal at level "error" and mean nothing to a user.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address:
-        try:
-            _knock(address)
-            ray.init(address=address, **quiet)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:500]
-            raise UserError(
-                f"cannot connect to Ray at {address!r} ({type(error).__name__}: {reason}); "
-                "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
-                f"{ray.__version__}"
-            ) from error
-    else:
-        cores = len(os.sched_getaffinity(0))
-        ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.enable_operator_progress_bars = False
-    context.execution_options.verbose_progress = False
-    # Its advice on memory is for graphs whose parts are not known beforehand.
-    context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1
-    # A first batch on a cold node loads weights and may compile: slow is not stuck.
-    context.execution_no_progress_timeout_s = 6 * 3600
-    # Ours is the progress that is shown; Ray would tell of its own, and warn that it is off.
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-
-
-def _knock(address: str) -> None:
-    """Fail within seconds where no Ray listens, or one with another token; Ray itself would try for minutes.
-
-    Raises:
-        OSError: no connection, or something else listens there.
-        ray.exceptions.AuthenticationError: its token is not ours.
-    """
-    if address.startswith(("http://", "https://")):
-        raise OSError("that is the dashboard's address, for `ray job submit`; the cluster's is HOST:6379")
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdecimal()):
-        return  # such as "auto"
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        # The beginning of HTTP/2, which Ray's servers speak; they answer with their settings, frame type 4.
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        try:
-            answer = connection.recv(9)
-        except OSError:
-            answer = b""
-    if answer[3:4] != b"\x04":
-        raise OSError(
-            "something listens there, but no Ray; its port is 6379 unless `ray start` was told another"
+    gpus = runtime.gpus_per_worker if available and runtime.device != "cpu" else 0.0
+    fitting = int(available / gpus / pools) if gpus else cores
+    workers = min(runtime.model_workers or max(1, fitting), frames)
+    most = min(max(workers, runtime.max_model_workers or 0), frames)
+    if gpus * workers * pools > available and not runtime.max_model_workers:
+        raise UserError(
+            f"{pools} pool(s) of {workers} model worker(s) need {gpus * workers * pools:g} GPUs, "
+            f"the cluster has {available:g}; lower runtime.model_workers or runtime.gpus_per_worker, or set "
+            "runtime.max_model_workers if the cluster grows"
         )
+    # Reading and voting take a fraction of what the models take.
+    return _Pools(workers, most, min(cores, frames, max(2, 4 * workers)), gpus)
 
 
-class _FrameCounter:
-    """Counts frames that left the last stage, for the driver's progress bar."""
+def _start_ledger(job: Job) -> Any:
+    """The run's books, on the driver's node: the loss of any other one leaves them whole."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor: Any = ray.remote(ShownLedger)
+    forever = {"max_restarts": -1, "max_task_retries": -1}
+    return actor.options(num_cpus=0, scheduling_strategy=here, **forever).remote(str(job.run))
 
-    def __init__(self) -> None:
-        self.count = 0
 
-    def add(self, number: int) -> None:
-        self.count += number
+def _explained(error: Exception) -> Exception:
+    """The user's error inside of what Ray raises, or what Ray raises."""
+    found = re.search(r"labelgen\.errors\.UserError: (.+)", str(error))
+    return UserError(found.group(1).strip()) if found else error
 
-    def take(self) -> int:
-        count, self.count = self.count, 0
-        return count
+
+@dataclass
+class _State:
+    """What the watching thread knows, for the loop over the results."""
+
+    stop: threading.Event
+    left: int = 0
+    committed: int = 0
+    inside: int = 1
+
+    def finished(self) -> bool:
+        """Whether the run is being stopped, and all that was begun is committed."""
+        return self.stop.is_set() and self.inside == 0 and self.committed >= self.left
 
 
 @contextmanager
-def _polling(counter: Any, on_frame: Callable[[int], None]) -> Iterator[None]:
-    """Ask the counter once a second, in a thread, and pass its count on."""
-    stop = threading.Event()
+def _watching(ledger: Any, watch: Watch) -> Iterator[_State]:
+    """Ask the ledger twice a second, in a thread; pass its counts on, and the wish to stop to it."""
+    ended = threading.Event()
+    state = _State(watch.stop)
+
+    def look() -> None:
+        now = ray.get(ledger.take.remote(), timeout=10)
+        state.left += now.left
+        state.inside = now.inside
+        if now.left:
+            watch.on_frame(now.left)
+        if watch.strict and now.failed:
+            watch.stop.set()
+        if watch.stop.is_set():
+            ray.get(ledger.stop.remote(), timeout=10)
 
     def loop() -> None:
-        stopped = False
-        while not stopped:
-            stopped = stop.wait(1.0)
-            try:
-                on_frame(ray.get(counter.take.remote(), timeout=10))
-            except ray.exceptions.RayError:
-                return  # progress is a courtesy: the run itself reports what went wrong
+        while not ended.wait(0.5):
+            with contextlib.suppress(RayError):  # counts are a courtesy: the run itself says what is wrong
+                look()
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
     try:
-        yield
+        yield state
     finally:
-        stop.set()
+        ended.set()
         thread.join(timeout=15)
+        with contextlib.suppress(RayError):
+            look()

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from pipelines.job import Committed, Job, commit
-from pipelines.stages import FrameTask, run_stages
+from pipelines.isolation import run_isolated
+from pipelines.job import Committed, Job, Watch, commit
+from pipelines.metrics import Metrics, report_of
+from pipelines.stages import FrameTask, Stage, run_stages
 
 
-def run_sequential(job: Job, on_frame: Callable[[int], None]) -> Iterator[Committed]:
+def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
     """Label the job's frames; yields after every committed shard.
+
+    A frame that kills this process is done in a process of its own by the next call, which finds out of it
+    by what `Watch.mark` left.
 
     Args:
         job: the planned run.
-        on_frame: called with 1 for every frame that left the last stage.
+        watch: what to heed and to tell.
     """
-    stages = [*job.load(), *job.models(), *job.label()]
-    for stage in stages:
-        stage.setup()
-    size = job.config.runtime.frames_per_shard
-    for begin in range(0, len(job.frames), size):
-        tasks = []
-        for frame in job.frames[begin : begin + size]:
-            tasks.append(run_stages(stages, FrameTask(frame)))
-            on_frame(1)
-        yield commit(job, tasks)
+    operators = {name: job.stages(name) for name in job.operators()}
+    for stages in operators.values():
+        for stage in stages:
+            stage.setup()
+    metrics = Metrics()
+    tasks: list[FrameTask] = []
+    try:
+        for frame in job.frames:
+            if watch.stop.is_set():
+                break
+            if job.claims and not job.claims.take(frame):
+                continue
+            task = FrameTask(frame)
+            watch.mark(frame.frame_id)
+            for name, stages in operators.items():
+                metrics.begun(name)
+                task = _run(job, name, stages, task, alone=frame.frame_id in watch.suspects)
+                metrics.add(name, report_of(task, stages, last=name == job.operators()[-1]))
+            watch.mark("")
+            watch.on_frame(1)
+            tasks.append(task)
+            if watch.strict and task.failure is not None:
+                watch.stop.set()
+            if len(tasks) == job.config.runtime.frames_per_shard:
+                yield commit(job, tasks)
+                tasks = []
+        if tasks:
+            yield commit(job, tasks)
+    finally:
+        watch.figures.update(metrics.to_dict())
+
+
+def _run(job: Job, operator: str, stages: list[Stage], task: FrameTask, *, alone: bool) -> FrameTask:
+    if alone and task.failure is None:
+        return run_isolated(job, operator, task)
+    try:
+        return run_stages(stages, task)
+    except MemoryError:
+        return run_isolated(job, operator, task)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,8 @@ class FrameTask:
         notes: what went wrong without failing the frame.
         seconds: time per stage.
         failure: set when a stage raised; later stages pass the task through.
+        skipped: not to be done in this call, since it is being stopped or another driver does the frame.
+        attributes: for the shard, by `DescribeRegions`: what lets anyone label its features anew.
     """
 
     frame: Frame
@@ -76,11 +78,32 @@ class FrameTask:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     failure: Failure | None = None
+    skipped: bool = False
+    attributes: dict[str, Any] = field(default_factory=dict)
 
-    def drop_payload(self) -> None:
-        """Let go of everything that a failed frame no longer needs."""
-        failed = FrameTask(self.frame, notes=self.notes, seconds=self.seconds, failure=self.failure)
+    def fail(self, stage: str, error_type: str, message: str, trace: str = "") -> None:
+        """Make the frame a failed one, and let go of everything that it no longer needs.
+
+        Args:
+            stage: that failed.
+            error_type: name of the exception, or of what else happened.
+            message: without the frame's id.
+            trace: of the exception.
+        """
+        failure = Failure(
+            frame_id=self.frame.frame_id,
+            source_id=self.frame.source_id,
+            stage=stage,
+            error_type=error_type,
+            message=f"frame {self.frame.frame_id}: {message}"[:1000],
+            traceback=trace[-MAX_TRACEBACK:],
+        )
+        failed = FrameTask(self.frame, notes=self.notes, seconds=self.seconds, failure=failure)
         self.__dict__.update(failed.__dict__)
+
+    def skip(self) -> None:
+        """Leave the frame for another call, and let go of what was done of it."""
+        self.__dict__.update(FrameTask(self.frame, skipped=True).__dict__)
 
     def decode(self) -> list[NDArray[np.uint8] | None]:
         """Decode the images once; one that is corrupt becomes None and a note.
@@ -199,10 +222,16 @@ class DescribeRegions:
         self.encoder = make_encoder(self.config.semantics, runtime.device, runtime.threads)
 
     def __call__(self, task: FrameTask) -> None:
-        """Fill ``semantics``; the pixels are no longer needed afterwards."""
+        """Fill ``semantics`` and ``attributes``."""
         assert task.regions is not None
         task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
-        task.pixels = None
+        task.attributes = {
+            "class_names": self.taxonomy.names,
+            "text_encoder": self.encoder.info.to_dict(),
+            "text_embeddings": self.encoder.class_embedding(self.taxonomy),
+        }
+        # The files' bytes have served; which of them were readable is still asked.
+        task.images = [None if data is None else b"" for data in task.images]
 
 
 @dataclass
@@ -244,11 +273,12 @@ class VoteLabels:
 def run_stages(stages: Sequence[Stage], task: FrameTask) -> FrameTask:
     """Run stages one after another; an exception becomes the task's failure and later stages are skipped.
 
-    Two kinds of exceptions escape, since they are not the frame's fault: CUDA errors, after which the
-    process's context is lost, and running out of memory.
+    Two kinds of exceptions escape, since they may not be the frame's fault: errors of the GPU, after which
+    the process can do nothing more with it (`is_fatal`), and running out of memory. `pipelines.operators`
+    knows what to do with them.
     """
     for stage in stages:
-        if task.failure is not None:
+        if task.failure is not None or task.skipped:
             break
         begin = time.perf_counter()
         try:
@@ -256,22 +286,20 @@ def run_stages(stages: Sequence[Stage], task: FrameTask) -> FrameTask:
         except MemoryError:
             raise
         except Exception as error:
-            if type(error).__name__ in ("AcceleratorError", "OutOfMemoryError") or "CUDA error" in str(error):
+            if is_fatal(error):
                 raise
             message = str(error)
-            if not isinstance(error, FrameError):
-                message = f"frame {task.frame.frame_id}: {message}"
-            task.failure = Failure(
-                frame_id=task.frame.frame_id,
-                source_id=task.frame.source_id,
-                stage=stage.name,
-                error_type=type(error).__name__,
-                message=message[:1000],
-                traceback=traceback.format_exc()[-MAX_TRACEBACK:],
-            )
-            task.drop_payload()
+            if isinstance(error, FrameError):  # names the frame already
+                message = message.removeprefix(f"frame {task.frame.frame_id}: ")
+            task.fail(stage.name, type(error).__name__, message, traceback.format_exc())
         task.seconds[stage.name] = round(time.perf_counter() - begin, 4)
+    task.pixels = None
     return task
+
+
+def is_fatal(error: Exception) -> bool:
+    """Whether the process cannot go on after it: its GPU context is lost, or the GPU's memory is full."""
+    return type(error).__name__ in ("AcceleratorError", "OutOfMemoryError") or "CUDA error" in str(error)
 
 
 def build_record(task: FrameTask, store_points: bool) -> FrameRecord:

@@ -1,0 +1,77 @@
+"""Connects to a Ray cluster, or starts a local one, and sets what holds for all that runs on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any
+
+import ray
+from ray.data import DataContext
+
+from labelgen.errors import UserError
+
+#: Logical CPUs offered beyond the physical ones on a local Ray. With as many as there are cores, two actor
+#: pools could hold them all while the readers that feed them wait for one for ever.
+EXTRA_LOCAL_CPUS = 4
+
+
+def connect(address: str | None) -> None:
+    """Connect to a cluster, or start a local one with spare logical CPUs."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray's own remarks on Ray Data's actors go to the terminal at level "error" and mean nothing to a user.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        try:
+            _knock(address)
+            ray.init(address=address, **quiet)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:500]
+            raise UserError(
+                f"cannot connect to Ray at {address!r} ({type(error).__name__}: {reason}); "
+                "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
+                f"{ray.__version__}"
+            ) from error
+    else:
+        cores = len(os.sched_getaffinity(0))
+        ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.execution_options.verbose_progress = False
+    # Its advice on memory is for graphs whose parts are not known beforehand.
+    context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1
+    # A first batch on a cold node loads weights and may compile: slow is not stuck.
+    context.execution_no_progress_timeout_s = 6 * 3600
+    # Ours is the progress that is shown; Ray would tell of its own, and warn that it is off.
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+
+
+def _knock(address: str) -> None:
+    """Fail within seconds where no Ray listens, or one with another token; Ray itself would try for minutes.
+
+    Raises:
+        OSError: no connection, or something else listens there.
+        ray.exceptions.AuthenticationError: its token is not ours.
+    """
+    if address.startswith(("http://", "https://")):
+        raise OSError("that is the dashboard's address, for `ray job submit`; the cluster's is HOST:6379")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # such as "auto"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        # The beginning of HTTP/2, which Ray's servers speak; they answer with their settings, frame type 4.
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        try:
+            answer = connection.recv(9)
+        except OSError:
+            answer = b""
+    if answer[3:4] != b"\x04":
+        raise OSError(
+            "something listens there, but no Ray; its port is 6379 unless `ray start` was told another"
+        )
+    if not address.startswith("ray://"):
+        ray._raylet.GcsClient(address=address)  # refuses at once, where ray.init asks twenty times

@@ -1,0 +1,133 @@
+"""Does one frame in a process of its own: for frames that killed their workers, or ran out of memory.
+
+What kills this process, kills nothing else, and its exit code says why. A good frame that was only there when
+its worker died comes out as it would have anyway. ``python -m pipelines.isolation FOLDER`` is the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from pipelines.job import Job
+from pipelines.stages import FrameTask, run_stages
+
+#: A frame that is not done after so long never will be.
+LIMIT_S = 3600.0
+_IN, _OUT, _STAGE = "in", "out", "stage"
+_PR_SET_PDEATHSIG = 1
+
+
+def run_isolated(job: Job, operator: str, task: FrameTask) -> FrameTask:
+    """Do an operator's stages on one frame in a process of its own.
+
+    Args:
+        job: whose ``runtime.memory_gb`` the process may use beyond its models; half of the memory that is
+            free, if that is not set.
+        operator: name of the operator, see `Job.stages`.
+        task: before the operator.
+
+    Returns:
+        The task after the operator; failed, if the process died, with the way it died as the reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="labelgen-frame-") as name:
+        folder = Path(name)
+        (folder / _IN).write_bytes(pickle.dumps((job, operator, task), protocol=5))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-m", "pipelines.isolation", name]
+        try:
+            done = subprocess.run(
+                command, env=environment, stderr=subprocess.PIPE, check=False, timeout=LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            task.fail(
+                _stage(folder), "TimeoutError", f"not done after {LIMIT_S:.0f} s in a process of its own"
+            )
+            return task
+        if done.returncode == 0 and (folder / _OUT).exists():
+            result: FrameTask = pickle.loads((folder / _OUT).read_bytes())
+            return result
+        trace = done.stderr.decode(errors="replace")
+        task.fail(_stage(folder), "WorkerDied", _reason(done.returncode, trace), trace)
+        return task
+
+
+def limit_memory(gigabytes: float | None) -> None:
+    """Let this process allocate so much more than it has now (None: any); then `MemoryError` is raised.
+
+    Without effect in a process that uses a GPU: its driver reserves address space that is never filled.
+    """
+    torch = sys.modules.get("torch")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = hard  # a process may serve another run after this one
+    if gigabytes is not None and not (torch is not None and torch.cuda.is_initialized()):
+        soft = (_kilobytes("/proc/self/status", "VmData") << 10) + round(gigabytes * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def memory_message(gigabytes: float | None) -> str:
+    """What is wrong with a frame that ran out of memory."""
+    limit = f"more than {gigabytes:g} GB (runtime.memory_gb)" if gigabytes else "more memory than there is"
+    return f"needs {limit}"
+
+
+def _stage(folder: Path) -> str:
+    path = folder / _STAGE
+    return path.read_text() if path.exists() else "setup"
+
+
+def _reason(code: int, trace: str) -> str:
+    if code < 0:
+        how = signal.Signals(-code).name
+        more = ", as the kernel does when memory is full" if -code == signal.SIGKILL else ""
+        return f"kills its process ({how}{more}), alone, too"
+    last = next((line for line in reversed(trace.splitlines()) if line.strip()), "")
+    return f"ends its process (exit code {code}), alone, too: {last}"
+
+
+def _kilobytes(file: str, field: str) -> int:
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _die_with_parent(parent: int) -> None:
+    """Nobody would wait for the result any more."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main(folder: Path) -> None:
+    _die_with_parent(os.getppid())
+    faulthandler.enable()
+    Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel is to choose this one
+    job, operator, task = pickle.loads((folder / _IN).read_bytes())
+    stages = job.stages(operator)
+    for stage in stages:
+        stage.setup()
+    half = _kilobytes("/proc/meminfo", "MemAvailable") / 2**21
+    gigabytes = job.config.runtime.memory_gb
+    limit_memory(gigabytes or half)
+    for stage in stages:
+        (folder / _STAGE).write_text(stage.name)
+        try:
+            task = run_stages([stage], task)
+        except MemoryError:
+            trace = traceback.format_exc()
+            task.fail(stage.name, "MemoryError", memory_message(gigabytes), trace)
+    (folder / _OUT).write_bytes(pickle.dumps(task, protocol=5))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

@@ -1,0 +1,126 @@
+"""Who works on which frame: tells poison frames from bad luck, counts what is done, and stops the work.
+
+A worker asks before it begins a frame. If the frame is on the books of another worker, that one died over it,
+as a worker has one frame at a time: no frame has to be sought by halves. Plain Python, so that an actor of
+it starts at once and the rules can be tested without an engine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pipelines.metrics import Metrics, Sink
+
+#: Workers that a frame may take with it before it is done in a process of its own. One death is bad luck
+#: more often than not: machines are preempted, and the kernel picks whom it likes when memory is short.
+DEATHS = 2
+#: Deaths from which a frame is given up: the process of its own took its worker along, too.
+GIVE_UP = DEATHS + 2
+
+
+class Orders(NamedTuple):
+    """What a worker is told before it begins a frame.
+
+    Attributes:
+        deaths: workers that died over this frame in this operator.
+        stop: leave the frame alone: the run is being stopped.
+    """
+
+    deaths: int
+    stop: bool
+
+
+class State(NamedTuple):
+    """How a run stands.
+
+    Attributes:
+        left: frames that left the last operator since the last time.
+        inside: frames that were begun and have not left.
+        failed: frames that failed so far.
+    """
+
+    left: int
+    inside: int
+    failed: int
+
+
+class Ledger:
+    """The books of one run. A lost ledger loses counts, not frames: a new one begins with empty books."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self.metrics = Metrics(sink)
+        self._at_work: dict[tuple[str, str], str] = {}
+        self._of_worker: dict[str, tuple[str, str]] = {}
+        self._deaths: Counter[tuple[str, str]] = Counter()
+        self._inside: set[str] = set()
+        self._shards: dict[str, str] = {}
+        self._stop = False
+        self._left = self._failed = 0
+
+    def begin(self, worker: str, operator: str, frame_id: str, finish: bool = False) -> Orders:
+        """A worker is about to begin a frame; what it had before is thereby done.
+
+        Args:
+            worker: its name.
+            operator: what is done with the frame.
+            frame_id: of the frame.
+            finish: the frame is done even if the run is being stopped.
+        """
+        self._let_go(worker)
+        entry = (operator, frame_id)
+        other = self._at_work.get(entry)
+        if other is not None:
+            self._let_go(other)
+            self._deaths[entry] += 1
+            self.metrics.died(operator)
+        if finish or not self._stop:
+            self._at_work[entry] = worker
+            self._of_worker[worker] = entry
+            self._inside.add(frame_id)
+            self.metrics.begun(operator)
+        else:
+            self._inside.discard(frame_id)
+        return Orders(self._deaths[entry], self._stop)
+
+    def end(self, worker: str, operator: str, report: Mapping[str, Any]) -> None:
+        """A worker is done with its frame; see `pipelines.metrics.report_of`."""
+        entry = self._of_worker.get(worker)
+        self._let_go(worker)
+        self.metrics.add(operator, report, worker)
+        self._failed += report.get("failed") is not None
+        if report.get("last"):
+            self._left += 1
+            self._inside.discard(entry[1] if entry else "")
+
+    def assign(self, frame_ids: Sequence[str], shard_id: str) -> dict[str, str]:
+        """Frames are about to be written as a shard; gives those that were to be in another, and in which.
+
+        Blocks that are lost with a node are made again, and may then be grouped in another way.
+        """
+        others = {
+            frame_id: self._shards[frame_id]
+            for frame_id in frame_ids
+            if self._shards.get(frame_id, shard_id) != shard_id
+        }
+        self._shards.update(dict.fromkeys(frame_ids, shard_id))
+        return others
+
+    def stop(self) -> None:
+        """Let no frame be begun any more."""
+        self._stop = True
+
+    def take(self) -> State:
+        """How things stand; the first count begins anew with every call."""
+        left, self._left = self._left, 0
+        return State(left, len(self._inside), self._failed)
+
+    def figures(self) -> dict[str, Any]:
+        """See `Metrics.to_dict`."""
+        return self.metrics.to_dict()
+
+    def _let_go(self, worker: str) -> None:
+        entry = self._of_worker.pop(worker, None)
+        if entry is not None and self._at_work.get(entry) == worker:
+            del self._at_work[entry]

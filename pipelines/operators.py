@@ -1,0 +1,161 @@
+"""What runs in Ray's workers: stages on rows, with the failure policy around them.
+
+Rows hold one pickled `FrameTask` (file bytes, run-length codes and small arrays; never pixels or dense
+masks), so that Arrow sees one bytes column whatever the stages add.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+import traceback
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from labelgen.shards.commit import published
+from labelgen.shards.store import open_store
+from labelgen.shards.writer import shard_id_of
+from pipelines.isolation import limit_memory, run_isolated
+from pipelines.job import FIRST, Job, commit
+from pipelines.ledger import DEATHS, GIVE_UP, Orders
+from pipelines.metrics import report_of
+from pipelines.stages import FrameTask, Stage, is_fatal, run_stages
+
+Row = dict[str, Any]
+
+#: Names this process in the ledger.
+WORKER = uuid.uuid4().hex[:12]
+#: Exit code of a worker that gives itself up because its GPU context is lost; Ray starts another one.
+GPU_LOST = 70
+
+
+def to_row(task: FrameTask) -> Row:
+    """A task as a row."""
+    return {"task": pickle.dumps(task, protocol=5)}
+
+
+class Operator:
+    """The stages of one operator, set up once per process; called by an actor, or by `run_task`."""
+
+    def __init__(self, job: Job, operator: str, ledger: Any = None, last: bool = False) -> None:
+        """Set the stages up.
+
+        Args:
+            job: without its frames.
+            operator: a name that `Job.stages` knows.
+            ledger: handle of the run's `Ledger` actor, or None.
+            last: whether frames leave the graph after this one.
+        """
+        self.job, self.operator, self.ledger, self.last = job, operator, ledger, last
+        self.stages: Sequence[Stage] = job.stages(operator)
+        for stage in self.stages:
+            stage.setup()
+        limit_memory(job.config.runtime.memory_gb)
+
+    def __call__(self, row: Row) -> Row:
+        """Do one frame; what it does to this process decides who does it the next time."""
+        task: FrameTask = pickle.loads(row["task"])
+        if task.skipped or (task.failure is not None and not self.last):
+            return row
+        if self.operator == FIRST and self.job.claims and not self.job.claims.take(task.frame):
+            task.skip()  # another driver does it
+            return to_row(task)
+        orders = self._begin(task.frame.frame_id)
+        # Who has passed the models is finished: it costs little, and the models' work would be lost.
+        if orders.stop and not self.last:
+            task.skip()
+        else:
+            task = self._do(task, orders.deaths)
+        self._end(task)
+        return to_row(task)
+
+    def _do(self, task: FrameTask, deaths: int) -> FrameTask:
+        if task.failure is not None:
+            return task
+        if deaths >= GIVE_UP:
+            message = f"{deaths} workers died over it, the last ones while a process of its own did it"
+            task.fail(self.operator, "WorkerDied", message)
+            return task
+        if deaths >= DEATHS:
+            return run_isolated(self.job, self.operator, task)
+        try:
+            return run_stages(self.stages, task)
+        except MemoryError:
+            return run_isolated(self.job, self.operator, task)
+        except Exception as error:
+            if not is_fatal(error):
+                raise
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(GPU_LOST)
+
+    def _begin(self, frame_id: str) -> Orders:
+        # Waits for the answer: a frame that kills this process must be on the books before.
+        if self.ledger is not None:
+            with contextlib.suppress(RayError):  # a lost ledger is restarted; its counts are a courtesy
+                asked = self.ledger.begin.remote(WORKER, self.operator, frame_id, finish=self.last)
+                orders: Orders = ray.get(asked, timeout=30)
+                return orders
+        return Orders(deaths=0, stop=False)
+
+    def _end(self, task: FrameTask) -> None:
+        if self.ledger is not None:
+            report = report_of(task, self.stages, last=self.last)
+            self.ledger.end.remote(WORKER, self.operator, report)
+
+
+_operators: dict[str, Operator] = {}
+
+
+def run_task(job: Job, operator: str, ledger: Any, last: bool, row: Row) -> Row:
+    """An operator without a model as a task; its process keeps it for the next one of this run."""
+    key = f"{job.run} {job.fingerprint} {operator}"
+    if key not in _operators:
+        _operators[key] = Operator(job, operator, ledger, last)
+    _operators[key].ledger = ledger
+    return _operators[key](row)
+
+
+def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
+    """Commit a group of frames as one shard.
+
+    Args:
+        job: without its frames.
+        ledger: handle of the run's `Ledger` actor, or None.
+        batch: a pyarrow table of rows.
+
+    Returns:
+        One pickled `pipelines.job.Committed`.
+    """
+    tasks = [pickle.loads(data.as_py()) for data in batch.column("task")] if batch.num_rows else []
+    if not tasks:  # an empty block without columns reaches the last operator when there is nothing to do
+        return {"committed": []}
+    tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
+    tasks = [task for task in tasks if not task.skipped]
+    left = _not_written(job, ledger, tasks)
+    committed = commit(job, left)
+    # What was published before counts here: whoever did it died before it could say so.
+    committed = replace(committed, frames=committed.frames + len(tasks) - len(left))
+    return {"committed": [pickle.dumps(committed)]}
+
+
+def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTask]:
+    """The tasks without those that an earlier write, of another group of frames, has published."""
+    if ledger is None or not tasks:
+        return tasks
+    group = [(task.frame.frame_id, task.frame.source_id) for task in tasks]
+    shard_id = shard_id_of(group, job.fingerprint)
+    with contextlib.suppress(RayError):
+        asked = ledger.assign.remote([frame_id for frame_id, _ in group], shard_id)
+        others: dict[str, str] = ray.get(asked, timeout=30)
+        store = open_store(job.run)
+        held = {other for other in set(others.values()) if published(store, other, job.fingerprint)}
+        return [task for task in tasks if others.get(task.frame.frame_id) not in held]
+    return tasks

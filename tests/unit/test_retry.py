@@ -1,0 +1,59 @@
+"""Which errors are waited for, how often, and for how long."""
+
+import errno
+
+import pytest
+
+from labelgen.errors import UserError
+from labelgen.retry import is_transient, patiently
+
+
+def failing(times, error):
+    """Fails so often, then gives the number of calls."""
+    calls = []
+
+    def action():
+        calls.append(1)
+        if len(calls) <= times:
+            raise error
+        return len(calls)
+
+    return action
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET])
+def test_what_passes_is_tried_again(code):
+    pauses = []
+    assert patiently(failing(3, OSError(code, "x")), sleep=pauses.append) == 4
+    assert len(pauses) == 3
+    assert all(0 <= pause <= 0.25 * 2**k for k, pause in enumerate(pauses))
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.EROFS])
+def test_what_stays_is_raised_at_once(code):
+    pauses = []
+    with pytest.raises(OSError, match="x"):
+        patiently(failing(1, OSError(code, "x")), sleep=pauses.append)
+    assert not pauses
+
+
+def test_the_last_error_is_raised():
+    pauses = []
+    with pytest.raises(OSError, match="x"):
+        patiently(failing(9, OSError(errno.EIO, "x")), attempts=3, sleep=pauses.append)
+    assert len(pauses) == 2
+
+
+def test_the_cause_counts():
+    error = UserError("cannot write")
+    error.__cause__ = OSError(errno.ESTALE, "x")
+    assert is_transient(error)
+    assert not is_transient(UserError("wrong"))
+
+
+def test_pauses_differ():
+    """Workers that failed together must not come back together."""
+    pauses = []
+    for _ in range(20):
+        patiently(failing(1, OSError(errno.EIO, "x")), sleep=pauses.append)
+    assert len(set(pauses)) == 20
