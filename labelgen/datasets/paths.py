@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from labelgen.errors import FrameError
+from labelgen.retry import patiently
 
 #: Matches every path that may leave the data root or that no data set would write (RE2 and Python syntax).
 UNSAFE_PATH = r"^$|^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f\\]"
@@ -33,7 +34,7 @@ def is_safe_id(name: str) -> bool:
 
 
 def read_file(root: Path, path: str, frame_id: str, limit: int) -> bytes:
-    """Read one file below the data root.
+    """Read one file below the data root; again after a while if the file system fails for a moment.
 
     Args:
         root: the data root.
@@ -51,13 +52,17 @@ def read_file(root: Path, path: str, frame_id: str, limit: int) -> bytes:
     if not is_safe_path(path):
         raise refuse("the path leaves the data root; name files relative to it, without '..'")
     file = Path(root) / path
-    try:
+
+    def read() -> bytes:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
             raise refuse("not a regular file")
         if found.st_size > limit:
             raise refuse(f"{found.st_size} bytes; more than {limit} are not read")
         return file.read_bytes()
+
+    try:
+        return patiently(read)
     except FileNotFoundError:
         problem = f"no such file below {root}; check the data root, or extract this part of the data set"
         raise refuse(problem) from None

@@ -1,9 +1,11 @@
 """Which errors are waited for, how often, and for how long."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
+from labelgen.datasets.paths import read_file
 from labelgen.errors import UserError
 from labelgen.retry import is_transient, patiently
 
@@ -57,3 +59,19 @@ def test_pauses_differ():
     for _ in range(20):
         patiently(failing(1, OSError(errno.EIO, "x")), sleep=pauses.append)
     assert len(set(pauses)) == 20
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_read(tmp_path, monkeypatch):
+    (tmp_path / "cloud.bin").write_bytes(b"points")
+    real, calls = Path.read_bytes, []
+
+    def flaky(path):
+        calls.append(path)
+        if len(calls) < 3:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", flaky)
+    monkeypatch.setattr("labelgen.retry.random.uniform", lambda low, high: 0.0)
+    assert read_file(tmp_path, "cloud.bin", "x", 100) == b"points"
+    assert len(calls) == 3
