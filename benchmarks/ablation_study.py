@@ -72,6 +72,7 @@ class Size:
         train, val: scenes of one frame each.
         seeds: how many; each has its own initial weights and order.
         pretrain, probe, finetune, free: steps of each training.
+        preset: file of ``labelgen/distill/configs/sizes``; None: the methods' own.
         overrides: settings of every training, as of ``labelgen train --set``.
         label: settings of the labelling, as of ``labelgen run --set``.
     """
@@ -83,20 +84,20 @@ class Size:
     probe: int
     finetune: int
     free: int
-    overrides: tuple[str, ...] = ()
+    preset: str | None = "demo"
+    overrides: tuple[str, ...] = ("data.max_points=8000",)
     label: tuple[str, ...] = ()
 
 
-_CPU = ("data.voxel=0.2", "data.max_points=8000", "optimizer.batch_size=2", "optimizer.warmup=1")
 SIZES = {
-    # A test of the whole way, no more: the figures mean nothing.
-    "tiny": Size(3, 1, 1, 2, 2, 2, 2, ("data.max_points=2000",), ("regions.max_prompts=16",)),
+    # A test of the whole way, no more: its figures mean nothing.
+    "tiny": Size(2, 1, 1, 2, 2, 2, 2, overrides=("data.max_points=1000",), label=("regions.max_prompts=4",)),
     # For a look: about half an hour on two cores.
-    "small": Size(20, 8, 2, 150, 80, 80, 150, _CPU),
+    "small": Size(20, 8, 2, 150, 80, 80, 150),
     # The study: at most three hours on two cores.
-    "cpu": Size(100, 20, 3, 400, 150, 150, 400, _CPU),
-    # The papers' backbone and batch; a night on one GPU.
-    "gpu": Size(600, 100, 3, 20_000, 4_000, 4_000, 10_000),
+    "cpu": Size(100, 20, 3, 400, 150, 150, 400),
+    # The methods' own backbone and batch; a night on one GPU.
+    "gpu": Size(600, 100, 3, 20_000, 4_000, 4_000, 10_000, preset=None, overrides=()),
 }
 
 

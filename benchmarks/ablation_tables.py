@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from ablation_study import ALL, FIVE, FREE, ONE, PROBE, TEN
 
-#: {(variant, protocol): mIoU of each seed, in percent}.
-Results = Mapping[tuple[str, str], Sequence[float]]
+#: {(variant, protocol): {seed: mIoU in percent}}.
+Results = Mapping[tuple[str, str], Mapping[int, float]]
+#: Stands for a variant: what is trained on, scored on the validation cities. It has no seeds.
+LABELS = "pseudo-labels"
 AFI = f"{FREE} + AFI"
 
 #: Published on nuScenes (VLM2Scene's table and UOV's README; MinkUNet; ScaLR: WaffleIron-48-768).
@@ -63,7 +65,7 @@ def tables(results: Results) -> str:
     lines += ["", "## UOV: training on pseudo-labels", "", _head("training", ("all points",))]
     for row, name, protocol, paper in UOV_ROWS:
         lines.append(_row(row, [_cell(results, name, protocol, paper)]))
-    lines.append(_row("the pseudo-labels themselves", [_cell(results, "pseudo-labels", FREE, None)]))
+    lines.append(_row("the pseudo-labels themselves", [_cell(results, LABELS, FREE, None)]))
     return "\n".join(lines) + "\n"
 
 
@@ -79,19 +81,19 @@ def orderings(results: Results) -> str:
             _ordering(f"{better} > {worse}, {protocol}", results, (better, protocol), (worse, protocol))
         )
     lines.append(_ordering("AFI > without, after tmp", results, ("tmp", AFI), ("tmp", FREE)))
-    free = ("pseudo-labels", FREE)
+    free = (LABELS, FREE)
     lines.append(_ordering("training > its pseudo-labels, after tmp", results, ("tmp", FREE), free))
     return "\n".join(lines) + "\n"
 
 
 def _ordering(what: str, results: Results, better: tuple[str, str], worse: tuple[str, str]) -> str:
-    first, second = results.get(better, ()), results.get(worse, ())
-    if not first or not second:
+    first, second = results.get(better, {}), results.get(worse, {})
+    if worse[0] == LABELS and second:
+        second = dict.fromkeys(first, second[0])
+    # Seed by seed: what a seed does to both cancels out.
+    gains = [value - second[seed] for seed, value in first.items() if seed in second]
+    if not gains:
         return _row(what, ["", ""])
-    # By seed where both have them: what a seed does to both cancels out.
-    same = len(second) == 1
-    pairs = [(a, second[0]) for a in first] if same else list(zip(first, second, strict=False))
-    gains = [a - b for a, b in pairs]
     mean, spread = statistics.mean(gains), _spread(gains)
     verdict = "no" if mean <= 0 else "yes" if spread is not None and mean > spread else "within the spread"
     return _row(what, [_shown(gains, "+.1f"), verdict])
@@ -111,7 +113,7 @@ def _head(first: str, columns: Sequence[str]) -> str:
 
 def _cell(results: Results, variant: str, protocol: str, paper: float | None) -> str:
     published = "" if paper is None else f"{paper:.1f}"
-    return f"{_shown(results.get((variant, protocol), ()))} | {published}"
+    return f"{_shown(list(results.get((variant, protocol), {}).values()))} | {published}"
 
 
 def _shown(values: Sequence[float], form: str = ".1f") -> str:

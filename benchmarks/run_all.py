@@ -11,7 +11,8 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "README.md"
-NOT_BENCHMARKS = {"harness", "run_all"}
+#: What all share; and the study of methods, which takes hours and has a page of its own (docs/ablations.md).
+NOT_BENCHMARKS = {"harness", "run_all", "ablations", "ablation_study", "ablation_tables"}
 HEAD = "| benchmark | claim | ours | baseline | unit | times better | goal | met | machine |"
 INTRO = f"""# Benchmarks
 

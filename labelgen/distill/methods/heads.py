@@ -97,8 +97,8 @@ def feature_width(info: CacheInfo, method: str) -> int:
     """
     if info.feature_width is None:
         raise UserError(
-            f"method {method} needs regions/feature, which the run does not store; "
-            "label it anew: labelgen run --set semantics.backend=open_clip"
+            f"method {method} needs regions/feature, which the run does not store: it holds labels only; train "
+            "on a run of `labelgen run`"
         )
     return info.feature_width
 
@@ -113,7 +113,7 @@ def class_text(info: CacheInfo, method: str) -> Tensor:
     if text is None:
         raise UserError(
             f"method {method} needs the attribute text_embeddings (text features of the classes), which the "
-            "run's shards do not hold; label it anew: labelgen run --set semantics.backend=open_clip"
+            "run's shards do not hold; train on a run of `labelgen run`"
         )
     width = feature_width(info, method)
     if text.shape != (info.classes, width):
