@@ -1,0 +1,195 @@
+"""Batches from a cache: what goes in comes out, numbers fit, randomness depends on seed, epoch and frame."""
+
+import pickle
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from labelgen.distill.augment import in_sector, move, voxelise
+from labelgen.distill.batch import NONE
+from labelgen.distill.cache import SOURCES, open_cache
+from labelgen.distill.config import DataConfig
+from labelgen.distill.order import Batches
+from labelgen.distill.samples import Samples, batches_of, join, nearest
+from labelgen.errors import UserError
+from labelgen.records import NO_REGION
+from tests.helpers.training_runs import PER_CLASS, WIDTH, make_training_run
+
+EVERYTHING = tuple(SOURCES)
+BOX = ((-10.0, -10.0, -3.0), (10.0, 10.0, 4.0))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return open_cache(make_training_run(tmp_path_factory.mktemp("run"), captions=True))
+
+
+def samples(cache, needs=EVERYTHING, config=None, **more):
+    given = {"neighbours": 5, "bounds": BOX} | more
+    return Samples(cache, cache.run.frames, needs, config or DataConfig(), **given)
+
+
+def same(one, two):
+    for field in fields(one):
+        a, b = getattr(one, field.name), getattr(two, field.name)
+        if not (torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b):
+            return False
+    return True
+
+
+def test_what_was_stored_comes_out_by_its_own_numbers(cache):
+    whole = samples(cache, training=False)
+    batch = join([whole[0, 0], whole[0, 1]])
+    begin = regions = 0
+    for number, frame_id in enumerate(batch.frame_id):
+        record = cache.run.frame(frame_id).record()
+        rows = batch.frame == number
+        raw = batch.raw_point[batch.raw_frame == number].numpy()
+        inside = ((record.xyz >= BOX[0]) & (record.xyz < BOX[1])).all(1)
+        assert inside.sum() < len(raw)  # some are beyond the bounds, and are answered for all the same
+        assert ((raw >= begin) & (raw < begin + int(rows.sum()))).all()
+        gap = np.linalg.norm(batch.xyz.numpy()[raw] - record.xyz, axis=1)
+        assert gap[inside].max() <= 0.1 * np.sqrt(3)
+        for point in np.flatnonzero(~inside):
+            all_gaps = np.linalg.norm(batch.xyz[rows].numpy() - record.xyz[point], axis=1)
+            assert gap[point] == pytest.approx(all_gaps.min(), rel=1e-5)
+        kept = record.views.visible & inside[record.views.point]
+        where = batch.frame[batch.view_point] == number
+        assert np.array_equal(batch.view_point[where].numpy(), raw[record.views.point[kept]])
+        seen = record.view_region[kept].astype(np.int64)
+        expected = np.where(seen == NO_REGION, NONE, seen + regions)
+        assert np.array_equal(batch.view_region[where].numpy(), expected)
+        mine = batch.region_frame == number
+        assert np.array_equal(batch.region_feature[mine].numpy(), record.semantics.feature.astype(np.float32))
+        assert np.array_equal(batch.region_label[mine].numpy(), record.semantics.label)
+        begin, regions = begin + int(rows.sum()), regions + 6
+    assert batch.region_feature.shape == (12, WIDTH)
+    assert torch.equal(batch.inputs[:, 1:4], batch.xyz)
+    torch.testing.assert_close(batch.inputs[:, 4], batch.xyz.norm(dim=1))
+
+
+def test_the_label_of_a_point_is_that_of_its_own_raw_point(cache):
+    one = samples(cache, ("label", "confidence"), training=False)[0, 0]
+    record = cache.run.frame(cache.run.frames[0]).record()
+    place = {tuple(row): n for n, row in enumerate(record.xyz.tolist())}
+    rows = [place[tuple(row)] for row in one["xyz"].tolist()]
+    assert np.array_equal(one["label"], record.labels.label[rows])
+    assert np.allclose(one["confidence"], record.labels.confidence[rows] / 255)
+    true = samples(cache, ("label", "confidence"), training=False, truth=True)[0, 0]
+    truth = np.repeat(np.arange(3), PER_CLASS)
+    truth[0] = 255
+    assert np.array_equal(true["label"], truth[rows])
+    assert (true["confidence"] == 1).all()
+
+
+def test_labels_of_low_confidence_are_no_labels(cache):
+    sure = samples(cache, ("label", "confidence"), DataConfig(min_confidence=0.5), training=False)[0, 0]
+    assert set(sure["label"][sure["confidence"] < 0.5]) == {255}
+    assert (sure["label"][sure["confidence"] >= 0.5] != 255).all()
+
+
+def test_randomness_is_of_seed_epoch_and_frame(cache):
+    config = DataConfig(max_points=50)
+    one = samples(cache, config=config)
+    assert same(join([one[3, 1]]), join([samples(cache, config=config)[3, 1]]))
+    others = (one[2, 1], samples(cache, config=config, seed=1)[3, 1])
+    assert not any(np.allclose(one[3, 1]["xyz"], other["xyz"]) for other in others)
+    assert len(one[0, 0]["xyz"]) == 50
+
+
+def test_workers_change_nothing_and_samples_can_be_pickled(cache):
+    one = samples(cache)
+    again = pickle.loads(pickle.dumps(one))
+    assert same(join([one[1, 0]]), join([again[1, 0]]))
+
+
+def test_resumed_batches_are_those_that_were_to_come(cache):
+    def keys(start, rank=0, world=1, workers=0):
+        return list(Batches(cache.run, cache.run.frames, 1, 5, 11, start, rank, world))
+
+    assert keys(0)[7:] == keys(7)
+    assert sorted(number for ((_, number),) in keys(0)[:4]) == [0, 1, 2, 3]
+    halves = [keys(0, rank, 2)[:2] for rank in (0, 1)]
+    assert sorted(number for half in halves for ((_, number),) in half) == [0, 1, 2, 3]
+    few = Batches(cache.run, cache.run.frames[:1], 3, 0, 2)
+    assert list(few) == [[(0, 0)] * 3, [(1, 0)] * 3]  # too few frames for a batch: repeated
+
+
+def test_a_batch_of_the_loader_is_that_of_its_samples(cache):
+    one = samples(cache)
+    order = Batches(cache.run, one.frames, 2, 0, 2)
+    made = list(batches_of(one, order, workers=0))
+    assert same(made[1], join([one[key] for key in list(order)[1]]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 40])
+def test_neighbours_equal_brute_force(count):
+    xyz = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    found = nearest(xyz, 3)
+    assert found.shape == (count, 3)
+    if count > 3:
+        distance = np.linalg.norm(xyz[:, None] - xyz[None], axis=2)
+        np.fill_diagonal(distance, np.inf)
+        assert np.array_equal(found, distance.argsort(1)[:, :3])
+    elif count == 2:
+        assert found.tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_voxels_keep_one_point_each():
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(-3, 3, (500, 3)).astype(np.float32)
+    cells = np.floor(xyz / np.float32(0.9))
+    for draw in (None, np.random.default_rng(1)):
+        chosen, inverse = voxelise(xyz, 0.9, draw)
+        assert len(np.unique(cells, axis=0)) == len(chosen)
+        assert (cells[chosen[inverse]] == cells).all()
+    assert all(len(part) == 0 for part in voxelise(xyz[:0], 0.9, None))
+
+
+def test_moves_are_what_they_say():
+    rng, xyz = np.random.default_rng(0), np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
+    still = DataConfig(rotate=False, flip=0, scale=0)
+    assert np.array_equal(move(xyz, still, rng), xyz)
+    turned = move(xyz, still.model_copy(update={"rotate": True}), rng)
+    assert np.allclose(turned[:, 2], xyz[:, 2])
+    assert np.allclose(np.linalg.norm(turned, axis=1), np.linalg.norm(xyz, axis=1), atol=1e-5)
+    mirrored = move(xyz, still.model_copy(update={"flip": 1.0}), rng)
+    assert np.allclose(mirrored, xyz * [-1, -1, 1])
+    grown = move(xyz, still.model_copy(update={"scale": 0.1}), rng)
+    share = (grown / xyz).mean()
+    assert 0.9 <= share <= 1.1
+    assert np.allclose(grown, share * xyz, atol=1e-5)
+
+
+def test_polarmix_brings_a_sector_of_another_frame(cache):
+    config = DataConfig(polarmix=1, rotate=False, flip=0, scale=0, max_points=None)
+    mixed = samples(cache, ("label", "confidence"), config, bounds=None)
+    owner = {tuple(row): n for n, f in enumerate(cache.run.frames) for row in cache.run.frame(f).xyz.tolist()}
+    found = [{owner[tuple(row)] for row in mixed[epoch, 0]["xyz"].tolist()} for epoch in range(6)]
+    assert any(len(frames) == 2 for frames in found)
+    assert all(0 in frames for frames in found)
+    with pytest.raises(UserError, match="polarmix"):
+        samples(cache, config=config)
+    angles = np.array([[1, 0, 0], [0, 1, 0], [-1, 0.001, 0]], np.float32)
+    assert in_sector(angles, -0.1, 0.2).tolist() == [True, False, False]
+
+
+def test_a_cache_without_a_field_says_so_and_what_makes_it(tmp_path):
+    cache = open_cache(make_training_run(tmp_path, ("a",), 1, features=False))
+    with pytest.raises(UserError, match=r"regions/feature.*labelgen run"):
+        samples(cache, ("region_feature",))
+    with pytest.raises(UserError, match=r"regions/caption_feature.*caption"):
+        samples(cache, ("caption_feature",))
+    with pytest.raises(UserError, match="no truth"):
+        samples(replace(cache, dataset=replace(cache.dataset, categories={})), ("label",), truth=True)
+
+
+def test_frames_without_points_in_bounds_make_an_empty_part(cache):
+    far = ((500.0, 500.0, 500.0), (501.0, 501.0, 501.0))
+    batch = join([samples(cache, bounds=far, training=False)[0, 0]])
+    assert len(batch) == 0
+    assert len(batch.view_point) == 0
+    assert set(batch.raw_point.tolist()) == {NONE}
+    assert batch.neighbours.shape == (0, 5)
