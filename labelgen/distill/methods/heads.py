@@ -97,8 +97,8 @@ def feature_width(info: CacheInfo, method: str) -> int:
     """
     if info.feature_width is None:
         raise UserError(
-            f"method {method} needs regions/feature, which the run does not store: it holds labels only; train "
-            "on a run of `labelgen run`"
+            f"method {method} needs regions/feature, which the run does not store: it holds labels only; "
+            "train on a run of `labelgen run`"
         )
     return info.feature_width
 
