@@ -20,6 +20,8 @@ EXTRA_LOCAL_CPUS = 4
 def connect(address: str | None) -> None:
     """Connect to a cluster, or start a local one with spare logical CPUs."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Nobody is told that Ray is used, and one process less is started for it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's own remarks on Ray Data's actors go to the terminal at level "error" and mean nothing to a user.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
