@@ -236,17 +236,27 @@ def default_output(dataset: str, version: str | None, split: str | None) -> Path
 
 
 def select(frames: Sequence[Frame], wanted: str | None) -> Sequence[Frame]:
-    """``BEGIN:END`` of the plan (either may be missing), as Python slices.
+    """``BEGIN:END`` of the plan (either may be missing), as Python slices, or ``K/N``: part K of N, from 0.
 
     Raises:
         UserError: not of that form, or nothing is left.
     """
     if not wanted:
         return frames
+    begin: int | None
+    end: int | None
     try:
-        begin, end = (int(part) if part else None for part in wanted.split(":"))
+        if "/" in wanted:
+            part, parts = (int(number) for number in wanted.split("/"))
+            if not 0 <= part < parts:
+                raise ValueError
+            begin, end = part * len(frames) // parts, (part + 1) * len(frames) // parts
+        else:
+            begin, end = (int(number) if number else None for number in wanted.split(":"))
     except ValueError as error:
-        raise UserError(f"--frames {wanted!r}: expected BEGIN:END, such as 0:100") from error
+        raise UserError(
+            f"--frames {wanted!r}: expected BEGIN:END, such as 0:100, or a part such as 0/28"
+        ) from error
     chosen = frames[begin:end]
     if not chosen:
         raise UserError(f"--frames {wanted} selects nothing of {len(frames)} frames")
