@@ -58,6 +58,14 @@ def nodes() -> list[Node]:
     return sorted(found, key=lambda node: (node.host, node.node_id))
 
 
+def wait_for_nodes(number: int, timeout: float) -> int:
+    """Wait until the cluster that we are connected to has so many nodes; gives how many there are."""
+    end = time.monotonic() + timeout
+    while (there := len(nodes())) < number and time.monotonic() < end:
+        time.sleep(1.0)
+    return there
+
+
 def on_worker(function: Callable[..., _Result], *args: Any, address: str, gpus: float) -> _Result:
     """Call a function on some worker of a cluster.
 

@@ -18,6 +18,8 @@ from pipelines.planning import Plan, Request, make_plan, missing_demo, resolve_c
 
 #: Seconds for all nodes together to answer; hashing weights takes a while on slow disks.
 QUICK_S, THOROUGH_S = 60.0, 600.0
+#: Seconds in which the nodes of a cluster that is being started should come.
+NODES_S = 300.0
 #: Source files, at equal distances in the plan, that every node is asked for.
 SOURCES = 4
 #: Free bytes for temporary files, into which Ray spills, below which a run may get stuck.
@@ -45,12 +47,13 @@ class Finding:
         return asdict(self)
 
 
-def diagnose(request: Request, address: str | None) -> list[Finding]:
+def diagnose(request: Request, address: str | None, nodes: int = 0) -> list[Finding]:
     """All that ``labelgen doctor`` looks at.
 
     Args:
         request: as for a run. Without a data root, what hangs on the data is left out.
         address: of a Ray cluster; None looks at this machine alone.
+        nodes: that the cluster should have; they are waited for.
 
     Raises:
         UserError: no such configuration.
@@ -71,7 +74,7 @@ def diagnose(request: Request, address: str | None) -> list[Finding]:
             findings.append(Finding("data", "driver", True, text))
         except UserError as error:
             findings.append(Finding("plan", "driver", False, str(error)))
-    return findings + look_around(config, plan, request.output, address, thorough=True)
+    return findings + look_around(config, plan, request.output, address, nodes, thorough=True)
 
 
 def preflight(plan: Plan, address: str) -> None:
@@ -80,7 +83,7 @@ def preflight(plan: Plan, address: str) -> None:
     Raises:
         UserError: what is wrong first, and how much else.
     """
-    findings = look_around(plan.job.config, plan, plan.job.run, address, thorough=False)
+    findings = look_around(plan.job.config, plan, plan.job.run, address, 0, thorough=False)
     wrong = [finding for finding in findings if finding.ok is False]
     if wrong:
         more = f" ({len(wrong) - 1} more: `labelgen doctor` lists all)" if len(wrong) > 1 else ""
@@ -88,7 +91,13 @@ def preflight(plan: Plan, address: str) -> None:
 
 
 def look_around(
-    config: RunConfig, plan: Plan | None, output: Path | str | None, address: str | None, *, thorough: bool
+    config: RunConfig,
+    plan: Plan | None,
+    output: Path | str | None,
+    address: str | None,
+    nodes: int = 0,
+    *,
+    thorough: bool,
 ) -> list[Finding]:
     """Ask this machine and, if there is a cluster, its nodes; then compare their answers.
 
@@ -97,6 +106,7 @@ def look_around(
         plan: if there is one: its files are looked for.
         output: of the run, if there is no plan.
         address: of the cluster.
+        nodes: that it should have.
         thorough: hash weights too.
     """
     output = plan.job.run if plan else output or "."
@@ -121,7 +131,7 @@ def look_around(
             mine = replace(mine, output_seen=True, output_error=error)
         findings = list(judge("driver", mine, mine, questions, needed))
         if address is not None:
-            findings += _cluster(address, mine, questions, needed, config)
+            findings += _cluster(address, mine, questions, needed, config, nodes)
         elif config.runtime.device == "cuda" and not mine.gpus:
             findings.append(
                 Finding("GPUs", "driver", False, "runtime.device is cuda, but there is no GPU here")
@@ -206,9 +216,9 @@ def _versions(where: str, found: Answers, mine: Answers) -> Finding:
 
 
 def _cluster(
-    address: str, mine: Answers, questions: Questions, needed: int, config: RunConfig
+    address: str, mine: Answers, questions: Questions, needed: int, config: RunConfig, wanted_nodes: int
 ) -> Iterator[Finding]:
-    from pipelines.cluster import connect_once, on_every_node, uses_tokens
+    from pipelines.cluster import connect_once, on_every_node, uses_tokens, wait_for_nodes
 
     gpus: list[float] = []
     try:
@@ -216,6 +226,11 @@ def _cluster(
     except UserError as error:
         yield Finding("cluster", address, False, str(error))
         return
+    if wanted_nodes:
+        there = wait_for_nodes(wanted_nodes, NODES_S)
+        detail = "" if there >= wanted_nodes else ": see the logs of those that are missing"
+        text = f"{there} of {wanted_nodes} are there{detail}"
+        yield Finding("nodes", address, there >= wanted_nodes, text)
     tokens = uses_tokens()
     detail = "the cluster takes this driver's token"
     if not tokens:

@@ -26,6 +26,10 @@ def doctor(
         str | None,
         typer.Option("--ray-address", envvar="RAY_ADDRESS", help="Look at every node of this cluster."),
     ] = None,
+    nodes: Annotated[
+        int,
+        typer.Option("--nodes", min=0, help="Wait up to five minutes until the cluster has so many nodes."),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Look for what would stop a run, on this machine and on every node of a cluster; 1 if there is any.
@@ -43,7 +47,7 @@ def doctor(
     request = Request(dataset, dataroot, version, split, config, overrides, output)
     console = Console(stderr=as_json, soft_wrap=True)
     with console.status("looking around"):
-        findings = diagnose(request, ray_address)
+        findings = diagnose(request, ray_address, nodes)
     fit = all(finding.ok is not False for finding in findings)
     if as_json:
         typer.echo(json.dumps({"fit": fit, "findings": [finding.to_dict() for finding in findings]}))
