@@ -143,11 +143,11 @@ class LabelsConfig(_Section):
     """How votes become labels."""
 
     min_margin: float = Field(0.02, ge=0, le=1, description="lead over the second class that a label needs")
-    class_margin: float = Field(0.0, ge=0, le=1, description="vote lost where a region's class is undecided")
-    edge: float = Field(0.0, ge=0, le=1, description="vote lost at a mask's edge")
+    class_margin: float = Field(1.0, ge=0, le=1, description="vote lost where a region's class is undecided")
+    edge: float = Field(0.5, ge=0, le=1, description="vote lost at a mask's edge")
     edge_px: float = Field(8.0, ge=1, description="pixels over which that fades")
-    residual: float = Field(0.0, ge=0, le=1, description="vote lost at the depth test's limit")
-    angle: float = Field(0.0, ge=0, le=1, description="vote lost 90 degrees off the camera's axis")
+    residual: float = Field(0.5, ge=0, le=1, description="vote lost at the depth test's limit")
+    angle: float = Field(0.5, ge=0, le=1, description="vote lost 90 degrees off the camera's axis")
     instances: bool = Field(True, description="number the things of every frame")
 
 

@@ -176,12 +176,18 @@ class RegionHits(_Record):
     Attributes:
         offsets: (V + 1,) int64; regions of view v are ``region[offsets[v]:offsets[v + 1]]``.
         region: (H,) int32, rows of `Regions`, smallest area first.
+        inside: (H,) float32 in 0..1, how much of the region there is around the view's pixel; or None.
     """
 
     offsets: NDArray[np.int64]
     region: NDArray[np.int32]
+    inside: NDArray[np.float32] | None = None
 
-    _SPEC: ClassVar[_Spec] = {"offsets": (np.int64, ("V1",)), "region": (np.int32, ("H",))}
+    _SPEC: ClassVar[_Spec] = {
+        "offsets": (np.int64, ("V1",)),
+        "region": (np.int32, ("H",)),
+        "inside": (np.float32, ("H",)),
+    }
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,8 @@ class VoteLabels:
         assert task.views is not None
         assert task.regions is not None
         assert task.semantics is not None
-        task.hits = region_hits(task.views, task.regions, task.frame.cameras)
         settings = VoteSettings(**self.config.labels.model_dump(exclude={"instances"}))
+        task.hits = region_hits(task.views, task.regions, task.frame.cameras, settings.reach)
         projection = ProjectionSettings(**self.config.projection.model_dump(exclude={"ego_box"}))
         parts = (task.views, task.hits, task.regions, task.semantics)
         task.labels = vote(
@@ -261,7 +261,9 @@ class VoteLabels:
             settings,
             camera_ok=np.array([data is not None for data in task.images], bool),
             ego=ego_mask(task.cloud.xyz, self.config.projection.ego_box),
-            evidence=hit_evidence(*parts, task.frame.cameras, settings, projection),
+            evidence=hit_evidence(
+                task.views, task.hits, task.semantics, task.frame.cameras, settings, projection
+            ),
         )
         if self.config.labels.instances:
             things = [spec.thing for spec in self.taxonomy.classes]

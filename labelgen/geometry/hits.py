@@ -13,16 +13,21 @@ from labelgen.geometry.rle import Runs, measure, parse
 from labelgen.records import NO_REGION, RegionHits, Regions, Views
 
 
-def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera]) -> RegionHits:
+def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach: float = 0.0) -> RegionHits:
     """Regions under each view, in its own camera, smallest first.
 
     A view's pixel is the nearest one, (floor(u + 1/2), floor(v + 1/2)). No mask is
     decoded. Regions of equal area keep their order.
 
+    How much of a region there is around a pixel, 1 well inside and towards 0 at an edge, is the mean of three
+    looks: along the column to the nearer end of the pixel's run, as a share of ``reach``; and whether the
+    pixels ``reach`` to the left and to the right are in the region. The image's border is no edge.
+
     Args:
         views: of the frame.
         regions: of the frame, with their run lengths at the cameras' image sizes.
         cameras: of the frame.
+        reach: pixels around which ``inside`` looks, at least 1; 0 to leave it out.
 
     Raises:
         ValueError: if a run-length code is damaged, or a row names a camera that is not there.
@@ -41,11 +46,14 @@ def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera]) -> Re
             raise ValueError(f"camera {camera.name}: {error}") from None
         area, box = measure(runs, camera.height)
         by_area = np.argsort(area, kind="stable")
-        view, region = _match(views.uv[seen], runs, box, by_area, camera.height, camera.width)
-        pairs.append((view + np.int32(seen.start), region + np.int32(drawn.start)))
-    view = np.concatenate([np.zeros(0, np.int32), *(view for view, _ in pairs)])
-    region = np.concatenate([np.zeros(0, np.int32), *(region for _, region in pairs)])
-    return RegionHits(*_group(view, region, len(views)))
+        look = max(1, round(reach)) if reach else 0
+        view, region, around = _match(views.uv[seen], runs, box, by_area, camera.height, camera.width, look)
+        pairs.append((view + np.int32(seen.start), region + np.int32(drawn.start), around))
+    view = np.concatenate([np.zeros(0, np.int32), *(part[0] for part in pairs)])
+    region = np.concatenate([np.zeros(0, np.int32), *(part[1] for part in pairs)])
+    around = np.concatenate([np.zeros(0, np.float32), *(part[2] for part in pairs)])
+    offsets, region, around = _group(view, region, around, len(views))
+    return RegionHits(offsets, region, around if reach else None)
 
 
 def view_region(hits: RegionHits) -> NDArray[np.uint16]:
@@ -65,8 +73,9 @@ def _match(
     order: NDArray[np.int64],
     height: int,
     width: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Pairs of view and region, the regions in the given order.
+    reach: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Pairs of view and region, the regions in the given order, and what is around each.
 
     Views are put into buckets by image column. A region looks at the buckets under its box only, and
     finds the run of each pixel by bisection.
@@ -96,13 +105,17 @@ def _match(
     near = np.empty(V + 1, np.int32)
     view = np.empty(2 * V + 1, np.int32)
     region = np.empty(2 * V + 1, np.int32)
+    around = np.zeros(2 * V + 1 if reach else 0, np.float32)
+    spot = np.empty((V + 1, 2), np.int32)  # of the present region's hits: bucket's row, and run
     found = 0
     for k in order:
         if found + V >= len(view):  # a region hits each view once at most
             view = np.concatenate((view, np.empty_like(view)))
             region = np.concatenate((region, np.empty_like(region)))
+            around = np.concatenate((around, np.zeros_like(around)))
         left, top, right, bottom = box[k]
         begin, end = runs.offsets[k], runs.offsets[k + 1]
+        before = found
         boxed = 0  # no branches from here on: which pixels are in a region cannot be foreseen
         for j in range(first[left], first[right]):
             near[boxed] = j
@@ -116,14 +129,55 @@ def _match(
             at += runs.ends[at] <= pixel[j]
             view[found] = owner[j]
             region[found] = k
+            spot[found - before, 0], spot[found - before, 1] = j, at
             found += (at - begin) & 1
-    return view[:found], region[:found]
+        if reach:
+            for h in range(before, found):
+                j, at = spot[h - before]
+                around[h] = _around(runs.ends, begin, at, end, pixel[j], row[j], height, width, reach)
+    return view[:found], region[:found], around[:found]
+
+
+@numba.njit(cache=True)
+def _around(
+    ends: NDArray[np.int32],
+    begin: int,
+    at: int,
+    end: int,
+    pixel: int,
+    y: int,
+    height: int,
+    width: int,
+    reach: int,
+) -> float:
+    """How much of a region, runs begin to end, is around a pixel in its run ``at``; see `region_hits`."""
+    up, down = pixel - ends[at - 1] + 1, ends[at] - pixel
+    nearest = reach
+    if up <= y:  # otherwise the run begins at the image's border
+        nearest = min(nearest, up)
+    if down < height - y:
+        nearest = min(nearest, down)
+    x = pixel // height
+    left = x < reach or (_run(ends, begin, at + 1, pixel - reach * height) - begin) & 1
+    right = x + reach >= width or (_run(ends, at, end, pixel + reach * height) - begin) & 1
+    return (nearest / reach + left + right) / 3
+
+
+@numba.njit(cache=True)
+def _run(ends: NDArray[np.int32], begin: int, end: int, pixel: int) -> int:
+    """The run among begin to end that a pixel lies in, by bisection: the first that ends beyond it."""
+    at, size = begin, end - begin
+    while size > 1:
+        half = size >> 1
+        at += half * (ends[at + half - 1] <= pixel)
+        size -= half
+    return at + (ends[at] <= pixel)
 
 
 @numba.njit(cache=True)
 def _group(
-    view: NDArray[np.int32], region: NDArray[np.int32], V: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    view: NDArray[np.int32], region: NDArray[np.int32], around: NDArray[np.float32], V: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Sort pairs by view, keeping the order within each: a counting sort."""
     offsets = np.zeros(V + 1, np.int64)
     for v in view:
@@ -132,7 +186,10 @@ def _group(
         offsets[v + 1] += offsets[v]
     place = offsets[:-1].copy()
     out = np.empty(len(view), np.int32)
+    share = np.empty(len(around), np.float32)
     for i in range(len(view)):
         out[place[view[i]]] = region[i]
+        if len(around):
+            share[place[view[i]]] = around[i]
         place[view[i]] += 1
-    return offsets, out
+    return offsets, out, share

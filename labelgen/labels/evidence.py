@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 from labelgen.geometry import ProjectionSettings
-from labelgen.geometry.edges import edge_share
 from labelgen.labels.vote import VoteSettings, class_votes
-from labelgen.records import RegionHits, Regions, Semantics, Views
+from labelgen.records import RegionHits, Semantics, Views
 
 
 def hit_evidence(
     views: Views,
     hits: RegionHits,
-    regions: Regions,
     semantics: Semantics,
     cameras: Sequence[Camera],
     settings: VoteSettings,
@@ -26,14 +25,13 @@ def hit_evidence(
     """The share of each hit's vote that counts: a product of up to four factors 1 - a (1 - x).
 
     a is the setting's strength; x is, by factor: ``class_margin``, the region's lead of its best class (or
-    void) over the second; ``edge``, how much mask there is within ``edge_px`` (`edge_share`); ``residual``,
-    1 - residual / tolerance of the depth test; ``angle``, the cosine between the view's ray and the camera's
-    axis (lens distortion left aside).
+    void) over the second; ``edge``, how much of the region there is around the pixel (``hits.inside``);
+    ``residual``, 1 - residual / tolerance of the depth test; ``angle``, the cosine between the view's ray and
+    the camera's axis (lens distortion left aside).
 
     Args:
         views: of the frame.
-        hits: regions under each view.
-        regions: of the frame.
+        hits: regions under each view; with ``inside`` where ``edge`` is asked for.
         semantics: of the regions.
         cameras: of the frame.
         settings: strengths; factors of strength 0 are not computed.
@@ -43,23 +41,43 @@ def hit_evidence(
         (H,) float64 in 0..1, or None if all strengths are 0.
 
     Raises:
-        ValueError: if a run-length code is damaged.
+        ValueError: ``edge`` is asked for, and the hits do not know what is around them.
     """
-    strengths = (settings.class_margin, settings.edge, settings.residual, settings.angle)
-    if not any(strengths):
+    if not any((settings.class_margin, settings.edge, settings.residual, settings.angle)):
         return None
-    out = np.ones(len(hits.region))
+    inside = hits.inside
+    if inside is None or not settings.edge:
+        if settings.edge:
+            raise ValueError("hits without `inside`: look them up with a reach")
+        inside = np.zeros(0, np.float32)
+    of_region = np.ones(len(semantics))
     if settings.class_margin:
-        out *= _less(settings.class_margin, class_margins(semantics)[hits.region])
-    if settings.edge:
-        out *= _less(settings.edge, edge_share(views, hits, regions, cameras, settings.edge_px))
+        of_region = _less(settings.class_margin, class_margins(semantics))
     of_view = np.ones(len(views))
     if settings.residual:
         limit = np.maximum(projection.max_residual, projection.max_residual_relative * views.depth)
         of_view *= _less(settings.residual, 1 - np.clip(views.depth_residual / limit, 0, 1))
     if settings.angle:
         of_view *= _less(settings.angle, axis_cosines(views, cameras))
-    return out * np.repeat(of_view, np.diff(hits.offsets))
+    return _product(hits.offsets, hits.region, of_view, of_region, inside, settings.edge)
+
+
+@numba.njit(cache=True)
+def _product(
+    offsets: NDArray[np.int64],
+    under: NDArray[np.int32],
+    of_view: NDArray[np.float64],
+    of_region: NDArray[np.float64],
+    inside: NDArray[np.float32],
+    edge: float,
+) -> NDArray[np.float64]:
+    out = np.empty(len(under))
+    for v in range(len(offsets) - 1):
+        for h in range(offsets[v], offsets[v + 1]):
+            out[h] = of_view[v] * of_region[under[h]]
+            if len(inside):
+                out[h] *= 1.0 - edge * (1.0 - inside[h])
+    return out
 
 
 def class_margins(semantics: Semantics) -> NDArray[np.float64]:

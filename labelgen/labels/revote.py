@@ -49,13 +49,11 @@ class Ballot:
         self.views = Views(
             stored.point, stored.camera, stored.uv, stored.depth, stored.depth_residual, visible
         )
-        self.hits: RegionHits = region_hits(self.views, record.regions, cameras)
+        self.hits: RegionHits = region_hits(self.views, record.regions, cameras, settings.reach)
         self._record, self._settings = record, settings
         self._ok = cameras_present(record, len(cameras))
         self._ego = record.labels.reason == Reason.EGO
-        self._evidence = hit_evidence(
-            self.views, self.hits, record.regions, record.semantics, cameras, settings, projection
-        )
+        self._evidence = hit_evidence(self.views, self.hits, record.semantics, cameras, settings, projection)
 
     def labels(self) -> PointLabels:
         """As `labelgen.labels.vote` gives them; instances stay where the label does."""

@@ -38,7 +38,7 @@ _LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_M
 
 @dataclass(frozen=True)
 class VoteSettings:
-    """When votes are enough, and what a view's own evidence counts for.
+    """When votes are enough, and what a view's own evidence counts for: by default, nothing is lost.
 
     Attributes:
         min_margin: lead over the second class, as a share of all votes, that a label needs.
@@ -54,6 +54,11 @@ class VoteSettings:
     edge_px: float = 8.0
     residual: float = 0.0
     angle: float = 0.0
+
+    @property
+    def reach(self) -> float:
+        """Pixels around a view that are looked at, for `labelgen.geometry.region_hits`."""
+        return self.edge_px if self.edge else 0.0
 
 
 def vote(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,11 +34,12 @@ def scene(seed=0, points=40):
     )
     scores = (rng.dirichlet(np.ones(4), 6)[:, :3]).astype(np.float16)
     semantics = Semantics(scores, scores.argmax(1).astype(np.uint8), np.zeros((6, 1), np.float16))
-    return views, region_hits(views, regions, [CAMERA] * 2), regions, semantics
+    return views, region_hits(views, regions, [CAMERA] * 2, 8), regions, semantics
 
 
 def evidence(parts, **strengths):
-    return hit_evidence(*parts, [CAMERA] * 2, VoteSettings(**strengths), ProjectionSettings())
+    views, hits, _, semantics = parts
+    return hit_evidence(views, hits, semantics, [CAMERA] * 2, VoteSettings(**strengths), ProjectionSettings())
 
 
 def test_nothing_asked_nothing_computed():
@@ -54,6 +57,7 @@ def test_each_factor_by_its_formula_and_their_product():
         "residual": (1 - np.minimum(views.depth_residual / tolerance, 1))[view],
         "angle": (1 / np.sqrt(1 + x**2 + y**2))[view],
         "class_margin": (best[:, -1] - best[:, -2])[hits.region],
+        "edge": hits.inside,
     }
     for name, share in shares.items():
         got = evidence(parts, **{name: ALL[name]})
@@ -62,6 +66,8 @@ def test_each_factor_by_its_formula_and_their_product():
     np.testing.assert_allclose(evidence(parts, **ALL), product, atol=1e-12)
     assert ((product >= 0) & (product <= 1)).all()
     assert len(np.unique(evidence(parts, edge=0.7))) > 5
+    with pytest.raises(ValueError, match="with a reach"):
+        evidence((views, replace(hits, inside=None), None, semantics), edge=0.7)
 
 
 def votes(parts, factor):
