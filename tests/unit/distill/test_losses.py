@@ -188,6 +188,15 @@ def test_a_tolerated_negative_stays_in_the_sum_as_exp_0():
     assert loss.item() == pytest.approx(-torch.tensor([1.0, 0, 0]).log_softmax(0)[0].item())
 
 
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.37, 0.999, 1.0])
+def test_low_quantile(share):
+    for width in (1, 2, 51):
+        drawn = rows(4, width, 0, unit=False)
+        torch.testing.assert_close(
+            losses.tolerant.low_quantile(drawn, share), drawn.quantile(share, dim=1, keepdim=True)
+        )
+
+
 def test_balance_weights_favour_the_rare():
     look = torch.tensor([[1.0, 0], [1, 0.1], [1, -0.1], [0, 1]])
     weight = losses.balance_weights(look)
