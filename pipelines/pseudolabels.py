@@ -14,7 +14,7 @@ from pipelines.calls import record_call
 from pipelines.derive import Runner, derive, plan_derivation
 from pipelines.drain import draining
 from pipelines.job import Committed, Job, Watch
-from pipelines.lease import lease
+from pipelines.lease import lease, living_drivers
 from pipelines.passes import fusion_of
 from pipelines.planning import Plan
 from pipelines.scenes import have_poses
@@ -88,13 +88,17 @@ def execute(
         # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
         merge_plan(job.run, plan.planned, plan.info)
         watch = Watch(on_frame, strict=strict, suspects=held.suspects, mark=held.mark)
-        if job.frames:
-            with draining(watch.stop):
-                for committed in _run(job, watch, ray_address):
+        left = job.frames
+        with draining(watch.stop):
+            while left:
+                for committed in _run(replace(job, frames=left), watch, ray_address):
                     outcome.labelled += committed.frames
                     outcome.partial += committed.partial
                     outcome.failed += committed.failed
                     outcome.shards += 1
+                if not share or watch.stop.is_set() or len(living_drivers(job.run)) > 1:
+                    break
+                left = still_to_do(plan)  # what others had claimed that have ended since
         build_index(job.run)
         missing = len(job.frames) - outcome.labelled - outcome.failed
         outcome.stopped = missing > 0 and watch.stop.is_set()

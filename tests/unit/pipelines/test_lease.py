@@ -57,7 +57,8 @@ def test_a_dead_driver_is_buried_and_its_frame_suspected(run):
         "import os, sys, signal; from pathlib import Path\n"
         "from pipelines.lease import lease\n"
         "from tests.unit.pipelines.test_lease import frames\n"
-        "held = lease(Path(sys.argv[1]), frames('a')).__enter__()\n"
+        "holding = lease(Path(sys.argv[1]), frames('a'))\n"
+        "held = holding.__enter__()\n"
         "held.mark('a'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(run)], check=False)
@@ -106,14 +107,13 @@ def test_two_that_share_take_every_frame_once(run):
 
 def test_frames_of_one_that_is_gone_are_taken_over_unless_they_are_done(run):
     records = some_records(count=2)
-    named = [replace(make_frame(frame_id=record.frame_id), source_id=record.source_id) for record in records]
-    with lease(run, named, share=True) as one:
-        with lease(run, named, share=True) as other:
-            assert all(other.claims.take(frame) for frame in named)
+    both = [named(record.frame_id, record.source_id) for record in records]
+    with lease(run, both, share=True) as one:
+        with lease(run, both, share=True) as other:
+            assert all(other.claims.take(frame) for frame in both)
             write(run, records[:1])
-        one.claims._seen.clear()
-        assert not one.claims.take(named[0]), "done"
-        assert one.claims.take(named[1]), "claimed, but nobody's any more"
+        assert not one.claims.take(both[0]), "done"
+        assert one.claims.take(both[1]), "claimed, but nobody's any more"
 
 
 def test_claims_travel_to_workers(run):
