@@ -1,11 +1,17 @@
-"""Fixtures for all tests: where the real frames are, if they are anywhere."""
+"""Fixtures for all tests: where the real frames are, if they are anywhere; an object store."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.helpers.s3 import S3Server
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -35,3 +41,29 @@ def _folder(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server of an object store."""
+    from tests.helpers.s3 import S3Server
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def object_store(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The server, with an environment in which clients find it and do not wait long before they ask again."""
+    from labelgen.shards import clients
+
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LABELGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(clients.RETRY, "first_wait_s", 0.01)
+    monkeypatch.setitem(clients.RETRY, "longest_wait_s", 0.05)
+    yield s3_server
+    s3_server.fault = None
+    s3_server.given.clear()

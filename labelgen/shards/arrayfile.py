@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from labelgen.shards.damage import DamageError
 from labelgen.shards.schema import ArraySpec
+from labelgen.shards.store import StoreError
 
 _MISSING = 2**64 - 1
 _LARGEST_CHUNK = 2**30
@@ -151,6 +152,8 @@ class ArrayFile:
     def _open(self) -> int:
         try:
             descriptor = self._open_file()
+        except StoreError:
+            raise  # that says nothing of the file
         except OSError as error:
             raise self._damage(f"cannot be opened: {error.strerror}") from error
         if (size := os.fstat(descriptor).st_size) != self._size:

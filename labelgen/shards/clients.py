@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from labelgen.errors import UserError
+from labelgen.shards.store import AccessError, StoreError
 
 #: How long a request is tried again that fails for a while: 500, 503, connections that break.
 RETRY: dict[str, Any] = {
@@ -33,7 +35,7 @@ class Listed:
 
 
 class Client(Protocol):
-    """Requests below one address. Errors are `OSError`; `FileNotFoundError` where there is no such object."""
+    """Requests below one address; `StoreError`, or `FileNotFoundError` where there is no such object."""
 
     def get(self, key: str, limit: int | None) -> bytes:
         """The first ``limit`` bytes of an object, or all."""
@@ -77,7 +79,10 @@ def make_client(url: str) -> Client:
 
 
 class ObstoreClient:
-    """Requests through obstore; settings and credentials from the environment (``AWS_*``, ``GOOGLE_*``)."""
+    """Requests through obstore; settings and credentials from the environment (``AWS_*``, ``GOOGLE_*``).
+
+    ``STORAGE_EMULATOR_HOST`` names a server that stands for Google's, as it does for Google's own clients.
+    """
 
     _threads_in: int | None = None  # the process that obstore's threads live in
 
@@ -103,11 +108,20 @@ class ObstoreClient:
             "retry_timeout": timedelta(seconds=RETRY["retry_timeout_s"]),
             "backoff": backoff,
         }
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+        config: dict[str, Any] = {}
+        if url.startswith("gs:"):
+            endpoint = os.environ.get("STORAGE_EMULATOR_HOST", "")
+            if endpoint:
+                key = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+                config["service_account_key"] = json.dumps(
+                    key | {"gcs_base_url": endpoint, "disable_oauth": True}
+                )
+        else:
+            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
         options: Any = {"allow_http": endpoint.startswith("http://")}
         self._process = os.getpid()
         with _as_os_error(url):
-            self._store: Any = from_url(url, client_options=options, retry_config=retry)
+            self._store: Any = from_url(url, client_options=options, retry_config=retry, **config)
 
     def get(self, key: str, limit: int | None) -> bytes:
         """See `Client.get`."""
@@ -256,7 +270,8 @@ def _changed(entry: Any) -> float:
     return float(when.timestamp()) if hasattr(when, "timestamp") else 0.0
 
 
-_EXISTS = ("PreconditionFailed", "Precondition", "conditionNotMet", "ConditionalRequestConflict", "412")
+# Words and not numbers: messages hold times and ports.
+_EXISTS = ("PreconditionFailed", "Precondition Failed", "conditionNotMet", "ConditionalRequestConflict")
 
 
 @contextmanager
@@ -273,8 +288,9 @@ def _as_os_error(what: str) -> Iterator[None]:
             raise
         if kind == "NotFoundError":
             raise FileNotFoundError(errno.ENOENT, "no such object", what) from error
-        if kind in ("AlreadyExistsError", "PreconditionError") or any(word in str(error) for word in _EXISTS):
+        exists = kind in ("AlreadyExistsError", "PreconditionError") or getattr(error, "code", None) == 412
+        if exists or any(word in str(error) for word in _EXISTS):
             raise FileExistsError(errno.EEXIST, "exists", what) from error
         if kind in ("PermissionDeniedError", "UnauthenticatedError") or isinstance(error, PermissionError):
-            raise PermissionError(errno.EACCES, reason, what) from error
-        raise OSError(errno.EIO, reason, what) from error
+            raise AccessError(errno.EACCES, reason, what) from error
+        raise StoreError(errno.EIO, reason, what) from error

@@ -31,6 +31,9 @@ def why_not_storable(record: FrameRecord) -> str | None:
         for name in ("depth", "depth_residual"):
             if not np.isfinite(getattr(views, name)).all():
                 return f"a view's {name} is not finite"
+    parent = record.regions.parent
+    if parent is not None and len(parent) and not -1 <= parent.min() <= parent.max() < len(parent):
+        return f"a region's parent is none of the {len(parent)} regions"
     return None
 
 

@@ -16,8 +16,8 @@ class Problem:
 
     Attributes:
         kind: ``run``, ``damaged-manifest``, ``foreign-manifest``, ``damaged-plan``, ``missing-shard``,
-            ``torn-shard``, ``checksum``, ``not-zarr``, ``overlap``, ``index-drift``, ``source-changed``, or
-            one of `HARMLESS`.
+            ``torn-shard``, ``checksum``, ``not-zarr``, ``overlap``, ``unknown-class``, ``index-drift``,
+            ``source-changed``, or one of `HARMLESS`.
         where: the file or folder, relative to the run's folder.
         detail: one line that names the field.
     """

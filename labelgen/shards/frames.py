@@ -139,6 +139,10 @@ class StoredFrame:
         regions: Regions = self._record(
             Regions, "regions", fields | {"rle": tuple(self._strings("regions/rle"))}
         )
+        if regions.parent is not None and len(regions):
+            self._within("regions/parent", regions.parent, len(regions))
+            if int(regions.parent.min()) < -1:
+                raise self._damage("regions/parent", f"names {int(regions.parent.min())}")
         return regions
 
     @cached_property

@@ -21,7 +21,7 @@ from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES, check_shapes
-from labelgen.shards.store import Store
+from labelgen.shards.store import Store, StoreError
 
 MANIFESTS = "manifests"
 SHARDS = "shards"
@@ -195,6 +195,8 @@ def parse_manifest(
         if isinstance(raw, OSError):
             raise raw
         manifest = parse_model(raw, Manifest, where)
+    except StoreError:
+        raise  # that says nothing of the file
     except (OSError, ValueError) as error:
         raise DamageError("damaged-manifest", where, str(error)) from error
     if f"{manifest.shard_id}.json" != (name or key.rpartition("/")[2]):

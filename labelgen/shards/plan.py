@@ -10,7 +10,7 @@ from labelgen.datasets.manifest import DatasetInfo, decode_frames, encode_frames
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards.run import PLAN
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.store import Store, StoreError, open_store
 
 
 def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:
@@ -27,6 +27,8 @@ def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:
         content = store.read(PLAN)
     except FileNotFoundError:
         raise UserError(f"no file {where}; running the same job again writes it") from None
+    except StoreError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {where}: {error.strerror}") from error
     frames, info = decode_frames(content, where)

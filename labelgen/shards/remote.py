@@ -18,7 +18,7 @@ from labelgen.errors import UserError
 from labelgen.shards import atomic
 from labelgen.shards.cache import FileCache
 from labelgen.shards.clients import Client, make_client
-from labelgen.shards.store import LocalStore, LostReplyError, Store, absolute, open_store
+from labelgen.shards.store import AccessError, LocalStore, LostReplyError, Store, absolute, open_store
 
 _THREADS = 16
 _DEFAULT_GB = 50.0
@@ -152,7 +152,7 @@ class RemoteStore:
         """
         try:
             return self.client.create(key, data)
-        except PermissionError:
+        except AccessError:
             raise
         except OSError as error:
             raise LostReplyError(error.errno, error.strerror, key) from error

@@ -13,7 +13,7 @@ from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import LARGEST_JSON, FrameEntry, Manifest, list_manifests, parse_manifest
 from labelgen.shards.run import PLAN
-from labelgen.shards.store import Store
+from labelgen.shards.store import Store, StoreError
 
 _RANK = {"ok": 0, "partial": 1}
 _FAILED = 2
@@ -51,6 +51,8 @@ def planned_sources(store: Store) -> dict[str, str]:
         ids, sources = table["frame_id"].to_pylist(), table["source_id"].to_pylist()
     except FileNotFoundError:
         return {}
+    except StoreError:
+        raise
     except (OSError, pa.ArrowException, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from labelgen.errors import UserError
 from labelgen.shards.manifest import LARGEST_JSON, Version, parse_model
 from labelgen.shards.schema import FORMAT_VERSION
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.store import Store, StoreError, open_store
 
 RUN_JSON = "run.json"
 PLAN = "frames.parquet"
@@ -153,6 +153,8 @@ def read_run_info(path: Path | str | Store) -> RunInfo:
         return parse_model(store.read(RUN_JSON, LARGEST_JSON + 1), RunInfo, file)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{store.url} is not a run: there is no {RUN_JSON}") from None
+    except StoreError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:

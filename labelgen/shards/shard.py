@@ -18,7 +18,7 @@ from labelgen.shards.arrayfile import ArrayFile
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, data_file
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.store import Store, StoreError, open_store
 
 _ROWS_OF = {"views": "V", "regions": "R"}
 
@@ -83,6 +83,8 @@ class Shard:
             key = f"{self.where}/{data_file(name, len(entry.shape))}"
             try:
                 descriptor = self._store.open(key, entry.size)
+            except StoreError:
+                raise
             except OSError as error:
                 raise DamageError("torn-shard", key, f"cannot be read: {error.strerror}") from error
             if hasattr(os, "posix_fadvise"):
@@ -225,6 +227,8 @@ class Shard:
                 raw = os.pread(descriptor, entry.size + 1, 0)
             finally:
                 os.close(descriptor)
+        except StoreError:
+            raise  # that says nothing of the file
         except OSError as error:
             raise DamageError("torn-shard", where, f"cannot be read: {error.strerror}") from error
         if hashlib.blake2b(raw, digest_size=16).hexdigest() != entry.blake2b:

@@ -15,11 +15,31 @@ from labelgen.shards import atomic
 
 #: Also as a `Path` writes it, which makes one slash of two.
 _URL = re.compile(r"^(s3|gs|gcs):/+([^/]+)(/.*)?$")
-_ANY_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:/")
+_ANY_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(/|$)")
 
 
-class LostReplyError(OSError):
+class StoreError(UserError, OSError):
+    """An object store that cannot be reached, or refuses: that says nothing of the files in it.
+
+    An `OSError` to those who know what to do then; to all others what ends the command.
+    """
+
+    remedy = "try again when the store can be reached"
+
+    def __str__(self) -> str:
+        if self.strerror is None:  # a DataLoader makes its worker's error anew from the text alone
+            return " ".join(map(str, self.args))
+        return f"{self.filename}: {self.strerror}; {self.remedy}"
+
+
+class LostReplyError(StoreError):
     """An object store did not say whether it wrote a file."""
+
+
+class AccessError(StoreError, PermissionError):
+    """An object store that does not let us in."""
+
+    remedy = "look at the credentials in the environment"
 
 
 @runtime_checkable

@@ -13,9 +13,9 @@ from labelgen.shards.commit import DAMAGED
 from labelgen.shards.damage import Problem
 from labelgen.shards.index import index_table, read_index
 from labelgen.shards.interchange import differences
-from labelgen.shards.manifest import MANIFESTS, SHARDS, Manifest, file_problems
+from labelgen.shards.manifest import MANIFESTS, SHARDS, Manifest, file_problems, manifest_key
 from labelgen.shards.resolve import load_manifests
-from labelgen.shards.run import INDEX, PLAN, RunInfo, read_run_info
+from labelgen.shards.run import INDEX, PLAN, RUN_JSON, RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
 from labelgen.shards.shard import Shard
 from labelgen.shards.sources import source_problems
@@ -58,6 +58,7 @@ def verify(
     for manifest in manifests:
         problems.extend(_shard_problems(store, info, manifest, sizes, deep))
     problems.extend(_overlaps(manifests))
+    problems.extend(_unknown_classes(info, manifests))
     if not damaged:
         problems.extend(_index_drift(store))
         problems.extend(source_problems(store, manifests, dataroot, files=info.parent is None))
@@ -100,6 +101,22 @@ def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:
                 )
 
 
+def _unknown_classes(info: RunInfo, manifests: Sequence[Manifest]) -> Iterator[Problem]:
+    classes = info.taxonomy.get("classes")
+    if not isinstance(classes, list):
+        return
+    for manifest in manifests:
+        for frame in manifest.frames:
+            highest = max(frame.histogram, default=-1)
+            if highest >= len(classes):
+                yield Problem(
+                    "unknown-class",
+                    manifest_key(manifest.shard_id),
+                    f"frame {frame.frame_id} has points of class {highest}; the taxonomy in {RUN_JSON} has "
+                    f"{len(classes)} classes",
+                )
+
+
 def _index_drift(store: Store) -> Iterator[Problem]:
     if not store.exists(INDEX):
         return
@@ -108,7 +125,10 @@ def _index_drift(store: Store) -> Iterator[Problem]:
     except UserError as error:
         yield Problem("index-drift", INDEX, str(error))
         return
-    current = index_table(store)
+    try:
+        current = index_table(store)
+    except UserError:
+        return  # a damaged plan, which the look at the sources names
     if not stored.equals(current):
         yield Problem(
             "index-drift",

@@ -1,4 +1,4 @@
-"""A real S3 server in this process (moto's), which can be told to fail."""
+"""A real S3 server in this process (moto's), which can be told to fail; it takes Google's requests, too."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class S3Server:
         self._thread.start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self.environment = {
+            "STORAGE_EMULATOR_HOST": self.endpoint,
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
@@ -43,12 +44,12 @@ class S3Server:
         }
         self._buckets = 0
 
-    def bucket(self) -> str:
+    def bucket(self, scheme: str = "s3") -> str:
         """The address of a new, empty bucket."""
         self._buckets += 1
         name = f"bucket-{self._buckets}"
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")).read()
-        return f"s3://{name}"
+        return f"{scheme}://{name}"
 
     def stop(self) -> None:
         """End the server."""
@@ -56,6 +57,8 @@ class S3Server:
         self._thread.join()
 
     def _serve(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if not environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4"):
+            _in_words_of_s3(environ)
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         fault = self.fault(method, path) if self.fault else None
         if fault is None:
@@ -71,3 +74,13 @@ class S3Server:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start(f"{fault} Fault", [("Content-Type", "text/plain"), ("Content-Length", "5")])
         return [b"fault"]
+
+
+def _in_words_of_s3(environ: dict[str, Any]) -> None:
+    """Google's XML interface is that of S3, but for the headers of authorisation and of conditions."""
+    scope = "testing/20240101/us-east-1/s3/aws4_request"
+    environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+    if environ.get("HTTP_X_GOOG_IF_GENERATION_MATCH") == "0":
+        environ["HTTP_IF_NONE_MATCH"] = "*"
+    query = environ.get("QUERY_STRING")
+    environ["REQUEST_URI"] = environ["RAW_URI"] = environ["PATH_INFO"] + (f"?{query}" if query else "")
