@@ -42,7 +42,9 @@ Output = Annotated[
     str | None,
     typer.Option("--output", help="The run's folder, s3://… or gs://…. Default: runs/<data set>."),
 ]
-Frames = Annotated[str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, or its part K/N (from 0/N).")]
+Frames = Annotated[
+    str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, or its part K/N (from 0/N).")
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed frames again.")]
 
 
