@@ -60,7 +60,7 @@ def self_train(task: Task, rounds: int, stage: Stage, on_frame: Callable[[int], 
     """Train on pseudo-labels, then on the labels of the network that this gave, and so on.
 
     Args:
-        task: the first round; later ones start from its weights anew, in ``<folder>/round-N``.
+        task: the first round; later ones, in ``<folder>/round-N``, start from the same weights.
         rounds: in all.
         stage: runs a task and shows its progress.
         on_frame: called with the number of frames of every scene that is labelled between rounds.

@@ -36,7 +36,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 #: What makes an array that a run may lack.
 MADE_BY = {
-    "regions/caption_feature": "label a new run with captions: `labelgen run --set semantics.captions=blip2`",
+    "regions/caption_feature": "label with captions: `labelgen run --set semantics.captions=blip2`",
 }
 _LABEL_ANEW = (
     "it holds labels only: train on the run that it was derived from, or label one with `labelgen run`"

@@ -57,21 +57,13 @@ class Model(nn.Module):
         return features
 
     def logits(self, batch: Batch, info: CacheInfo) -> Tensor:
-        """(N, C) class scores: of the trained head, else from the classes' texts.
-
-        Raises:
-            UserError: the method's head gives no classes and does not lead into the space of texts.
-        """
+        """(N, C) class scores: of the trained head, else from the classes' texts."""
         features = self.features(batch).float()
         if isinstance(self.method, Segmentation):
             return self.method.logits(features)
         text = class_text(info, "zero-shot").to(features.device)
         scores = zero_shot(features, self.method, text, ZERO_SHOT_TEMPERATURE)
-        if scores is None:
-            raise UserError(
-                "the method of this checkpoint learns no classes and no texts; train a head first: "
-                "labelgen train probe, annotation-free or finetune"
-            )
+        assert scores is not None, "the method leads into no space of texts"
         return scores
 
 

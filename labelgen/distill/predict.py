@@ -15,6 +15,7 @@ from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
+from labelgen.distill.methods.segmentation import Segmentation
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.samples import Samples, batches_of
 from labelgen.distill.state import read_model, weights_file
@@ -39,6 +40,16 @@ class Predictor:
     config: TrainConfig
     info: CacheInfo
     device: torch.device
+
+    @property
+    def gives_classes(self) -> bool:
+        """Whether the method has a head for classes, or one that leads into the space of their texts."""
+        if isinstance(self.model.method, Segmentation):
+            return True
+        width, text = self.model.backbone.width, self.info.text_embeddings
+        with torch.inference_mode():
+            embedded = self.model.method.eval().embed(torch.zeros(2, width, device=self.device))
+        return embedded is not None and text is not None and embedded.shape[1] == text.shape[1]
 
     def samples(self, cache: Cache, frames: Sequence[str]) -> Samples:
         """The frames as they are: no augmentation, no limit on points."""
@@ -84,7 +95,8 @@ def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predict
         device: to run on.
 
     Raises:
-        UserError: no such file, other classes than the cache's, or weights that do not fit.
+        UserError: no such file, other classes than the cache's, weights that do not fit, or a method that
+            gives no classes.
     """
     weights, config, classes = read_model(path)
     if classes != info.taxonomy.names:
@@ -94,7 +106,13 @@ def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predict
         )
     model = make_model(config, info)
     load_weights(model, weights, weights_file(path), f"{config.backbone} with method {config.method}")
-    return Predictor(model.to(device).eval(), config, info, device)
+    predictor = Predictor(model.to(device).eval(), config, info, device)
+    if not predictor.gives_classes:
+        raise UserError(
+            f"checkpoint {weights_file(path)} of method {config.method} learned no classes and no texts; "
+            "train a head first: labelgen train probe, annotation-free or finetune"
+        )
+    return predictor
 
 
 def as_labels(probability: NDArray[np.float32], views: NDArray[np.uint8]) -> PointLabels:

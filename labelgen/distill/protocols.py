@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.log import read_log
 from labelgen.distill.loop import Report
-from labelgen.distill.model import ON_LABELS
 from labelgen.distill.predict import Predictor, score, score_labels
 from labelgen.distill.splits import Split, choose_fraction
 from labelgen.distill.train import Place, Start, train
@@ -113,8 +110,7 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
         no class scores.
     """
     cache = task.scored or task.cache
-    scorable = task.config.method in ON_LABELS or _zero_shot(predictor)
-    if not cache.dataset.categories or not scorable:
+    if not cache.dataset.categories or not predictor.gives_classes:
         return None
     frames = [f for f in task.split.val if cache.frame(f).label_path is not None]
     if not frames:
@@ -128,14 +124,3 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
         "network": network.result() | {"protocols": network.protocols()},
         "labels": labels.result() | {"protocols": labels.protocols()},
     }
-
-
-def _zero_shot(predictor: Predictor) -> bool:
-    """Whether a pre-trained head leads into the space of the classes' texts."""
-    text = predictor.info.text_embeddings
-    if text is None:
-        return False
-    width = predictor.model.backbone.width
-    with torch.inference_mode():
-        embedded = predictor.model.method.eval().embed(torch.zeros(2, width, device=predictor.device))
-    return embedded is not None and embedded.shape[1] == text.shape[1]

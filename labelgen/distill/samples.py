@@ -163,9 +163,10 @@ class Samples(Dataset[Part]):
     ) -> NDArray[np.int64]:
         """Points that were left out take the answer of the nearest one."""
         lost = (inverse == NONE) & np.isfinite(xyz).all(axis=1)
+        answer = inverse.copy()
         if lost.any() and len(chosen):
-            inverse[lost] = cKDTree(xyz[chosen]).query(xyz[lost])[1]
-        return inverse
+            answer[lost] = cKDTree(xyz[chosen]).query(xyz[lost])[1]
+        return answer
 
     def _views(self, stored: dict[str, Any], inverse: NDArray[np.int64]) -> Part:
         if not self.views:

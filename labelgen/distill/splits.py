@@ -69,13 +69,14 @@ def split_frames(cache: Cache, name: str = "auto") -> Split:
         val = list(scenes)[HELD_OUT - 1 :: HELD_OUT] or list(scenes)[-1:]
         train = [scene for scene in scenes if scene not in val]
     else:
-        val = [part.strip() for part in name.split(",") if part.strip()]
-        if missing := sorted(set(val) - scenes.keys()):
+        named = {part.strip() for part in name.split(",") if part.strip()}
+        if missing := sorted(named - scenes.keys()):
             raise UserError(
                 f"{', '.join(missing)} is neither a split (auto, official, slidr, held-out, all) nor a scene "
                 f"of {cache.run.url}; its scenes are {', '.join(list(scenes)[:10])}"
             )
-        train = [scene for scene in scenes if scene not in val]
+        val = [scene for scene in scenes if scene in named]
+        train = [scene for scene in scenes if scene not in named]
     if not train or not val:
         empty = "training" if not train else "scoring"
         raise UserError(

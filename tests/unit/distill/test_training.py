@@ -17,7 +17,7 @@ from labelgen.distill.splits import split_frames
 from labelgen.distill.state import load_head, read_model
 from labelgen.distill.train import Start, train
 from labelgen.errors import UserError
-from tests.helpers.training_runs import make_training_run
+from tests.helpers.training_runs import PER_CLASS, make_training_run
 
 SMALL = [
     "backbone=waffleiron-3-12",
@@ -186,7 +186,7 @@ def test_rates_rise_and_fall_as_they_should(cache):
 def test_averaged_weights_follow_the_formula():
     layer = torch.nn.Linear(1, 1, bias=False)
     averaged = Averaged(layer, 0.9)
-    expected = float(layer.weight)
+    expected = float(layer.weight.detach())
     for step in range(1, 200):
         with torch.no_grad():
             layer.weight.fill_(step)
@@ -194,3 +194,24 @@ def test_averaged_weights_follow_the_formula():
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
     assert float(averaged.weights["weight"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bfloat16_learns_about_the_same(cache, tmp_path):
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        more = f"runtime.precision={precision}"
+        config = settings("annotation-free", "optimizer={epochs: 3, ema: 0}", more)
+        train(cache, config, cache.run.frames, tmp_path / precision)
+        losses.append(losses_of(tmp_path / precision))
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_frames_without_points_are_passed_over_and_stay_without_labels(cache, tmp_path):
+    nowhere = "backbone_settings={low: [500, 500, 500], high: [516, 516, 512]}"
+    config = settings("annotation-free", nowhere, "optimizer.epochs=1")
+    predictor = train(cache, config, cache.run.frames, tmp_path)
+    assert "loss" not in read_log(tmp_path)[0]
+    found = score(predictor, cache, cache.run.frames[:1]).result()
+    assert found["labelled"] == 0
+    assert found["points"] == sum(PER_CLASS) - 1
