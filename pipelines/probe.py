@@ -9,7 +9,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,28 @@ def kept(run: Path | str, fingerprint: str) -> Bill | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return bill if bill.fingerprint == fingerprint else None
+
+
+def expected_of(job: Job, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What `kept` foretells of the job's frames on the machines that a call had; for the call's record.
+
+    Args:
+        job: with the frames that the call was to do.
+        figures: of the call; ``gpus`` and ``cores`` that it had.
+
+    Returns:
+        ``expected``: frames, bytes, objects, seconds a frame by stage, and what `throughput.estimate` gives.
+        Nothing where there is no bill, or one for another kind of machine.
+    """
+    bill = kept(job.run, job.fingerprint)
+    gpus = int(figures.get("gpus", 0))
+    if bill is None or (bill.costs.device == "cuda") != (gpus > 0):
+        return {}
+    frames = len(job.frames)
+    size, objects = stored(bill.costs, frames, job.config.runtime.frames_per_shard)
+    content = {"frames": frames, "bytes": size, "objects": objects, "price": bill.price}
+    numbers = bill.estimate(frames, gpus or int(figures.get("cores", 1)))
+    return {"expected": content | {"seconds": dict(bill.costs.seconds)} | numbers}
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -9,14 +9,15 @@ from typing import Any
 
 from labelgen.frame import Frame
 from labelgen.shards import build_index, merge_plan, open_run, resume
+from labelgen.shards.calls import record_call
 from labelgen.shards.store import named_after
-from pipelines.calls import record_call
 from pipelines.derive import Runner, derive, plan_derivation
 from pipelines.drain import draining
 from pipelines.job import Committed, Job, Watch
 from pipelines.lease import lease, living_drivers
 from pipelines.passes import fusion_of
 from pipelines.planning import Plan
+from pipelines.probe import expected_of
 from pipelines.scenes import have_poses
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
@@ -80,6 +81,10 @@ def execute(
     begin = time.time()
     outcome = Outcome()
     job = plan.job
+    if ray_address and job.frames and job.config.runtime.runner == "ray":
+        from pipelines.doctor import preflight
+
+        preflight(plan, ray_address)
     plan.open_run()
     with lease(job.run, job.frames, share=share) as held:
         if held.buried:
@@ -107,7 +112,8 @@ def execute(
         outcome.seconds = round(time.time() - begin, 2)
         outcome.figures = watch.figures
         if job.frames:
-            record_call(job.run, held.driver.token, begin, outcome.to_dict())
+            record = outcome.to_dict() | expected_of(job, outcome.figures)
+            record_call(job.run, held.driver.token, begin, record)
     return outcome
 
 

@@ -62,6 +62,7 @@ def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Comm
         connect(address)
     try:
         with draining(watch.stop):  # after Ray, which sets a handler of its own
+            watch.figures["cores"], watch.figures["gpus"] = _offered(local=address is None)
             ledger = _start_ledger(job)
             with _watching(ledger, watch) as state:
                 rows = iter(_graph(job, ledger, local=address is None).iter_rows())
@@ -154,9 +155,7 @@ class _Pools:
 def _pool_sizes(job: Job, pools: int, local: bool) -> _Pools:
     """For the cluster that we are connected to, with so many pools of model actors."""
     runtime, frames = job.config.runtime, len(job.frames)
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cores = max(1, int(resources.get("CPU", 1)) - (EXTRA_LOCAL_CPUS if local else 0))
-    available = resources.get("GPU", 0.0)
+    cores, available = _offered(local)
     if runtime.device == "cuda" and not available and not runtime.max_model_workers:
         raise UserError(
             "runtime.device is cuda, but the Ray cluster has no GPU; add GPU nodes or use device=cpu"
@@ -173,6 +172,13 @@ def _pool_sizes(job: Job, pools: int, local: bool) -> _Pools:
         )
     # Reading and voting take a fraction of what the models take.
     return _Pools(workers, most, min(cores, frames, max(2, 4 * workers)), gpus)
+
+
+def _offered(local: bool) -> tuple[int, float]:
+    """Cores and GPUs of the cluster that we are connected to."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cores = int(resources.get("CPU", 1)) - (EXTRA_LOCAL_CPUS if local else 0)
+    return max(1, cores), resources.get("GPU", 0.0)
 
 
 def _start_ledger(job: Job) -> Any:

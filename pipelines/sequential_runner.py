@@ -49,7 +49,8 @@ def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
         if tasks:
             yield commit(job, tasks)
     finally:
-        watch.figures.update(metrics.to_dict())
+        figures = metrics.to_dict()
+        watch.figures.update(figures | {"cores": 1, "gpus": int(figures["gpu_bytes"] > 0)})
 
 
 def _run(job: Job, operator: str, stages: list[Stage], task: FrameTask, *, alone: bool) -> FrameTask:

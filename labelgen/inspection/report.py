@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.errors import UserError
+from labelgen.inspection.bill import shown
 from labelgen.inspection.legend import REASON_TEXT
 from labelgen.inspection.markup import Html, join, tag
 from labelgen.inspection.report_style import CSS
@@ -92,6 +93,7 @@ def report_html(
         _classes(info, summary, evaluation),
         tag("div", _confidence(summary), _reasons(summary), class_="two"),
         _timings(summary),
+        _bill(summary),
         _failures(summary),
         scatter,
         _pictures(pictures),
@@ -262,6 +264,21 @@ def _timings(summary: Mapping[str, Any]) -> Html | None:
         for name, entry in stages.items()
     ]
     return join(tag("h2", "Time per stage"), _table(["stage", "#seconds a frame", "#in all", ""], rows))
+
+
+def _bill(summary: Mapping[str, Any]) -> Html | None:
+    lines = summary.get("bill")
+    if not lines:
+        return None
+    rows = []
+    for line in lines:
+        what, *numbers = shown(line)
+        rows.append(tag("tr", tag("td", what), *map(_number, numbers)))
+    hint = None
+    if all(line["planned"] is None for line in lines):
+        hint = tag("p", "labelgen plan --probe before a run fills the plan's column.", class_="muted")
+    columns = ["", "#plan", "#actual", "#actual of plan"]
+    return join(tag("h2", "Plan and bill"), _table(columns, rows), hint)
 
 
 def _failures(summary: Mapping[str, Any]) -> Html:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labelgen.inspection.bill import compare_bill
 from labelgen.inspection.tables import render_evaluation, render_plan, render_steps, render_summary
 from labelgen.inspection.tally import Tally
 from labelgen.shards import Run
@@ -22,6 +23,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
         Plain data. frames: labelled frames; partial: those of them that lacked a camera; failed; scenes;
         points, labelled, coverage, labels, reasons, confidence, confidence_histogram: see
         `Tally.summary`; regions; bytes: of the shards' files; seconds: {stage: {mean per frame, total}};
+        bill: the plan beside what came, see `labelgen.inspection.bill.compare_bill`;
         failures: frame_id, stage, error_type, message of each; notes: frame_id and note of each.
 
     Raises:
@@ -54,6 +56,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
         **tally.summary(names),
         "regions": regions,
         "bytes": sum(size for manifest in run.manifests for _, size in manifest.files()),
+        "bill": compare_bill(run),
         "seconds": {stage: {"mean": sum(t) / len(t), "total": sum(t)} for stage, t in times.items()},
         "failures": [
             {

@@ -27,6 +27,16 @@ def test_a_probe_measures_the_stages_and_writes_nothing_to_the_run(shell, job, t
     assert plan["estimated_bytes"] == pytest.approx(held, rel=0.35), "a probe of one shard, small frames"
     assert json.loads((tmp_path / "run.plan.json").read_text())["price"] == 3
 
+    # The run's record and its report show the plan beside what came.
+    bill = {line["what"]: line for line in shell("inspect", tmp_path / "run", "--json").json["bill"]}
+    assert bill["frames"]["planned"] == bill["frames"]["actual"] == 6
+    assert bill["objects"]["planned"] == bill["objects"]["actual"] == len(files)
+    assert bill["wall time, all calls"]["planned"] == pytest.approx(one["wall_s"], rel=1e-6)
+    assert bill["cost"]["actual"] == pytest.approx(bill["core-hours"]["actual"] * 3)
+    assert bill["vote, a frame"]["planned"] == pytest.approx(seconds["vote"])
+    assert shell("report", tmp_path / "run").code == 0
+    assert "Plan and bill" in (tmp_path / "run" / "report" / "index.html").read_text()
+
 
 def test_numbers_of_gpus_that_are_none(shell, job):
     result = shell("plan", *job, "--gpus", "many")
