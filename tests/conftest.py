@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.helpers.s3 import S3Server
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("labelgen", deadline=None)
+settings.load_profile("labelgen")
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -16,26 +16,8 @@ from labelgen.exports.fill import filled
 from labelgen.exports.output import Output
 from labelgen.exports.source import Source
 from labelgen.records import UNLABELLED
+from labelgen.taxonomy import load_taxonomy
 
-#: The challenge's classes in the order of their ids, from 1.
-CHALLENGE = (
-    "barrier",
-    "bicycle",
-    "bus",
-    "car",
-    "construction_vehicle",
-    "motorcycle",
-    "pedestrian",
-    "traffic_cone",
-    "trailer",
-    "truck",
-    "driveable_surface",
-    "other_flat",
-    "sidewalk",
-    "terrain",
-    "manmade",
-    "vegetation",
-)
 _MOST_INSTANCES = 999
 _OWN = ("lidarseg", "panoptic")
 
@@ -151,14 +133,16 @@ _META = {
 
 
 def _challenge_ids(source: Source) -> NDArray[np.uint8]:
+    """(256,) uint8: the challenge's id of each class; its order, from 1, is that of our taxonomy of it."""
+    challenge = load_taxonomy("nuscenes16").names
     table = np.zeros(256, np.uint8)
     for spec in source.taxonomy.classes:
-        if spec.name not in CHALLENGE:
+        if spec.name not in challenge:
             raise UserError(
                 f"class {spec.name} of taxonomy {source.taxonomy.name} is none of the challenge's: "
-                f"{', '.join(CHALLENGE)}"
+                f"{', '.join(challenge)}"
             )
-        table[spec.id] = CHALLENGE.index(spec.name) + 1
-    if missing := set(CHALLENGE) - set(source.taxonomy.names):
+        table[spec.id] = challenge.index(spec.name) + 1
+    if missing := set(challenge) - set(source.taxonomy.names):
         raise UserError(f"taxonomy {source.taxonomy.name} lacks {', '.join(sorted(missing))}")
     return table

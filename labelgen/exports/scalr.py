@@ -9,6 +9,7 @@ import numpy as np
 from labelgen.datasets.nuscenes import LIDAR
 from labelgen.exports.output import Output
 from labelgen.exports.source import Source
+from labelgen.records import UNLABELLED
 
 
 def write_scalr(source: Source, out: Output, split: str) -> None:
@@ -16,9 +17,10 @@ def write_scalr(source: Source, out: Output, split: str) -> None:
 
     ``nuscenes_data_<split>.npy``: {number: {"point": ..., "CAM_*": ...}}, each with file name, calibration
     and pose, pickled as ScaLR reads it. ``list_files_nuscenes.npz``: paths of points and labels, tokens.
+    ``mapping_class_index_nuscenes.npy``: (256,) int64, class (from 1; 0: ignored) of each id in label files.
 
     Raises:
-        UserError: the data root holds no nuScenes tables.
+        UserError: the data root holds no nuScenes tables, or its categories do not fit the taxonomy.
     """
     tables = source.tables
     by_lidar = {shots[LIDAR]["token"]: shots for shots in tables.keyframes.values() if LIDAR in shots}
@@ -37,3 +39,7 @@ def write_scalr(source: Source, out: Output, split: str) -> None:
         files.append((frame.lidar_path, frame.label_path or "", frame.frame_id))
     np.save(out.path(f"nuscenes_data_{split}.npy"), np.array(index, dtype=object), allow_pickle=True)
     np.savez(out.path("list_files_nuscenes.npz"), **{split: np.array(files)})
+    # Signed and from 1: the loader subtracts 1 and takes -1 for what is to be ignored.
+    classes = source.taxonomy.train_id_table(source.info.categories).astype(np.int64) + 1
+    classes[classes == UNLABELLED + 1] = 0
+    np.save(out.path("mapping_class_index_nuscenes.npy"), classes, allow_pickle=False)

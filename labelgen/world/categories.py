@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from labelgen.taxonomy import load_taxonomy
+
 #: Position is the ``index`` of nuScenes' category table (the order of the devkit's colour map).
 CATEGORIES: tuple[str, ...] = (
     "noise",
@@ -46,49 +48,11 @@ MANMADE, VEGETATION, EGO = INDEX["static.manmade"], INDEX["static.vegetation"], 
 #: Value of the per-pixel category maps where nothing is hit.
 SKY = 255
 
+_TAXONOMY = load_taxonomy("nuscenes16")
 #: The challenge's 16 classes, 1..16; 0 is ignored.
-CLASSES: tuple[str, ...] = (
-    "ignore",
-    "barrier",
-    "bicycle",
-    "bus",
-    "car",
-    "construction_vehicle",
-    "motorcycle",
-    "pedestrian",
-    "traffic_cone",
-    "trailer",
-    "truck",
-    "driveable_surface",
-    "other_flat",
-    "sidewalk",
-    "terrain",
-    "manmade",
-    "vegetation",
-)
-_CLASS_OF = {
-    "human.pedestrian.adult": 7,
-    "human.pedestrian.child": 7,
-    "human.pedestrian.construction_worker": 7,
-    "human.pedestrian.police_officer": 7,
-    "movable_object.barrier": 1,
-    "movable_object.trafficcone": 8,
-    "vehicle.bicycle": 2,
-    "vehicle.bus.bendy": 3,
-    "vehicle.bus.rigid": 3,
-    "vehicle.car": 4,
-    "vehicle.construction": 5,
-    "vehicle.motorcycle": 6,
-    "vehicle.trailer": 9,
-    "vehicle.truck": 10,
-    "flat.driveable_surface": 11,
-    "flat.other": 12,
-    "flat.sidewalk": 13,
-    "flat.terrain": 14,
-    "static.manmade": 15,
-    "static.vegetation": 16,
-}
+CLASSES: tuple[str, ...] = ("ignore", *_TAXONOMY.names)
 #: (256,) uint8: challenge class of a general category; 0 for ignored ones and for the sky.
 CLASS_OF_CATEGORY = np.zeros(256, np.uint8)
-for _name, _class in _CLASS_OF.items():
-    CLASS_OF_CATEGORY[INDEX[_name]] = _class
+for _spec in _TAXONOMY.classes:
+    for _name in _spec.source:
+        CLASS_OF_CATEGORY[INDEX[_name]] = _spec.id + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.exports import export_run
-from labelgen.exports.nuscenes import CHALLENGE, compact_instances
+from labelgen.exports.nuscenes import compact_instances
 from labelgen.records import UNLABELLED
-from labelgen.shards import open_run
+from labelgen.shards import create_run, merge_plan, open_run, write_shard
 from tests.helpers.nuscenes_root import CATEGORIES, VERSION
+from tests.helpers.runs import FINGERPRINT
 from tests.unit.exports.conftest import Labelled
 
 #: General category to challenge id, typed off the challenge's page; 0 is ignored.
@@ -92,7 +94,7 @@ def test_a_lidarseg_submission_passes_the_devkit_s_validator(labelled: Labelled,
             known = record.labels.label != UNLABELLED
             assert np.array_equal(values[known], record.labels.label[known] + 1)
             if fill == "manmade":
-                assert (values[~known] == CHALLENGE.index("manmade") + 1).all()
+                assert (values[~known] == MERGED["static.manmade"]).all()
     meta = json.loads((tmp_path / "nearest/mini_val/submission.json").read_text())["meta"]
     assert sorted(meta) == ["use_camera", "use_external", "use_lidar", "use_map", "use_radar"]
 
@@ -133,6 +135,44 @@ def test_a_panoptic_submission(labelled: Labelled, tmp_path: Path, task: str) ->
             key = (record.scene_id if task == "tracking" else frame_id, int(class_id), int(mine))
             assert across.setdefault(key, int(number)) == number
     assert len(set(across.values())) > 1
+
+
+@pytest.mark.parametrize("task", ["segmentation", "tracking"])
+def test_the_devkit_s_evaluator_takes_a_panoptic_submission(
+    labelled: Labelled, tmp_path: Path, task: str
+) -> None:
+    """The truth, exported as if it were a run's labels, is perfect in every class that occurs."""
+    from nuscenes import NuScenes
+    from nuscenes.eval.panoptic.evaluate import NuScenesPanopticEval
+
+    table = labelled.taxonomy.train_id_table(labelled.info.categories)
+    records, occur = [], set()
+    for frame in labelled.frames:
+        with np.load(labelled.root / str(frame.panoptic_path), allow_pickle=False) as stored:
+            truth = stored["data"]
+        label = table[truth // 1000]
+        occur |= set(label[label != UNLABELLED].tolist())
+        record = labelled.records[frame.frame_id]
+        true = replace(record.labels, label=label, instance=(truth % 1000).astype(np.uint16))
+        records.append(replace(record, labels=true))
+    run = tmp_path / "run"
+    create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy=labelled.taxonomy.to_dict(), models=[])
+    merge_plan(run, labelled.frames, labelled.info)
+    write_shard(run, records, [], fingerprint=FINGERPRINT)
+    export_run(open_run(run), "nuscenes-panoptic", tmp_path / "out", split="mini_val", task=task)
+    evaluator = NuScenesPanopticEval(
+        NuScenes(VERSION, str(labelled.root), verbose=False),
+        *(str(tmp_path / "out"), "mini_val", task),
+        min_inst_points=1,
+        out_dir=str(tmp_path),
+    )
+    scores = [evaluator.evaluate_segmentation()]
+    names = [labelled.taxonomy.names[class_id] for class_id in sorted(occur)]
+    assert len(names) > 3
+    assert [scores[0][name]["PQ"] for name in names] == pytest.approx([1.0] * len(names))
+    if task == "tracking":
+        tracked = evaluator.evaluate_tracking()
+        assert [tracked[name]["PTQ"] for name in names] == pytest.approx([1.0] * len(names))
 
 
 def test_too_many_instances_are_refused_not_wrapped() -> None:

@@ -151,6 +151,16 @@ def test_scalr(labelled: Labelled, tmp_path: Path) -> None:
             assert len(entry["poserecord"]["rotation"]) == 4
     with np.load(out / "list_files_nuscenes.npz", allow_pickle=False) as files:
         assert [row[2] for row in files["train"]] == [frame.frame_id for frame in ordered]
+        paths = [(row[0], row[1]) for row in files["train"]]
+    mapping = np.load(out / "mapping_class_index_nuscenes.npy", allow_pickle=False)
+    mapper = np.vectorize(lambda value: mapping[value] if value < len(mapping) else 0)
+    table = labelled.taxonomy.train_id_table(labelled.info.categories)
+    for frame, (points, label_path) in zip(ordered, paths, strict=True):
+        assert points == frame.lidar_path
+        stored = np.fromfile(labelled.root / label_path, np.uint8)
+        labels = mapper(stored) - 1
+        labels[labels == -1] = 255
+        assert np.array_equal(labels, table[stored])
 
 
 def test_semantickitti(labelled: Labelled, tmp_path: Path) -> None:
