@@ -14,13 +14,14 @@ import numpy as np
 from rich.console import Console
 
 from labelgen.frame import Camera, Frame, PointCloud
-from labelgen.geometry import project
+from labelgen.geometry import ProjectionSettings, project
 from labelgen.world import VAL_SEEDS, City, rig
 from labelgen.world.lidar import scan
 from labelgen.world.render import aim
 from labelgen.world.visibility import IN_IMAGE, SEEN, seen_by
 
 SIZE = (1600, 900)
+TEST = ProjectionSettings()
 
 
 def keyframe(seed: int, time_s: float) -> tuple[Frame, PointCloud, np.ndarray]:
@@ -52,10 +53,14 @@ def run(quick: bool) -> list[harness.Claim]:
             inside = (bits & IN_IMAGE) > 0
             hidden.append((bits & SEEN)[inside] == 0)
             residual.append(views.depth_residual[inside])
-            tolerance.append(np.maximum(0.5, 0.05 * views.depth[inside]))
+            limit = np.maximum(TEST.max_residual, TEST.max_residual_relative * views.depth)
+            tolerance.append(limit[inside])
     truly, behind, allowed = (np.concatenate(part) for part in (hidden, residual, tolerance))
     console = Console(stderr=True)
-    console.print(f"{len(truly)} views, {truly.mean():.1%} hidden; threshold x (0.5 m, 5 %):")
+    console.print(
+        f"{len(truly)} views, {truly.mean():.1%} hidden; "
+        f"threshold x ({TEST.max_residual} m, {TEST.max_residual_relative:.0%}):"
+    )
     for factor in (0.25, 0.5, 1, 2, 4, 8):
         found = behind > factor * allowed
         console.print(

@@ -32,7 +32,7 @@ class ProjectionConfig(_Section):
     min_depth: float = Field(1.0, ge=0, description="metres; nearer points are not projected")
     border: float = Field(1.0, ge=0, description="pixels at the image's edge that do not count")
     occlusion: bool = Field(True, description="test whether a nearer surface hides the point")
-    max_residual: float = Field(0.5, gt=0, description="metres behind a surface from which a point is hidden")
+    max_residual: float = Field(0.3, gt=0, description="metres behind a surface from which a point is hidden")
     max_residual_relative: float = Field(0.05, ge=0, description="the same as a share of the depth")
     ego_box: tuple[float, float, float, float, float, float] | None = Field(
         (-1.0, -2.0, -2.5, 1.0, 2.6, 0.3),

@@ -20,7 +20,7 @@ class ProjectionSettings:
     min_depth: float = 1.0
     border: float = 1.0
     occlusion: bool = True
-    max_residual: float = 0.5
+    max_residual: float = 0.3
     max_residual_relative: float = 0.05
 
 

@@ -5,9 +5,18 @@ import pytest
 from scipy.spatial import Delaunay
 
 from labelgen.frame import LIDAR_LAYOUTS
-from labelgen.geometry import ProjectionSettings, project
+from labelgen.geometry import ProjectionSettings, project, region_hits, rle
 from labelgen.geometry.occlusion import BEAM_SPACING_DEG
-from tests.helpers.geometry import keyframe, looking_forward, make_camera, make_cloud, make_frame
+from labelgen.labels import VoteSettings, vote
+from labelgen.records import Semantics
+from tests.helpers.geometry import (
+    keyframe,
+    looking_forward,
+    make_camera,
+    make_cloud,
+    make_frame,
+    make_regions,
+)
 from tests.helpers.scenes import GROUND, hidden, sweep
 
 WALL = (-30, 25, -3, 30, 26, 12)
@@ -162,6 +171,40 @@ def test_wall_behind_the_truck_of_the_real_keyframe(nuscenes_keyframe):
     assert wall.sum() > 50
     assert (~seen[wall]).mean() > 0.8  # some at the door's edge are in plain sight
     assert seen[rear].all()
+
+
+def test_the_wall_does_not_take_the_trucks_region_in_the_real_keyframe(nuscenes_keyframe):
+    frame, cloud = keyframe(nuscenes_keyframe)
+    with np.load(nuscenes_keyframe / "things_from_boxes.npz", allow_pickle=False) as boxes:
+        label, box = boxes["label"], boxes["box_index"]
+    tested, blind = (project(frame, cloud, ProjectionSettings(occlusion=on)) for on in (True, False))
+    front = tested.camera == 0
+    point, uv, depth = tested.point[front], tested.uv[front], tested.depth[front]
+    truck = box[point] == np.bincount(box[point][label[point] == 10]).argmax()
+    # The truck's region is the outline of all its points.
+    outline = Delaunay(uv[truck])
+    y, x = np.mgrid[:900, :1600]
+    mask = (outline.find_simplex(np.column_stack([x.ravel(), y.ravel()])) >= 0).reshape(900, 1600)
+    regions = make_regions([0, 0], [rle.encode(mask), rle.encode(~mask)], [mask.sum(), (~mask).sum()])
+    scores = np.zeros((2, 16), np.float16)
+    scores[0, 9], scores[1, 14] = 1, 1  # truck, and manmade all around
+    meaning = Semantics(scores, np.array([9, 14], np.uint8), np.ones((2, 1), np.float16))
+    ok, ego = np.ones(len(frame.cameras), bool), np.zeros(len(cloud), bool)
+
+    def labels(views):
+        hits = region_hits(views, regions, frame.cameras)
+        return vote(len(cloud), views, hits, regions, meaning, VoteSettings(), ok, ego).label
+
+    with_test, without = labels(tested), labels(blind)
+    covered = outline.find_simplex(uv) >= 0
+    wall = point[(box[point] < 0) & (depth > depth[truck].max() + 1) & covered]
+    assert len(wall) > 50
+    assert (without[wall] == 9).all()
+    assert (with_test[wall] == 9).mean() < 0.2  # some at the truck's edge are in plain sight
+    # The truck's own side that the camera sees keeps its label.
+    seen = point[truck & (depth < depth[truck].min() + 0.5)]
+    assert (without[seen] == 9).mean() > 0.9  # pixels of points on the outline fall to either side
+    assert (with_test[seen] == without[seen]).all()
 
 
 def test_things_in_front_are_not_lost_in_the_real_keyframe(nuscenes_keyframe):
