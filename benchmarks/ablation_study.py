@@ -85,7 +85,7 @@ class Size:
     finetune: int
     free: int
     preset: str | None = "demo"
-    overrides: tuple[str, ...] = ("data.max_points=8000",)
+    overrides: tuple[str, ...] = ("data.max_points=5000",)
     label: tuple[str, ...] = ()
 
 
@@ -93,9 +93,9 @@ SIZES = {
     # A test of the whole way, no more: its figures mean nothing.
     "tiny": Size(2, 1, 1, 2, 2, 2, 2, overrides=("data.max_points=1000",), label=("regions.max_prompts=4",)),
     # For a look: about half an hour on two cores.
-    "small": Size(20, 8, 2, 150, 80, 80, 150),
+    "small": Size(40, 8, 2, 120, 60, 60, 120, overrides=("data.max_points=4000",)),
     # The study: at most three hours on two cores.
-    "cpu": Size(100, 20, 3, 400, 150, 150, 400),
+    "cpu": Size(100, 20, 3, 300, 100, 100, 300),
     # The methods' own backbone and batch; a night on one GPU.
     "gpu": Size(600, 100, 3, 20_000, 4_000, 4_000, 10_000, preset=None, overrides=()),
 }
