@@ -241,7 +241,7 @@ def distill(
     with frame_progress(Console(stderr=True), len(training.cache.run) * rounds, "labelling") as advance:
         summary = distill_run(first, training, rounds, lambda name, one: _run(one, name), advance)
     sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.root)
-    sources.save_report(f"{summary['predicted']['run']}/report", 3, None)
+    sources.save_report(f"{summary['predicted']['run']}/report", 3)
     page = write_report(folder, summary)
     if as_json:
         typer.echo(json.dumps(summary | {"report": str(page)}))

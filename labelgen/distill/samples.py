@@ -74,11 +74,12 @@ class Samples(Dataset[Part]):
         training: bool = True,
         truth: bool = False,
     ) -> None:
+        self.views = any(name.startswith("view_") for name in needs)
+        needs = [*needs, *(["view_point"] if self.views else [])]
         self.cache, self.frames, self.needs, self.config = cache, tuple(frames), frozenset(needs), config
         self.arrays = cache.check(needs, truth)
         self.neighbours, self.bounds, self.seed = neighbours, bounds, seed
         self.training, self.truth = training, truth
-        self.views = any(name.startswith("view_") for name in needs)
         if config.polarmix and self.views:
             raise UserError("data.polarmix mixes frames, whose views would be lost; set it to 0 here")
 

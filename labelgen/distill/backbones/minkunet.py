@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -81,11 +80,7 @@ class MinkUNet(Backbone):
             skips.append(tensor)
             tensor = _unit(tensor, stage)
         for stage in self.up:
-            conv, norm, *blocks = stage
-            tensor = _activate(conv(tensor), norm)
-            tensor = tensor.replace_feature(torch.cat([tensor.features, skips.pop().features], dim=1))
-            for block in blocks:
-                tensor = block(tensor)
+            tensor = _unit(tensor, stage, skips.pop())
         features: Tensor = tensor.features[voxel]
         return features
 
@@ -152,10 +147,12 @@ class _Block(nn.Module):
         return tensor.replace_feature(torch.relu(self.norms[1](tensor.features) + before))
 
 
-def _unit(tensor: Any, parts: Sequence[Any]) -> Any:
-    """Convolution, norm, ReLU, then the blocks of a stage."""
-    conv, norm, *blocks = parts
+def _unit(tensor: Any, stage: Any, skip: Any = None) -> Any:
+    """Convolution, norm, ReLU, what is skipped to joined, then the blocks of a stage."""
+    conv, norm, *blocks = stage
     tensor = _activate(conv(tensor), norm)
+    if skip is not None:
+        tensor = tensor.replace_feature(torch.cat([tensor.features, skip.features], dim=1))
     for block in blocks:
         tensor = block(tensor)
     return tensor
