@@ -47,6 +47,9 @@ def connect(address: str | None) -> None:
     context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1
     # A first batch on a cold node loads weights and may compile: slow is not stuck.
     context.execution_no_progress_timeout_s = 6 * 3600
+    # An actor that is killed while it starts is replaced; one whose weights do not load fails the run at its
+    # first frame (`pipelines.operators.Operator`).
+    context.max_consecutive_actor_init_deaths = 3
     # Ours is the progress that is shown; Ray would tell of its own, and warn that it is off.
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)

@@ -27,19 +27,19 @@ class Sink(Protocol):
         """Say what a number is now."""
 
 
-def report_of(task: FrameTask, stages: Sequence[Stage], *, last: bool) -> dict[str, Any]:
+def report_of(task: FrameTask, stages: Sequence[Stage], *, last: bool, failed: bool) -> dict[str, Any]:
     """What is worth counting after an operator has done its stages on a frame; small.
 
     Args:
         task: after the stages.
         stages: of the operator.
         last: whether the frame leaves the last operator.
+        failed: whether the frame failed in this operator.
     """
-    failed = task.failure.stage if task.failure is not None else None
     names = [stage.name for stage in stages]
     report: dict[str, Any] = {
         "seconds": {name: task.seconds[name] for name in names if name in task.seconds},
-        "failed": failed if failed in names else None,
+        "failed": task.failure.stage if failed and task.failure is not None else None,
         "last": last,
     }
     if last and task.regions is not None and task.labels is not None:
@@ -80,14 +80,16 @@ class Metrics:
     def add(self, operator: str, report: Mapping[str, Any], worker: str = "") -> None:
         """An operator is done with a frame; see `report_of`."""
         self._ended[operator] += 1
+        failed = report.get("failed")
         for stage, seconds in report.get("seconds", {}).items():
-            outcome = "failed" if report.get("failed") == stage else "ok"
-            self.frames[stage][outcome] += 1
             self.seconds[stage] += seconds
             self.slowest[stage] = max(self.slowest[stage], seconds)
             if self.sink:
-                self.sink.count("frames", 1, stage=stage, outcome=outcome)
                 self.sink.observe("stage_seconds", seconds, stage=stage)
+            if stage != failed:
+                self._count(stage, "ok")
+        if failed:
+            self._count(failed, "failed")
         for name in self.totals:
             if name in report:
                 self.totals[name] += report[name]
@@ -101,6 +103,11 @@ class Metrics:
             self.sink.set("coverage", self.totals["labelled"] / self.totals["points"])
             self.sink.set("masks_per_image", self.totals["regions"] / max(1, self.totals["images"]))
         self._show_queues()
+
+    def _count(self, stage: str, outcome: str) -> None:
+        self.frames[stage][outcome] += 1
+        if self.sink:
+            self.sink.count("frames", 1, stage=stage, outcome=outcome)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the run's record."""

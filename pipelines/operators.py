@@ -13,12 +13,14 @@ import sys
 import traceback
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
+from labelgen.errors import UserError
 from labelgen.shards.commit import published
 from labelgen.shards.store import open_store
 from labelgen.shards.writer import shard_id_of
@@ -34,6 +36,14 @@ Row = dict[str, Any]
 WORKER = uuid.uuid4().hex[:12]
 #: Exit code of a worker that gives itself up because its GPU context is lost; Ray starts another one.
 GPU_LOST = 70
+
+
+_waiting = ThreadPoolExecutor(1)
+
+
+def _answer(asked: Any) -> Any:
+    """What the ledger says; waited for in a thread, since a task that waits in its own gives its CPU away."""
+    return _waiting.submit(ray.get, asked, timeout=30).result()
 
 
 def to_row(task: FrameTask) -> Row:
@@ -55,25 +65,32 @@ class Operator:
         """
         self.job, self.operator, self.ledger, self.last = job, operator, ledger, last
         self.stages: Sequence[Stage] = job.stages(operator)
-        for stage in self.stages:
-            stage.setup()
+        self.broken = ""
+        try:
+            for stage in self.stages:
+                stage.setup()
+        except UserError as error:  # Ray would try again; a call that raises ends the run
+            self.broken = str(error)
         limit_memory(job.config.runtime.memory_gb)
 
     def __call__(self, row: Row) -> Row:
         """Do one frame; what it does to this process decides who does it the next time."""
+        if self.broken:
+            raise UserError(self.broken)
         task: FrameTask = pickle.loads(row["task"])
         if task.skipped or (task.failure is not None and not self.last):
             return row
         if self.operator == FIRST and self.job.claims and not self.job.claims.take(task.frame):
             task.skip()  # another driver does it
             return to_row(task)
+        failed_before = task.failure is not None
         orders = self._begin(task.frame.frame_id)
         # Who has passed the models is finished: it costs little, and the models' work would be lost.
         if orders.stop and not self.last:
             task.skip()
         else:
             task = self._do(task, orders.deaths)
-        self._end(task)
+        self._end(task, failed=task.failure is not None and not failed_before)
         return to_row(task)
 
     def _do(self, task: FrameTask, deaths: int) -> FrameTask:
@@ -100,14 +117,15 @@ class Operator:
         # Waits for the answer: a frame that kills this process must be on the books before.
         if self.ledger is not None:
             with contextlib.suppress(RayError):  # a lost ledger is restarted; its counts are a courtesy
-                asked = self.ledger.begin.remote(WORKER, self.operator, frame_id, finish=self.last)
-                orders: Orders = ray.get(asked, timeout=30)
+                orders: Orders = _answer(
+                    self.ledger.begin.remote(WORKER, self.operator, frame_id, finish=self.last)
+                )
                 return orders
         return Orders(deaths=0, stop=False)
 
-    def _end(self, task: FrameTask) -> None:
+    def _end(self, task: FrameTask, failed: bool) -> None:
         if self.ledger is not None:
-            report = report_of(task, self.stages, last=self.last)
+            report = report_of(task, self.stages, last=self.last, failed=failed)
             self.ledger.end.remote(WORKER, self.operator, report)
 
 
@@ -153,8 +171,7 @@ def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTas
     group = [(task.frame.frame_id, task.frame.source_id) for task in tasks]
     shard_id = shard_id_of(group, job.fingerprint)
     with contextlib.suppress(RayError):
-        asked = ledger.assign.remote([frame_id for frame_id, _ in group], shard_id)
-        others: dict[str, str] = ray.get(asked, timeout=30)
+        others: dict[str, str] = _answer(ledger.assign.remote([frame_id for frame_id, _ in group], shard_id))
         store = open_store(job.run)
         held = {other for other in set(others.values()) if published(store, other, job.fingerprint)}
         return [task for task in tasks if others.get(task.frame.frame_id) not in held]

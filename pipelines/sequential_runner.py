@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.isolation import run_isolated
-from pipelines.job import Committed, Job, Watch, commit
+from pipelines.job import LAST, Committed, Job, Watch, commit
 from pipelines.metrics import Metrics, report_of
 from pipelines.stages import FrameTask, Stage, run_stages
 
@@ -36,8 +36,10 @@ def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
             watch.mark(frame.frame_id)
             for name, stages in operators.items():
                 metrics.begun(name)
+                before = task.failure is not None
                 task = _run(job, name, stages, task, alone=frame.frame_id in watch.suspects)
-                metrics.add(name, report_of(task, stages, last=name == job.operators()[-1]))
+                failed = task.failure is not None and not before
+                metrics.add(name, report_of(task, stages, last=name == LAST, failed=failed))
             watch.mark("")
             watch.on_frame(1)
             tasks.append(task)
