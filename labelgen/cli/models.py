@@ -133,6 +133,9 @@ def train_demo_command(
         typer.Option("--out", help="Folder of the results. Default: the package itself.", show_default=False),
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=3, help="Training pictures to render.")] = 1200,
+    first_city: Annotated[
+        int, typer.Option("--first-city", min=0, help="Seed of the first city that they show.")
+    ] = 0,
     warm_start: Annotated[bool, typer.Option("--warm-start", help="Begin with the shipped weights.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
@@ -154,6 +157,7 @@ def train_demo_command(
             minutes=minutes,
             out=out,
             pictures=pictures,
+            first_city=first_city,
             warm_start=warm_start,
             device=device,
             threads=threads,

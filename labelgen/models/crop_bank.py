@@ -26,6 +26,10 @@ FRAGMENTS, FRAGMENT_SIDE, FRAGMENT_SMALLEST = 0.65, (22.0, 90.0), 40
 
 #: Half of the crops show more around the object: their side is at least so many pixels of a stored picture.
 WIDE = (80.0, 200.0)
+
+#: Crops are drawn moved by up to this share of their side.
+SHIFT = 1 / 16
+
 SKY = ObjectWords(0, "sky", "sky", (), "")
 
 
@@ -66,6 +70,23 @@ class CropBank:
     true_colour: NDArray[np.int64]
     noun: NDArray[np.int64]
     nouns: list[str]
+
+    def draw(
+        self, rows: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+        """Some crops, half of them mirrored, moved by up to `SHIFT` of their side.
+
+        Returns:
+            (B, S, S, 3) uint8 and (B, G, G) int8 cells.
+        """
+        B, S = len(rows), self.crops.shape[1]
+        mirrored = rng.random(B) < 0.5
+        shift = rng.integers(-int(S * SHIFT), int(S * SHIFT) + 1, (2, B, 1))
+        y, x = (np.clip(np.arange(S) + axis, 0, S - 1) for axis in shift)
+        x[mirrored] = x[mirrored, ::-1]
+        cells = self.cells[rows]
+        cells[mirrored] = cells[mirrored, :, ::-1]
+        return self.crops[rows[:, None, None], y[:, :, None], x[:, None, :]], cells
 
 
 def cut_crops(

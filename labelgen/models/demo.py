@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from labelgen.config import RegionsConfig, SemanticsConfig
+from labelgen.errors import UserError
 from labelgen.models.execution import select_device
 from labelgen.models.pictures import PictureStore
 from labelgen.models.shipped import BPE_FILE, TRAINING_FILE, shipped_dir
@@ -42,6 +43,7 @@ def train_demo(
     minutes: float,
     out: Path | None = None,
     pictures: int = 1200,
+    first_city: int = TRAIN_SEEDS.start,
     warm_start: bool = False,
     device: str = "auto",
     threads: int = 1,
@@ -56,6 +58,7 @@ def train_demo(
         minutes: budget of training per model.
         out: gets a folder for each of them; None for the package itself.
         pictures: number of training pictures.
+        first_city: seed of the first city that they show, in `TRAIN_SEEDS`.
         warm_start: begin with the shipped weights.
         device: where to train; see `labelgen.models.execution.select_device`.
         threads: of the CPU.
@@ -66,7 +69,13 @@ def train_demo(
         Per model, the figures on validation seeds.
     """
     target = select_device(device, threads)
-    store = PictureStore(work / "pictures", TRAIN_SEEDS.start, pictures)
+    store = PictureStore(work / "pictures", first_city, pictures)
+    last_city = first_city + (pictures - 1) // store.PER_CITY
+    if first_city not in TRAIN_SEEDS or last_city not in TRAIN_SEEDS:
+        raise UserError(
+            f"cities {first_city} to {last_city} are not all for training; their seeds are "
+            f"{TRAIN_SEEDS.start} to {TRAIN_SEEDS.stop - 1}"
+        )
     store.fill(advance)
     figures = {}
     for kind in kinds:
@@ -76,7 +85,7 @@ def train_demo(
         figures[kind] = measure(kind, folder, threads)
         record = {
             "revision": f"demo {steps} steps",
-            "seeds": [store.first_seed, store.first_seed + (pictures - 1) // store.PER_CITY],
+            "seeds": [first_city, last_city],
             "pictures": pictures,
             "minutes": minutes,
             "steps": steps,

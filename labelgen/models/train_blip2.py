@@ -38,9 +38,6 @@ WARM_RATE = 4e-4  #: the highest, from the shipped weights on
 #: A class is drawn this power of its frequency as often: between as it comes (1) and all alike (0).
 BALANCE = 0.5
 
-#: Crops are moved by up to this share of their side.
-SHIFT = 1 / 16
-
 # transformers' own classes are typed too loosely to be of use here: models and processors are `Any`.
 PAD, END, UNKNOWN, IMAGE = "<pad>", "</s>", "<unk>", "<image>"
 
@@ -260,18 +257,12 @@ def draw_pixels(
     Returns:
         (B, 3, S, S) float32, normalised, and (B, G, G) int8.
     """
-    B, S = len(rows), bank.crops.shape[1]
-    mirrored = rng.random(B) < 0.5
-    shift = rng.integers(-int(S * SHIFT), int(S * SHIFT) + 1, (2, B, 1))
-    y, x = (np.clip(np.arange(S) + axis, 0, S - 1) for axis in shift)
-    x[mirrored] = x[mirrored, ::-1]
-    crops = bank.crops[rows[:, None, None], y[:, :, None], x[:, None, :]]
+    crops, cells = bank.draw(rows, rng)
+    B = len(rows)
     gain, gamma = rng.uniform(0.75, 1.25, (2, B, 1))
     table = np.clip(np.arange(256) / 255 * gain, 0, 1) ** gamma
     table = ((table - MEAN) / DEVIATION).astype(np.float32)
     pixels = table[np.arange(B)[:, None, None, None], crops.transpose(0, 3, 1, 2)]
-    cells = bank.cells[rows]
-    cells[mirrored] = cells[mirrored, :, ::-1]
     return pixels, cells
 
 

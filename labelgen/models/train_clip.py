@@ -108,15 +108,13 @@ def class_prompts(bank: CropBank, taxonomy: Taxonomy, rng: np.random.Generator) 
     ]
 
 
-def augment(
-    crops: NDArray[np.uint8], cells: NDArray[np.int8], rng: np.random.Generator
+def draw_pixels(
+    bank: CropBank, rows: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Crops in 0..1 and their cells: mirrored, brighter or darker, with more or less contrast."""
-    out, mirrored = crops.astype(np.float32) / 255, rng.random(len(crops)) < 0.5
-    cells = cells.copy()
-    out[mirrored], cells[mirrored] = out[mirrored, :, ::-1], cells[mirrored, :, ::-1]
-    gain, gamma = rng.uniform(0.75, 1.25, (2, len(out), 1, 1, 1)).astype(np.float32)
-    return np.clip(out * gain, 0, 1) ** gamma, cells
+    """Some crops in 0..1 and their cells: mirrored, moved, brighter or darker, with more or less contrast."""
+    crops, cells = bank.draw(rows, rng)
+    gain, gamma = rng.uniform(0.75, 1.25, (2, len(rows), 1, 1, 1)).astype(np.float32)
+    return np.clip(crops.astype(np.float32) / 255 * gain, 0, 1) ** gamma, cells
 
 
 def contrastive_losses(image: Tensor, text: Tensor, fits: Tensor, scale: Tensor) -> dict[str, Tensor]:
@@ -193,7 +191,7 @@ def train_clip(
         rows = rng.choice(len(chance), CROPS, p=chance)
         captions, fits = draw_captions(bank, rows, taxonomy, rng)
         prompts = class_prompts(bank, taxonomy, rng)
-        pixels, cells = augment(bank.crops[rows], bank.cells[rows], rng)
+        pixels, cells = draw_pixels(bank, rows, rng)
         # Transposing leaves the channels last in memory, which convolutions are fastest with.
         tensor = torch.from_numpy(((pixels - mean) / std).transpose(0, 3, 1, 2)).to(device)
         with torch.autocast(device.type, torch.bfloat16):

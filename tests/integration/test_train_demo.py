@@ -6,8 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.main import app
+from labelgen.errors import UserError
 from labelgen.models import demo
 from labelgen.models.shipped import shipped_dir
+from labelgen.world import TRAIN_SEEDS, VAL_SEEDS
 
 runner = CliRunner()
 
@@ -48,3 +50,10 @@ def test_train_demo(tmp_path, monkeypatch):
     again = runner.invoke(app, arguments)
     assert again.exit_code == 0
     assert (tmp_path / "work" / "sam" / "metrics.jsonl").read_text().count("\n") < 10
+
+
+@pytest.mark.parametrize("first_city", [TRAIN_SEEDS.stop - 1, VAL_SEEDS.start])
+def test_only_cities_for_training(tmp_path, first_city):
+    with pytest.raises(UserError, match=str(TRAIN_SEEDS.stop - 1)):
+        demo.train_demo(tmp_path, ["sam"], minutes=1, pictures=6, first_city=first_city)
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from labelgen.models import train_blip2, training
+from labelgen.models import crop_bank, train_blip2, train_clip, training
 from labelgen.models.train_blip2 import (
     IMAGE_SIZE,
     QUERIES,
@@ -62,18 +62,35 @@ def test_the_processor_knows_all_words(bank):
     assert tokenizer.unk_token_id in tokenizer("日本語 bus")["input_ids"]
 
 
-def test_pixels_and_cells_are_mirrored_together(bank, monkeypatch):
-    monkeypatch.setattr(train_blip2, "SHIFT", 0)
+@pytest.mark.parametrize("trainer", [train_blip2, train_clip])
+def test_pixels_and_cells_are_mirrored_together(bank, trainer, monkeypatch):
+    monkeypatch.setattr(crop_bank, "SHIFT", 0)
     ramp = np.arange(64)
     crops = np.broadcast_to((40 + 2 * ramp)[None, :, None], (2, 64, 64, 3)).astype(np.uint8)
     cells = np.broadcast_to(ramp[:8], (2, 8, 8)).astype(np.int8)
     bank = replace(bank, crops=crops, cells=cells)
-    pixels, got = draw_pixels(bank, np.zeros(40, int), np.random.default_rng(0))
+    pixels, got = trainer.draw_pixels(bank, np.zeros(40, int), np.random.default_rng(0))
+    if trainer is train_clip:
+        pixels = pixels.transpose(0, 3, 1, 2)
     assert pixels.shape == (40, 3, 64, 64)
     rising = (np.diff(pixels, axis=3) > 0).all(axis=(1, 2, 3))
     np.testing.assert_array_equal((np.diff(got, axis=2) > 0).all(axis=(1, 2)), rising)
     assert 5 < rising.sum() < 35
     np.testing.assert_array_equal(bank.cells[0, 0], ramp[:8], "the bank stays as it is")
+
+
+def test_crops_are_moved_by_a_sixteenth_at_most(bank):
+    ramp = np.arange(64)
+    crops = np.broadcast_to((ramp[:, None] * 2 + ramp[None])[None, :, :, None], (2, 64, 64, 3)).astype(np.uint8)
+    drawn, _ = replace(bank, crops=crops, cells=np.zeros((2, 8, 8), np.int8)).draw(
+        np.zeros(60, int), np.random.default_rng(0)
+    )
+    middle = drawn[:, 30:34, 30:34, 0].astype(int)
+    down = middle[:, 1, 1] - middle[:, 0, 1]
+    assert (down == 2).all()
+    mirrored = middle[:, 0, 1] < middle[:, 0, 0]
+    row_and_column = middle[:, 0, 0] - np.where(mirrored, 60 + 33, 60 + 30)
+    assert len(np.unique(row_and_column)) > 8 and np.abs(row_and_column).max() <= 12
 
 
 def test_the_loss_is_transformers_own(bank):
