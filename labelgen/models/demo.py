@@ -26,7 +26,14 @@ from labelgen.world import TRAIN_SEEDS, VAL_SEEDS
 VAL_SEED, VAL_PICTURES, VAL_SIZE = VAL_SEEDS.start + 50_000, 12, (1600, 900)
 
 #: Generator settings that suit the small Sam: its own scores are low, and sorting them out loses objects.
-SAM_SETTINGS = {"mode": "grid", "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "points_per_batch": 16}
+SAM_SETTINGS = {
+    "mode": "grid",
+    "crop_layers": 1,
+    "crop_points_downscale": 2,
+    "pred_iou_thresh": 0.0,
+    "stability_score_thresh": 0.0,
+    "points_per_batch": 16,
+}
 
 TAXONOMY = "nuscenes16"
 
