@@ -13,12 +13,16 @@ SPLIT ?=
 CONFIG ?=
 OUTPUT ?=
 RAY_ADDRESS ?=
+# Of the local cluster: nodes beside the head, logical CPUs of each, the head's port.
+NODES ?= 3
+NODE_CPUS ?= 1
+RAY_PORT ?= 6379
 ARGS ?=
 METHOD ?= slidr
 RUN ?= runs/demo
 SIZE ?= $(if $(filter runs/demo%,$(RUN)),demo,base)
 
-.PHONY: help setup pseudolabels distill test test-slow test-gpu lint format bench clean
+.PHONY: help setup pseudolabels cluster-up cluster-down distill test test-slow test-gpu lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
@@ -48,6 +52,12 @@ distill: setup ## train a 3D network from a run, label with it, report: METHOD=s
 	@$(BIN)/labelgen train distill "$(METHOD)" "$(RUN)" --size "$(SIZE)" \
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(DATAROOT),--dataroot "$(DATAROOT)") \
 		$(if $(SPLIT),--split "$(SPLIT)") $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+
+cluster-up: setup ## start a local Ray cluster of several nodes: NODES=3 NODE_CPUS=1 RAY_PORT=6379
+	@PATH="$(abspath $(BIN)):$$PATH" cluster/local/cluster.sh up runs/.cluster "$(RAY_PORT)" "$(NODES)" "$(NODE_CPUS)"
+
+cluster-down: ## stop it
+	@cluster/local/cluster.sh down runs/.cluster
 
 test: setup ## the tests for everyone (no GPU, no network)
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)

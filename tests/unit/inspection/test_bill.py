@@ -1,5 +1,7 @@
 """Sums of what calls planned and took."""
 
+from dataclasses import replace
+
 import pytest
 
 from labelgen.inspection.bill import compare_bill, shown
@@ -28,7 +30,8 @@ def call(run, token, **more):
 
 @pytest.fixture
 def run(tmp_path):
-    write(make_run(tmp_path / "run"), some_records(count=3, seconds={"load": 0.25}))
+    records = [replace(record, seconds={"load": 0.25}) for record in some_records(count=3)]
+    write(make_run(tmp_path / "run"), records)
     return tmp_path / "run"
 
 
