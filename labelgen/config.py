@@ -108,14 +108,24 @@ class SemanticsConfig(_Section):
     backend: Literal["open_clip"] = "open_clip"
     model: str = Field("demo", description="demo, or an open_clip architecture such as ViT-L-14")
     checkpoint: str | None = Field(None, description="path of the weights, or an open_clip pretrained tag")
-    mode: Literal["crop"] = "crop"
+    mode: Literal["auto", "crop", "maskclip", "naclip", "maskattn", "pool"] = Field(
+        "auto",
+        description="how regions get a feature, see docs/semantics.md; auto: what suits the model best",
+    )
+    assignment: Literal["mean", "rsa"] = Field(
+        "mean", description="a region's class: of its feature, or the one that most of its pixels hold (RSA)"
+    )
+    short_side: int | None = Field(
+        None, ge=32, le=4096, description="dense modes: shorter side of the image that is encoded, pixels"
+    )
+    overlap: float = Field(0.25, ge=0, le=0.75, description="dense modes: share of a window in the next one")
     crop_scale: float = Field(1.5, ge=1, description="side of the square crop over the region's longer side")
     context: int = Field(
         0, ge=0, description="pixels; narrower crops are joined by a second one of this side; 0: by none"
     )
     background: float = Field(0.5, ge=0, le=1, description="share of the surroundings that stays visible")
     temperature: float | None = Field(None, gt=0, description="of the softmax; null takes the model's own")
-    batch_size: int = Field(256, ge=1, description="crops per forward pass")
+    batch_size: int = Field(256, ge=1, description="crops or windows per forward pass")
     captions: Literal["none", "blip2"] = Field(
         "none", description="describe regions in words, too: an order of magnitude slower than all the rest"
     )

@@ -12,6 +12,7 @@ from labelgen.datasets import DatasetInfo, plan_frames
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.models.info import ModelInfo
+from labelgen.semantics import settle_semantics
 from labelgen.shards import Progress, create_run, done_frames, read_run_info
 from labelgen.shards.manifest import SHARDS
 from labelgen.shards.run import RUN_JSON
@@ -126,6 +127,7 @@ def make_plan(request: Request) -> Plan:
     config = resolve_config(request)
     taxonomy = load_taxonomy(config.taxonomy)
     models = describe_models(config)
+    config = config.model_copy(update={"semantics": settle_semantics(config.semantics)})
     frames, info = plan_frames(
         config.dataset,
         resolve_root(request, config),

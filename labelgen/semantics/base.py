@@ -73,3 +73,14 @@ def describe_encoder(config: SemanticsConfig) -> ModelInfo:
     from labelgen.semantics.clip_weights import describe_open_clip
 
     return describe_open_clip(config.model, config.checkpoint)[1]
+
+
+def settle_semantics(config: SemanticsConfig) -> SemanticsConfig:
+    """The configuration with every ``auto`` replaced by what it stands for, without loading a model.
+
+    Raises:
+        UserError: settings that make no sense for the model.
+    """
+    from labelgen.semantics.modes import settle_mode
+
+    return settle_mode(config)

@@ -32,7 +32,7 @@ def describe_open_clip(model: str, checkpoint: str | None) -> tuple[Path, ModelI
     Raises:
         UserError: unknown architecture, no checkpoint given, or one that cannot be had; names it.
     """
-    folder = _folder(model, checkpoint)
+    folder = weights_folder(model, checkpoint)
     if folder is not None:
         path, shipped = folder / DIRECTORY_WEIGHTS, (folder / TRAINING_FILE).is_file()
         if not path.is_file():
@@ -49,7 +49,8 @@ def describe_open_clip(model: str, checkpoint: str | None) -> tuple[Path, ModelI
     )
 
 
-def _folder(model: str, checkpoint: str | None) -> Path | None:
+def weights_folder(model: str, checkpoint: str | None) -> Path | None:
+    """The folder that holds a CLIP with its configuration; None for one of open_clip's architectures."""
     if checkpoint:
         return Path(checkpoint) if Path(checkpoint).is_dir() else None
     return shipped_dir("clip") if model == "demo" else None

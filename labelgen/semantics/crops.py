@@ -51,7 +51,7 @@ def region_crops(
         image = images[camera]
         some = rows[regions.camera[rows] == camera]
         if image is None:
-            raise ValueError(f"regions {some[0]}..{some[-1]} lie in camera {camera}, which has no image")
+            raise missing_image(slice(int(some[0]), int(some[-1]) + 1), int(camera))
         image = as_rgb(image)
         runs = parse([regions.rle[row] for row in some], image.shape[0], image.shape[1])
         for number, row in enumerate(some):
@@ -65,6 +65,11 @@ def region_crops(
                 mean=mean,
                 least=least,
             )
+
+
+def missing_image(rows: slice, camera: int) -> ValueError:
+    """The error of regions in an image that is not there."""
+    return ValueError(f"regions {rows.start}..{rows.stop - 1} lie in camera {camera}, which has no image")
 
 
 def region_crop(

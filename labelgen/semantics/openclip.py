@@ -19,9 +19,14 @@ from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import BPE_FILE
 from labelgen.records import Regions, Semantics
+from labelgen.semantics.assignment import majority, pixel_classes
 from labelgen.semantics.clip_weights import FAULTS, describe_open_clip, one_line
-from labelgen.semantics.crops import region_crops
+from labelgen.semantics.crops import missing_image, region_crops
+from labelgen.semantics.dense import DenseMap
+from labelgen.semantics.dense_clip import DenseClip
+from labelgen.semantics.modes import OTHER, choose_mode
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary
+from labelgen.semantics.towers import make_tower
 from labelgen.taxonomy import Taxonomy
 
 
@@ -50,9 +55,13 @@ def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelI
 
 
 class OpenClipEncoder:
-    """Scores regions by crops: each region, its surroundings dimmed, goes through the image tower.
+    """Scores regions by what the image tower makes of them, in one of the modes of docs/semantics.md.
 
-    Also a `labelgen.semantics.base.TextEncoder`.
+    With ``crop``, each region, its surroundings dimmed, goes through the tower; with the others each image
+    does, once. Also a `labelgen.semantics.base.TextEncoder` and a `labelgen.semantics.dense.DenseEncoder`.
+
+    Attributes:
+        mode: that ``auto`` stands for, or the one asked for.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class OpenClipEncoder:
         """Load the model, or take the one given.
 
         Raises:
-            UserError: see `load_open_clip` and `select_device`.
+            UserError: see `load_open_clip`, `select_device` and `choose_mode`.
         """
         self.config = config
         self.device = select_device(device, threads)
@@ -78,6 +87,15 @@ class OpenClipEncoder:
         self.std = np.asarray(network.visual.image_std, np.float32)
         self.temperature = config.temperature or float(1 / network.logit_scale.detach().exp())
         self._vocabularies: dict[str, Vocabulary] = {}
+        tower = make_tower(self.network.visual)
+        family = tower.family if tower else OTHER
+        self.mode = choose_mode(family, config)
+        self._dense = None
+        if tower:
+            dense_mode = family.modes[0] if self.mode == "crop" else self.mode
+            self._dense = DenseClip(
+                tower, dense_mode, config, mean=self.mean, std=self.std, device=self.device
+            )
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(T, D) float32, L2-normalised text features; texts beyond the context length are cut."""
@@ -114,12 +132,84 @@ class OpenClipEncoder:
         Raises:
             ValueError: a region lies in an image that is not there.
         """
-        feature = self.features(images, regions).astype(np.float16)
-        scores, label = self.vocabulary(taxonomy).score(feature, self.temperature)
-        return Semantics(class_scores=scores, label=label, feature=feature)
+        feature, maps = self._look(images, regions, with_maps=self.config.assignment == "rsa")
+        return self._semantics(feature, maps, regions, taxonomy)
+
+    def encode_with_dense(
+        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions, taxonomy: Taxonomy
+    ) -> tuple[Semantics, list[DenseMap | None]]:
+        """Semantics and dense maps; see `DenseEncoder.encode_with_dense`.
+
+        Raises:
+            UserError: the architecture has no dense features.
+            ValueError: a region lies in an image that is not there.
+        """
+        feature, maps = self._look(images, regions, with_maps=True)
+        return self._semantics(feature, maps, regions, taxonomy), maps
+
+    def dense(self, images: Sequence[NDArray[np.uint8] | None]) -> list[DenseMap | None]:
+        """Dense maps; see `DenseEncoder.dense`.
+
+        Raises:
+            UserError: the architecture has no dense features.
+        """
+        tower = self._dense_clip()
+        return [None if image is None else tower.encode(image)[1] for image in images]
 
     def features(self, images: Sequence[NDArray[np.uint8] | None], regions: Regions) -> NDArray[np.float32]:
-        """(K, D) float32, L2-normalised image features of a frame's regions.
+        """(K, D) float32, L2-normalised image features of a frame's regions; zeros for those without pixels.
+
+        Raises:
+            ValueError: a region lies in an image that is not there.
+        """
+        return self._look(images, regions, with_maps=False)[0]
+
+    def _semantics(
+        self,
+        feature: NDArray[np.float32],
+        maps: list[DenseMap | None],
+        regions: Regions,
+        taxonomy: Taxonomy,
+    ) -> Semantics:
+        """Classes from the features, or by the pixels' majority."""
+        vocabulary, stored = self.vocabulary(taxonomy), feature.astype(np.float16)
+        scores, label = vocabulary.score(stored, self.temperature)
+        if self.config.assignment == "rsa":
+            for camera in np.unique(regions.camera):
+                dense, rows = maps[camera], regions.camera_slice(int(camera))
+                assert dense is not None
+                classes = pixel_classes(dense, vocabulary)
+                scores[rows], label[rows] = majority(regions.rle[rows], classes, len(taxonomy))
+        return Semantics(class_scores=scores, label=label, feature=stored)
+
+    def _look(
+        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions, *, with_maps: bool
+    ) -> tuple[NDArray[np.float32], list[DenseMap | None]]:
+        """Features of the regions, and maps of the images."""
+        if self.mode == "crop":
+            return self._crop_features(images, regions), self.dense(images) if with_maps else []
+        feature = np.zeros((len(regions), self.width), np.float32)
+        maps: list[DenseMap | None] = []
+        for camera, image in enumerate(images):
+            rows = regions.camera_slice(camera)
+            if image is None:
+                if rows.stop > rows.start:
+                    raise missing_image(rows, camera)
+                maps.append(None)
+            elif with_maps or rows.stop > rows.start:
+                feature[rows], dense = self._dense_clip().encode(image, regions.rle[rows], with_map=with_maps)
+                maps.append(dense)
+        return feature, maps
+
+    def _dense_clip(self) -> DenseClip:
+        if self._dense is None:
+            raise UserError(f"{self.config.model} has no dense features: {OTHER.reason}")
+        return self._dense
+
+    def _crop_features(
+        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions
+    ) -> NDArray[np.float32]:
+        """Features of the regions' crops.
 
         With ``context``, regions whose crop is narrower are looked at a second time with at least that much
         around them, and both features are averaged: a piece of a wall says little without the house. Crops
@@ -131,6 +221,7 @@ class OpenClipEncoder:
             rows = np.flatnonzero(sides * self.config.crop_scale < self.config.context)
             feature[rows] += self.encode_crops(self.crops(images, regions, self.config.context, rows))
             feature[rows] /= np.linalg.norm(feature[rows], axis=1, keepdims=True)
+        feature[regions.area == 0] = 0
         return feature
 
     def crops(

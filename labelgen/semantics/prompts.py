@@ -47,7 +47,8 @@ class Vocabulary:
             temperature: of the softmax.
 
         Returns:
-            (K, C) float16 probabilities and (K,) uint8 labels, 255 where void wins.
+            (K, C) float16 probabilities and (K,) uint8 labels, 255 where void wins. A feature of zeros, a
+            region without pixels, has probabilities of 0 and no label.
         """
         # In float64, since a float32 product differs in its last bit with the number of BLAS threads; and
         # with it, now and then, the float16 that is stored.
@@ -56,7 +57,9 @@ class Vocabulary:
         weight = np.exp(best - best.max(axis=1, keepdims=True))
         probability = weight / weight.sum(axis=1, keepdims=True)
         label = best.argmax(axis=1)
-        label[label >= self.classes] = UNLABELLED
+        nothing = ~feature.any(axis=1)
+        probability[nothing] = 0
+        label[(label >= self.classes) | nothing] = UNLABELLED
         return probability[:, : self.classes].astype(np.float16), label.astype(np.uint8)
 
 
