@@ -102,3 +102,11 @@ def test_a_frame_without_regions_goes_with_all_others() -> None:
     assert columns["frame/region_offsets"].tolist() == [0, 0, 12, 12]
     assert columns["regions/feature"].shape == (12, 7)
     assert len(columns["regions/caption_offsets"]) == 13
+
+
+@pytest.mark.parametrize("value", [-2, 4])
+def test_a_parent_that_is_no_region_of_the_frame(value: int) -> None:
+    record = make_record(np.random.default_rng(0), regions=4, parents=True)
+    assert why_not_storable(record) is None
+    bad = replace(record, regions=replace(record.regions, parent=np.array([-1, 0, value, 0], np.int32)))
+    assert "parent" in str(why_not_storable(bad))

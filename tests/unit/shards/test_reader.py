@@ -155,6 +155,8 @@ def read_all(run: Path) -> list[FrameRecord]:
         ("views__region", lambda a: a * 0 + 12),
         ("points__region", lambda a: a * 0 + 12),
         ("regions__camera", lambda a: a[::-1].copy()),
+        ("regions__parent", lambda a: a * 0 + 12),
+        ("regions__parent", lambda a: a * 0 - 2),
         ("frame__view_offsets", lambda a: a[::-1].copy()),
         ("frame__view_offsets", lambda a: a + 1),
         ("frame__region_offsets", lambda a: a * 0),
@@ -167,7 +169,7 @@ def read_all(run: Path) -> list[FrameRecord]:
 )
 def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, values: Any) -> None:
     run = make_run(tmp_path / "run")
-    write(run, some_records(count=3, captions=True))
+    write(run, some_records(count=3, captions=True, parents=True))
     forge(run)
     assert len(read_all(run)) == 3
     array = Shard(run, open_run(run).manifests[0]).array(name.replace("__", "/"))
