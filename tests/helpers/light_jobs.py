@@ -41,7 +41,8 @@ class Work:
 
     Attributes:
         seconds: of computing per frame.
-        faults: {frame id: what happens}: ``segfault``, ``allocate``, ``exit``, ``cuda``, ``error``.
+        faults: {frame id: what happens}: ``segfault``, ``allocate`` without end,
+            ``memory``, ``exit``, ``cuda``, ``error``.
     """
 
     seconds: float
@@ -62,6 +63,8 @@ class Work:
                 hoard = []
                 while True:
                     hoard.append(np.ones(1 << 22, np.uint8))
+            case "memory":
+                raise MemoryError
             case "exit":
                 os._exit(3)
             case "cuda":
