@@ -8,7 +8,11 @@ import socket
 from typing import Any
 
 import ray
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 from ray.data import DataContext
+from ray.exceptions import AuthenticationError
 
 from labelgen.errors import UserError
 
@@ -78,5 +82,12 @@ def _knock(address: str) -> None:
         raise OSError(
             "something listens there, but no Ray; its port is 6379 unless `ray start` was told another"
         )
-    if not address.startswith("ray://"):
+    if address.startswith("ray://"):
+        return
+    try:
         ray._raylet.GcsClient(address=address)  # refuses at once, where ray.init asks twenty times
+    except AuthenticationError:
+        # `ray start` takes the token of ~/.ray/auth_token, if there is one, where ray.init waits to be told.
+        if not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+            raise
+        ray._raylet.GcsClient(address=address)
