@@ -1,0 +1,117 @@
+"""The throughput model of docs/scaling.md beside measured runs: rates of 1 to 8 workers, the driver's share.
+
+The models' stage sleeps, as a CPU does while a GPU computes, so that two cores carry many workers. Its cost
+and that of all other stages are measured by the probe of `labelgen plan`, on this machine, before the runs;
+the model then says how many frames a second there will be. Rates are slopes between a short and a long run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import harness
+import psutil
+from harness import Claim, score
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ray_scale import Bench, cluster
+
+from pipelines.probe import measure
+from pipelines.stages import FrameTask, Stage
+from pipelines.throughput import Machines, limits
+from tests.helpers.light_jobs import LightJob
+
+MODEL_S = 0.4
+
+
+@dataclass
+class OnGpu:
+    """Waits, as for a GPU."""
+
+    seconds: float
+    name: str = "regions"
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, task: FrameTask) -> None:
+        time.sleep(self.seconds)
+
+
+@dataclass(frozen=True)
+class GpuJob(LightJob):
+    """A light job whose model takes its time elsewhere."""
+
+    def models(self) -> list[Stage]:
+        return [OnGpu(self.seconds), *super().models()[1:]]
+
+
+def gpu_job(bench: Bench, frames: int, *overrides: str, seconds: float = MODEL_S) -> GpuJob:
+    """So many frames in a new run."""
+    job = bench.job(frames, "runtime.frames_per_shard=16", *overrides)
+    given = {name: getattr(job, name) for name in LightJob.__dataclass_fields__}
+    return GpuJob(**{**given, "seconds": seconds})
+
+
+def run(quick: bool) -> list[Claim]:
+    """All claims."""
+    claims: list[Claim] = []
+    cores = len(os.sched_getaffinity(0))
+    short, long = (16, 48) if quick else (32, 160)
+    with tempfile.TemporaryDirectory() as temporary, cluster(2, 8) as made:
+        bench = Bench(Path(temporary) / "small", points=2000, image_size=(160, 90))
+        job = gpu_job(bench, 16)
+        costs = replace(measure(job, job.frames[:8]), device="cuda")
+        bench.run(gpu_job(bench, 16), made.address)  # processes and kernels
+        driver_s = driver_time(bench, made.address, *((32, 128) if quick else (128, 512)))
+        claims.append(score("driver", 1e3 * driver_s, goal=None, unit="ms/frame", lower_is_better=True))
+        for workers in (1, 2, 4, 8):
+            machines = Machines(workers, cores, driver_s=driver_s)
+            rates = limits(costs, machines)
+            bound = min(rates, key=lambda name: rates[name])
+            times = [
+                bench.run(gpu_job(bench, frames * workers, f"runtime.model_workers={workers}"), made.address)
+                for frames in (short, long)
+            ]
+            measured = (long - short) * workers / (times[1] - times[0])
+            claims.append(
+                score(
+                    f"rate_of_{workers}_workers",
+                    measured,
+                    baseline=rates[bound],
+                    goal=0.85,
+                    unit="frames/s",
+                    agreement={"baseline": "the model", "bound": bound},
+                )
+            )
+    return claims
+
+
+def driver_time(bench: Bench, address: str, short: int, long: int) -> float:
+    """Seconds that the driver's process, the cluster's control process and the ledger compute for a frame."""
+    used = []
+    for frames in (short, long):
+        job = gpu_job(bench, frames, "runtime.model_workers=2", seconds=0.0)
+        before = computed()
+        bench.run(job, address)
+        used.append(computed() - before)
+    return (used[1] - used[0]) / (long - short)
+
+
+def computed() -> float:
+    """CPU seconds of this process and of the cluster's control process so far."""
+    times = [psutil.Process().cpu_times()]
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if "gcs_server" in (process.info["name"] or "") and process.is_running():
+            times.append(process.cpu_times())
+    return sum(time.user + time.system for time in times)
+
+
+if __name__ == "__main__":
+    harness.main("scaling", __doc__, run)
