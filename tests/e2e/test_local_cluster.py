@@ -1,4 +1,4 @@
-"""A cluster of several nodes on one machine, as `make cluster-up` starts it: a run on it, and what is unfit."""
+"""A cluster of several nodes on one machine, as `make cluster-up` starts it: a run, and what is unfit."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_a_probe_on_a_worker(cluster, dataroot, tmp_path):
 
 
 def test_nodes_without_weights_are_named(cluster, dataroot, tmp_path):
-    """Relative to where the driver is called there is a checkpoint; relative to the nodes' folder there is not."""
+    """A relative path leads to a checkpoint from where the driver is called, and from the nodes to nothing."""
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "mine.pt").write_bytes(b"1234")
     job = arguments(dataroot, tmp_path / "run")
