@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -35,6 +36,27 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
 def join(*children: Any) -> Html:
     """Put children one after another, escaped as in `tag`."""
     return Html("".join(c if isinstance(c, Html) else _text(c) for c in children if c is not None))
+
+
+def table(columns: Sequence[str], rows: Iterable[Html]) -> Html:
+    """A table; a ``#`` before a column's name says that it holds numbers."""
+    head = (
+        tag("th", name.removeprefix("#"), class_="number" if name.startswith("#") else None)
+        for name in columns
+    )
+    table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
+    return tag("div", table, class_="scroll")
+
+
+def number(text: str) -> Html:
+    """A cell of a table that holds a number."""
+    return tag("td", text, class_="number")
+
+
+def bar(share: float) -> Html:
+    """A cell of a table that holds a bar; 1 fills it."""
+    width = f"width: {100 * min(max(share, 0.0), 1.0):.1f}%"
+    return tag("td", tag("i", style=width) if share > 0 else None, class_="bar")
 
 
 def _text(value: Any) -> str:

@@ -19,8 +19,10 @@ from PIL import Image
 
 from labelgen.errors import UserError
 from labelgen.inspection.bill import shown
+from labelgen.inspection.ladder import kept_ladder
 from labelgen.inspection.legend import REASON_TEXT
-from labelgen.inspection.markup import Html, join, tag
+from labelgen.inspection.markup import Html, bar, join, number, table, tag
+from labelgen.inspection.report_scores import classes_html, ladder_html, score, steps_html
 from labelgen.inspection.report_style import CSS
 from labelgen.inspection.scatter import SCRIPT_SOURCE, script_html
 from labelgen.inspection.summary import summarise_run
@@ -28,7 +30,6 @@ from labelgen.inspection.tables import human_bytes
 from labelgen.records import Reason
 from labelgen.shards import Run
 from labelgen.shards.store import open_store
-from labelgen.taxonomy import Taxonomy
 
 #: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
 Picture = tuple[str, NDArray[np.uint8]]
@@ -62,7 +63,8 @@ def write_report(
     """
     info = run.info.model_dump(mode="json")
     *before, (_, evaluation) = steps or [("", None)]
-    page = report_html(run.name, info, summarise_run(run), pictures, evaluation, scatter, before)
+    summary, ladder = summarise_run(run), kept_ladder(run)
+    page = report_html(run.name, info, summary, pictures, evaluation, scatter, before, ladder)
     return save_report(page, out_dir)
 
 
@@ -74,6 +76,7 @@ def report_html(
     evaluation: Mapping[str, Any] | None,
     scatter: Html | None = None,
     before: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ladder: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Write the page.
 
@@ -85,12 +88,14 @@ def report_html(
         evaluation: ``miou`` and ``iou`` by class (None: not in the truth); None where there is no truth.
         scatter: from `labelgen.inspection.scatter.scatter_html`; the page then runs that module's script.
         before: names and evaluations, as above, of the runs that this one comes from, the first one first.
+        ladder: from `labelgen.inspection.ladder.kept_ladder`.
     """
     body = join(
         _head(name, info, summary, evaluation),
         _warnings(info),
-        None if evaluation is None else _steps([*before, (name, evaluation)]),
-        _classes(info, summary, evaluation),
+        None if evaluation is None else steps_html([*before, (name, evaluation)]),
+        classes_html(info, summary, evaluation),
+        ladder_html(ladder),
         tag("div", _confidence(summary), _reasons(summary), class_="two"),
         _timings(summary),
         _bill(summary),
@@ -151,7 +156,7 @@ def _head(
         (f"{summary['coverage']:.1%}", "of them labelled"),
     ]
     if evaluation is not None:
-        tiles.append((_score(evaluation["miou"]), "mIoU"))
+        tiles.append((score(evaluation["miou"]), "mIoU"))
     tiles += [
         (f"{summary['regions']:,}", "regions"),
         (f"{summary['failed']:,}", "failed frames"),
@@ -163,47 +168,9 @@ def _head(
     )
 
 
-def _steps(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> Html | None:
-    if len(steps) < 2:
-        return None
-    keys = ("miou", "coverage", "miou_all")
-    rows = [
-        tag("tr", tag("td", name), *(_number(_score(result[key])) for key in keys)) for name, result in steps
-    ]
-    columns = ["labels", "#mIoU", "#coverage", "#mIoU of all points"]
-    return join(tag("h2", "Step by step"), _table(columns, rows))
-
-
 def _warnings(info: Mapping[str, Any]) -> Html:
     notes = dict.fromkeys(str(model["note"]) for model in info.get("models", ()) if model.get("note"))
     return join(*(tag("p", note, class_="warning") for note in notes))
-
-
-def _classes(
-    info: Mapping[str, Any], summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None
-) -> Html:
-    colors = {spec.name: spec.color for spec in Taxonomy.from_dict(info["taxonomy"], "run.json").classes}
-    iou = {} if evaluation is None else evaluation["iou"]
-    columns = ["class", "#points", "#share of labelled", "", "#mean confidence"]
-    most = max((entry["share"] for entry in summary["labels"].values()), default=0) or 1
-    rows = []
-    for name, entry in sorted(summary["labels"].items(), key=lambda item: -item[1]["points"]):
-        red, green, blue = colors.get(name, (90, 90, 90))
-        swatch = tag("i", class_="swatch", style=f"background: rgb({red}, {green}, {blue})")
-        cells = [
-            tag("td", swatch, name),
-            _number(f"{entry['points']:,}"),
-            _number(f"{entry['share']:.1%}"),
-            _bar(entry["share"] / most),
-            _number(_score(entry["mean_confidence"], 2)),
-        ]
-        if evaluation is not None:
-            value = iou.get(name)
-            cells += [_number(_score(value)), _bar(value or 0.0)]
-        rows.append(tag("tr", *cells))
-    if evaluation is not None:
-        columns += ["#IoU", ""]
-    return join(tag("h2", "Classes"), _table(columns, rows))
 
 
 def _confidence(summary: Mapping[str, Any]) -> Html:
@@ -237,15 +204,15 @@ def _reasons(summary: Mapping[str, Any]) -> Html:
         tag(
             "tr",
             tag("td", text.get(name, name)),
-            _number(f"{count:,}"),
-            _number(f"{count / total:.1%}"),
-            _bar(count / total),
+            number(f"{count:,}"),
+            number(f"{count / total:.1%}"),
+            bar(count / total),
         )
         for name, count in sorted(summary["reasons"].items(), key=lambda item: -item[1])
         if name != "labelled"
     ]
     columns = ["", "#points", "#share of all", ""]
-    return tag("section", tag("h2", "Why points have no label"), _table(columns, rows))
+    return tag("section", tag("h2", "Why points have no label"), table(columns, rows))
 
 
 def _timings(summary: Mapping[str, Any]) -> Html | None:
@@ -257,13 +224,13 @@ def _timings(summary: Mapping[str, Any]) -> Html | None:
         tag(
             "tr",
             tag("td", name),
-            _number(f"{entry['mean']:.3f}"),
-            _number(f"{entry['total']:,.1f}"),
-            _bar(entry["mean"] / most),
+            number(f"{entry['mean']:.3f}"),
+            number(f"{entry['total']:,.1f}"),
+            bar(entry["mean"] / most),
         )
         for name, entry in stages.items()
     ]
-    return join(tag("h2", "Time per stage"), _table(["stage", "#seconds a frame", "#in all", ""], rows))
+    return join(tag("h2", "Time per stage"), table(["stage", "#seconds a frame", "#in all", ""], rows))
 
 
 def _bill(summary: Mapping[str, Any]) -> Html | None:
@@ -273,12 +240,12 @@ def _bill(summary: Mapping[str, Any]) -> Html | None:
     rows = []
     for line in lines:
         what, *numbers = shown(line)
-        rows.append(tag("tr", tag("td", what), *map(_number, numbers)))
+        rows.append(tag("tr", tag("td", what), *map(number, numbers)))
     hint = None
     if all(line["planned"] is None for line in lines):
         hint = tag("p", "labelgen plan --probe before a run fills the plan's column.", class_="muted")
     columns = ["", "#plan", "#actual", "#actual of plan"]
-    return join(tag("h2", "Plan and bill"), _table(columns, rows), hint)
+    return join(tag("h2", "Plan and bill"), table(columns, rows), hint)
 
 
 def _failures(summary: Mapping[str, Any]) -> Html:
@@ -296,13 +263,13 @@ def _failures(summary: Mapping[str, Any]) -> Html:
             )
             for failure in failures[:_MOST_ROWS]
         ]
-        parts += [_table(["failed frame", "stage", "error", "message"], rows), _more(len(failures))]
+        parts += [table(["failed frame", "stage", "error", "message"], rows), _more(len(failures))]
     if notes := summary["notes"]:
         rows = [
             tag("tr", tag("td", note["frame_id"], class_="wrap"), tag("td", note["note"], class_="wrap"))
             for note in notes[:_MOST_ROWS]
         ]
-        parts += [_table(["frame", "note"], rows), _more(len(notes))]
+        parts += [table(["frame", "note"], rows), _more(len(notes))]
     return join(*parts)
 
 
@@ -334,34 +301,11 @@ def _origin(info: Mapping[str, Any]) -> Html:
     settings = yaml.safe_dump(info.get("config", {}), sort_keys=False, allow_unicode=True)
     return join(
         tag("h2", "What made it"),
-        _table(columns, rows),
+        table(columns, rows),
         tag("p", "fingerprint ", tag("code", info.get("fingerprint", "?")), class_="muted"),
         tag("details", tag("summary", "All settings"), tag("pre", settings)),
-        tag("details", tag("summary", "Versions of the software"), _table(["", ""], versions)),
+        tag("details", tag("summary", "Versions of the software"), table(["", ""], versions)),
     )
-
-
-def _table(columns: Sequence[str], rows: Iterable[Html]) -> Html:
-    """A table; a ``#`` before a column's name says that it holds numbers."""
-    head = (
-        tag("th", name.removeprefix("#"), class_="number" if name.startswith("#") else None)
-        for name in columns
-    )
-    table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
-    return tag("div", table, class_="scroll")
-
-
-def _number(text: str) -> Html:
-    return tag("td", text, class_="number")
-
-
-def _bar(share: float) -> Html:
-    width = f"width: {100 * min(max(share, 0.0), 1.0):.1f}%"
-    return tag("td", tag("i", style=width) if share > 0 else None, class_="bar")
-
-
-def _score(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _more(count: int) -> Html | None:

@@ -21,7 +21,8 @@ BROWSER = next((path for name in ("chromium", "google-chrome") if (path := shuti
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 def test_the_report_works_from_a_file(labelled: Labelled, tmp_path: Path) -> None:  # noqa: F811
-    page, missing = RunSources(open_run(labelled.run)).save_report(tmp_path / "r", pictures=2)
+    place, missing = RunSources(open_run(labelled.run)).save_report(tmp_path / "r", pictures=2)
+    page = Path(place)
     assert missing == []
     # Says in the page itself which pictures were loaded, as a reader's console would.
     text = page.read_text()

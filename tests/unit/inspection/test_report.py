@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labelgen.errors import UserError
+from labelgen.inspection.ladder import keep_ladder, kept_ladder
 from labelgen.inspection.markup import Html, join, tag
 from labelgen.inspection.report import report_html, save_report
 from labelgen.inspection.tally import Tally
+from labelgen.shards import Parent, create_run, open_run
 from labelgen.taxonomy import load_taxonomy
+from tests.helpers.runs import FINGERPRINT, some_records, write
 
 TAXONOMY = load_taxonomy("nuscenes16")
 EVIL = "</style><script>alert(1)</script><img src=x onerror=alert(2)> \" ' & \x00\x1b[31m"
@@ -139,6 +143,31 @@ def test_without_truth_there_are_no_scores():
     assert "IoU" not in page.texts
 
 
+def test_the_ladder_is_shown_where_it_was_measured(tmp_path):
+    taxonomy = TAXONOMY.to_dict()
+    runs = [tmp_path / name for name in ("base", "fused")]
+    create_run(runs[0], fingerprint=FINGERPRINT, config={}, taxonomy=taxonomy, models=[])
+    write(runs[0], some_records(count=2))
+    parent = Parent(path="../base", fingerprint=FINGERPRINT)
+    create_run(runs[1], fingerprint="ff" * 16, config={}, taxonomy=taxonomy, models=[], parent=parent)
+    base, fused = map(open_run, runs)
+    assert kept_ladder(base) == kept_ladder(fused) == []
+    scores = {"miou": 0.9871, "coverage": 0.5, "miou_all": 0.4, "right": None}
+    place = keep_ladder(
+        base, {"true": scores, "run": scores | {"miou": 0.5312}}, {"true": "<all>", "run": "own"}
+    )
+    for run in (base, fused):
+        page = Page(report_html("r", info(), summary(), [], None, ladder=kept_ladder(run)))
+        begin = page.texts.index("Where the quality is lost")
+        assert {"<all>", "0.987", "own", "0.531", "-"} <= set(page.texts[begin:])
+    for damage in (b"{", b"[]", b'{"fingerprint": 1, "frames": 2}', b'{"rungs": 5}'):
+        Path(place).write_bytes(damage)
+        assert kept_ladder(base) == []
+    keep_ladder(base, {"true": scores}, {"true": ""})
+    write(runs[0], some_records(count=3)[2:])
+    assert kept_ladder(open_run(runs[0])) == []  # of fewer frames
+
+
 def test_pictures_are_inside_the_page():
     shown = [("first", picture()), ("second", picture(30, 20))]
     page = Page(report_html("r", info(), summary(), iter(shown), None))
@@ -211,9 +240,9 @@ def test_long_lists_are_cut():
 def test_the_page_replaces_an_older_one_and_leaves_nothing_else(tmp_path):
     for text in ("old", "new ü"):
         path = save_report(text, tmp_path / "report")
-    assert path == tmp_path / "report" / "index.html"
-    assert path.read_text(encoding="utf-8") == "new ü"
-    assert [p.name for p in path.parent.iterdir()] == ["index.html"]
+    assert path == str(tmp_path / "report" / "index.html")
+    assert Path(path).read_text(encoding="utf-8") == "new ü"
+    assert [p.name for p in Path(path).parent.iterdir()] == ["index.html"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -245,7 +274,7 @@ def test_a_browser_shows_it_without_complaint(tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom"]
     done = subprocess.run(
-        [BROWSER, *options, path.as_uri()], capture_output=True, text=True, timeout=120, check=False
+        [BROWSER, *options, Path(path).as_uri()], capture_output=True, text=True, timeout=120, check=False
     )
     assert "<figure>" in done.stdout
     assert "CONSOLE" not in done.stderr
