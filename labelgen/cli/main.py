@@ -10,7 +10,20 @@ import typer
 from rich.console import Console
 
 from labelgen import __version__
-from labelgen.cli import derive, doctor, exports, inspect, look, models, plan, run, train, verify, world
+from labelgen.cli import (
+    datasets,
+    derive,
+    doctor,
+    exports,
+    inspect,
+    look,
+    models,
+    plan,
+    run,
+    train,
+    verify,
+    world,
+)
 from labelgen.errors import LabelgenError
 
 app = typer.Typer(
@@ -36,6 +49,7 @@ app.command("diff")(look.diff)
 app.command("view")(look.view)
 app.command("export")(exports.export)
 app.command("import")(exports.import_)
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")

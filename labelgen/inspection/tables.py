@@ -133,6 +133,15 @@ def render_steps(console: Console, steps: Sequence[tuple[str, Mapping[str, Any]]
     console.print(table)
 
 
+def render_ladder(console: Console, rungs: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+    """Print the oracle ladder: {rung: its scores}, and what is true and what is not on each."""
+    table = _table("", "mIoU", "coverage", "mIoU of all", "right where seen", "", title="oracle ladder")
+    for name, scores in rungs.items():
+        keys = ("miou", "coverage", "miou_all", "right")
+        table.add_row(name, *(_number(scores[key]) for key in keys), plain(texts[name]))
+    console.print(table)
+
+
 def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
     """Print a plan: ``frames``, ``todo``, ``done``, ``failed``, ``images``, ``estimated_bytes``, and more.
 

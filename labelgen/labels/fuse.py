@@ -38,7 +38,7 @@ class FusionSettings:
     decay_s: float = 20.0
     half_range: float = 50.0
     own: float = 0.1
-    prior: float = 2.0
+    prior: float = 0.03
     least: float = 0.05
     min_margin: float = 0.02
     keep: float = 80.0

@@ -1,0 +1,118 @@
+"""``labelgen datasets``: which data sets can be read, and whether one is read as it should be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from labelgen.cli.options import Json
+from labelgen.errors import UserError
+
+app = typer.Typer(help="The data sets that can be read.", no_args_is_help=True, rich_markup_mode="markdown")
+
+READERS = {
+    "demo": "the simulated city; `labelgen run` builds it",
+    "nuscenes": "DATAROOT with samples/ and a folder of tables, such as v1.0-trainval/",
+    "semantickitti": "DATAROOT with sequences/NN/velodyne, image_2, calib.txt and poses.txt",
+    "manifest": "your own frames.parquet, or the DATAROOT that holds it: docs/frames-parquet.md",
+}
+
+
+@app.callback()
+def _group() -> None:
+    """The data sets that can be read."""
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Name the readers, and what each takes as its data root.
+
+    Example: `labelgen datasets list`
+    """
+    if as_json:
+        typer.echo(json.dumps(READERS))
+        return
+    for name, text in READERS.items():
+        typer.echo(f"{name:<15}{text}")
+
+
+@app.command()
+def check(
+    dataset: Annotated[str, typer.Option("--dataset", help="One of `labelgen datasets list`.")],
+    dataroot: Annotated[
+        Path, typer.Option("--dataroot", help="Its folder, or a frames.parquet.", show_default=False)
+    ],
+    version: Annotated[str, typer.Option("--version", help="Of the tables.")] = "",
+    split: Annotated[str, typer.Option("--split", help="Such as train, or scene names with commas.")] = "",
+    count: Annotated[int, typer.Option("--frames", min=1, help="So many are read, spread over all.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for pictures of the points in the images.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a data set as a run would, project some frames' points into their images, and draw them.
+
+    Exits with 1 if something looks wrong: files that cannot be read, cameras that see no point, images taken
+    long before or after their sweep, poses that are missing or jump, truth of another length. Whether points
+    lie on what they belong to is for your eyes: --out.
+
+    Example: `labelgen datasets check --dataset manifest --dataroot /data/mine --out check`
+    """
+    from PIL import Image
+
+    from labelgen.datasets import plan_frames
+    from labelgen.inspection.dataset_check import check_frame, check_plan, draw_points
+
+    frames, info = plan_frames(dataset, dataroot, version, split)
+    problems = check_plan(frames)
+    if info.missing_files:
+        problems.append(f"{info.missing_files} LiDAR and image files are missing")
+    step = max(1, len(frames) // count)
+    checks: list[dict[str, Any]] = []
+    for frame in frames[::step][:count]:
+        found, views, images = check_frame(Path(info.dataroot), frame, info)
+        entry = asdict(found)
+        if out is not None and views is not None and frame.cameras:
+            path = out / f"{frame.frame_id}.jpg"
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(draw_points(frame, views, images)).save(path, quality=90)
+            except OSError as error:
+                raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+            entry["picture"] = str(path)
+        checks.append(entry)
+
+    everything = [*problems, *(problem for entry in checks for problem in entry["problems"])]
+    if as_json:
+        summary = {"frames": len(frames), "scenes": len({f.scene_id for f in frames}), "problems": problems}
+        typer.echo(json.dumps({**summary, "checked": checks}))
+    else:
+        _render(Console(soft_wrap=True), len(frames), checks, problems)
+    if everything:
+        raise typer.Exit(1)
+
+
+def _render(console: Console, frames: int, checks: list[dict[str, Any]], problems: list[str]) -> None:
+    from labelgen.inspection.tables import plain
+
+    console.print(f"{frames} frames; {len(checks)} of them read", highlight=False)
+    for entry in checks:
+        head = f"{entry['frame_id']}: {entry['points']:,} points, {entry['finite']:,} finite"
+        console.print(plain(head), highlight=False)
+        for name, camera in entry["cameras"].items():
+            line = f"  {name}: {camera['points']:,} points, {camera['visible']:,} visible"
+            console.print(plain(f"{line}, fired {camera['seconds']:+.3f} s from the sweep"), highlight=False)
+        if "picture" in entry:
+            console.print(plain(f"  {entry['picture']}"), highlight=False)
+        for problem in entry["problems"]:
+            console.print(plain(f"  problem: {problem}", "bold red"), highlight=False)
+    for problem in problems:
+        console.print(plain(f"problem: {problem}", "bold red"), highlight=False)
+    if not problems and not any(entry["problems"] for entry in checks):
+        console.print("nothing looks wrong", highlight=False)

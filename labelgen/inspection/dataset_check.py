@@ -1,0 +1,161 @@
+"""Is a data set read as it should be? Looks at its plan and at some frames, and draws points over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets import DatasetInfo, load_cloud, load_image, load_truth
+from labelgen.errors import FrameError
+from labelgen.frame import Frame
+from labelgen.geometry import ProjectionSettings, project
+from labelgen.inspection import drawing
+from labelgen.inspection.layout import place_cameras
+from labelgen.records import Views
+
+#: Seconds that an image may be taken before or after its sweep.
+MOST_APART_S = 0.2
+#: Metres per second that a vehicle may drive.
+MOST_SPEED = 60.0
+#: Metres at which the colours of depth end.
+FARTHEST = 60.0
+
+
+@dataclass
+class FrameCheck:
+    """What one frame looks like.
+
+    Attributes:
+        frame_id, scene_id: of the frame.
+        points: in its cloud; ``finite``: those with finite coordinates.
+        cameras: {camera: {"points": in its image, "visible": not hidden, "seconds": image after sweep}}.
+        problems: what is surely or probably wrong, one line each.
+    """
+
+    frame_id: str
+    scene_id: str
+    points: int = 0
+    finite: int = 0
+    cameras: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_plan(frames: Sequence[Frame]) -> list[str]:
+    """What looks wrong in the tables alone: times that run backwards, poses that jump or are missing."""
+    problems = []
+    scenes: dict[str, list[Frame]] = {}
+    for frame in frames:
+        scenes.setdefault(frame.scene_id, []).append(frame)
+    for name, scene in scenes.items():
+        scene.sort(key=lambda frame: frame.index)
+        if len(scene) > 1 and all((frame.global_from_lidar == np.eye(4)).all() for frame in scene):
+            problems.append(f"scene {name}: no poses (all are the identity); it cannot be fused over time")
+            continue
+        for before, after in pairwise(scene):
+            seconds = (after.timestamp_us - before.timestamp_us) * 1e-6
+            metres = float(np.linalg.norm((after.global_from_lidar - before.global_from_lidar)[:3, 3]))
+            if seconds <= 0:
+                problems.append(f"scene {name}: frame {after.frame_id} is not later than {before.frame_id}")
+            elif metres / seconds > MOST_SPEED:
+                problems.append(
+                    f"scene {name}: {metres:.1f} m in {seconds:.2f} s from frame {before.frame_id} to "
+                    f"{after.frame_id}; are positions metres, and times microseconds?"
+                )
+    return problems
+
+
+def check_frame(
+    root: Path, frame: Frame, info: DatasetInfo, settings: ProjectionSettings | None = None
+) -> tuple[FrameCheck, Views | None, list[NDArray[np.uint8] | None]]:
+    """Read everything that belongs to a frame and project its points.
+
+    Returns:
+        What was found; the views, None where there are none; and each camera's image, None where unreadable.
+    """
+    found = FrameCheck(frame.frame_id, frame.scene_id)
+    images: list[NDArray[np.uint8] | None] = []
+    for camera in frame.cameras:
+        try:
+            images.append(load_image(root, camera, frame.frame_id)[0])
+        except FrameError as error:
+            images.append(None)
+            found.problems.append(str(error))
+    try:
+        cloud, _ = load_cloud(root, frame)
+        views = project(frame, cloud, settings or ProjectionSettings())
+    except FrameError as error:
+        found.problems.append(str(error))
+        return found, None, images
+    found.points = len(cloud)
+    found.finite = int(np.isfinite(cloud.xyz).all(axis=1).sum())
+    for number, camera in enumerate(frame.cameras):
+        rows = views.camera_slice(number)
+        seconds = (camera.timestamp_us - frame.timestamp_us) * 1e-6
+        seen = int(views.visible[rows].sum())
+        found.cameras[camera.name] = {
+            "points": rows.stop - rows.start,
+            "visible": seen,
+            "seconds": round(seconds, 4),
+        }
+        if not seen:
+            found.problems.append(f"camera {camera.name} sees no point: look at its camera_from_lidar")
+        if abs(seconds) > MOST_APART_S:
+            found.problems.append(f"camera {camera.name} was fired {seconds:+.2f} s from the sweep")
+    if frame.label_path is not None and info.categories:
+        try:
+            load_truth(root, frame, np.zeros(max(info.categories.values()) + 1, np.uint8), len(cloud))
+        except FrameError as error:
+            found.problems.append(str(error))
+    return found, views, images
+
+
+def draw_points(
+    frame: Frame, views: Views, images: Sequence[NDArray[np.uint8] | None], width: int = 2400
+) -> NDArray[np.uint8]:
+    """Points over the images, near ones red and far ones blue; hidden ones are left out.
+
+    Args:
+        frame: with its cameras.
+        views: of its points.
+        images: (H, W, 3) uint8 RGB per camera, or None.
+        width: of the picture, pixels.
+
+    Returns:
+        (H, width, 3) uint8 RGB.
+    """
+    gap = max(4, width // 300)
+    panels, height = place_cameras(frame.cameras, width - 2 * gap, gap)
+    canvas = drawing.blank(height + 2 * gap, width)
+    shades = cv2.applyColorMap(np.arange(255, -1, -1, dtype=np.uint8), cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    for panel in panels:
+        camera, image = frame.cameras[panel.camera], images[panel.camera]
+        picture = drawing.blank(panel.height, panel.width, drawing.GREY_PANEL)
+        if image is not None:
+            size = (panel.width, panel.height)
+            picture = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        rows = views.camera_slice(panel.camera)
+        seen = np.flatnonzero(views.visible[rows]) + rows.start
+        seen = seen[np.argsort(-views.depth[seen])]
+        scale = np.array([panel.width / camera.width, panel.height / camera.height])
+        # Depth by its logarithm, as pixels see it.
+        near = np.clip(np.log(views.depth[seen] / 2) / np.log(FARTHEST / 2), 0, 1)
+        xy = (views.uv[seen] + 0.5) * scale - 0.5
+        drawing.draw_dots(
+            picture, xy, shades[(near * 255).astype(np.uint8)], max(drawing.CLEAR, width / 1600)
+        )
+        size = min(max(10.0, panel.width / 45), 26.0)
+        text = drawing.fit_text(f"{camera.name} · {len(seen):,} points", size, panel.width - size)
+        drawing.draw_text(
+            picture, [(size * 0.6, size * 0.5, text, size, drawing.PAPER, "lt")], edge=drawing.INK
+        )
+        canvas[gap + panel.y : gap + panel.y + panel.height, gap + panel.x : gap + panel.x + panel.width] = (
+            picture
+        )
+    return canvas
