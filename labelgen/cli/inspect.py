@@ -115,7 +115,8 @@ def evaluate(
 
     Also by range, number of cameras and visibility; accuracy by tenths of confidence and calibration error;
     panoptic quality where labels and truth have instances. Failed frames count, with all their points
-    unlabelled. The ladder runs the semantic encoder again, on true masks: seconds per frame.
+    unlabelled. The ladder runs the semantic encoder again, on true masks: seconds per frame. It is kept, for
+    `labelgen report` to show.
 
     Examples: `labelgen evaluate runs/demo`, `labelgen evaluate runs/demo --ladder`,
     `labelgen evaluate runs/nuscenes-v1.0-trainval-val --dataroot /data/nuscenes --protocol devkit --json`
@@ -151,6 +152,7 @@ def evaluate(
 
 
 def _climb(run: Run, dataroot: Path | None, as_json: bool) -> None:
+    from labelgen.inspection.ladder import keep_ladder
     from labelgen.inspection.tables import render_ladder
     from pipelines.ladder import RUNGS, climb
 
@@ -158,6 +160,7 @@ def _climb(run: Run, dataroot: Path | None, as_json: bool) -> None:
         run = run.parent
     with frame_progress(Console(stderr=True), len(run), "ladder") as advance:
         rungs = climb(run, dataroot, advance)
+    keep_ladder(run, rungs, RUNGS)
     if as_json:
         _print_json({"run": run.url, "ladder": rungs})
     else:
