@@ -52,7 +52,7 @@ def nodes() -> list[Node]:
     """The living nodes of the cluster that we are connected to, by name."""
     found = [
         Node(entry["NodeID"], entry["NodeManagerHostname"], entry["Resources"])
-        for entry in ray.nodes()
+        for entry in ray.nodes()  # type: ignore[no-untyped-call]
         if entry["Alive"]
     ]
     return sorted(found, key=lambda node: (node.host, node.node_id))
@@ -80,9 +80,10 @@ def on_worker(function: Callable[..., _Result], *args: Any, address: str, gpus: 
     """
     connect_once(address)
     has_gpus = any(node.resources.get("GPU") for node in nodes())
-    work = ray.remote(num_cpus=1, num_gpus=gpus if has_gpus else 0, max_retries=0)(function)
+    work: Any = ray.remote(num_cpus=1, num_gpus=gpus if has_gpus else 0, max_retries=0)(function)
     try:
-        return ray.get(work.remote(*args))
+        result: _Result = ray.get(work.remote(*args))
+        return result
     except RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None
@@ -107,7 +108,8 @@ def on_every_node(
     for node in nodes():
         # No CPU is asked for: a node that is busy answers too.
         place = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-        work = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=place)(function)
+        remote: Any = ray.remote  # its stubs do not know where a task is to run
+        work = remote(num_cpus=0, max_retries=0, scheduling_strategy=place)(function)
         asked.append((node, work.remote(*args, node.node_id)))
     for node, answer in asked:
         try:

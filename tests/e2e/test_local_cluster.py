@@ -70,7 +70,7 @@ def test_a_probe_on_a_worker(cluster, dataroot, tmp_path):
 
 
 def test_nodes_without_weights_are_named(cluster, dataroot, tmp_path):
-    """A relative path leads to a checkpoint from where the driver is called, and from the nodes to nothing."""
+    """A relative path leads to a checkpoint from the driver's folder, and from the nodes' one to nothing."""
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "mine.pt").write_bytes(b"1234")
     job = arguments(dataroot, tmp_path / "run")
