@@ -84,8 +84,8 @@ def _knock(address: str) -> None:
         )
     if address.startswith("ray://"):
         return
-    try:
-        ray._raylet.GcsClient(address=address)  # type: ignore[attr-defined]  # refuses at once; ray.init asks often
+    try:  # refuses at once, where ray.init would ask twenty times
+        ray._raylet.GcsClient(address=address)  # type: ignore[attr-defined]
     except AuthenticationError:
         # `ray start` takes the token of ~/.ray/auth_token, if there is one, where ray.init waits to be told.
         if not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
