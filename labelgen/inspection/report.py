@@ -62,7 +62,7 @@ def write_report(
         UserError: a shard is damaged, or the folder cannot be written.
     """
     info = run.info.model_dump(mode="json")
-    *before, (_, evaluation) = steps or [("", None)]
+    before, evaluation = steps[:-1], steps[-1][1] if steps else None
     summary, ladder = summarise_run(run), kept_ladder(run)
     page = report_html(run.name, info, summary, pictures, evaluation, scatter, before, ladder)
     return save_report(page, out_dir)

@@ -1,7 +1,8 @@
 """Random cuts of every kind: each is named, none is ever read as data, and the next run heals it.
 
-Kinds: kill -9 at a random time, any file cut short, a disk that is full at a random write, an object store
-whose requests fail or lose their replies until the writer gives up.
+Kinds: kill -9 at a random time, any file cut short, a disk that is full (a small file system of its own where
+one can be mounted, else from a random write on), an object store whose requests fail or lose their replies
+until the writer gives up.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labelgen.datasets import DatasetInfo
 from labelgen.errors import UserError
-from labelgen.shards import build_index, clients, create_run, open_run, resume, verify, write_shard
+from labelgen.frame import Frame
+from labelgen.shards import (
+    build_index,
+    clients,
+    create_run,
+    merge_plan,
+    open_run,
+    resume,
+    verify,
+    write_shard,
+)
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import FINGERPRINT, some_records
 from tests.helpers.s3 import S3Server
@@ -33,6 +47,25 @@ def records() -> list[Any]:
     return some_records(0, GROUPS * PER_GROUP, points=30, regions=3)
 
 
+def frames() -> list[Frame]:
+    return [
+        Frame(
+            r.frame_id,
+            r.scene_id,
+            n,
+            r.timestamp_us,
+            f"{n}.bin",
+            "kitti",
+            np.eye(4),
+            (),
+            None,
+            None,
+            r.source_id,
+        )
+        for n, r in enumerate(records())
+    ]
+
+
 def job(run: Path | str, started: Any = None, full_at: int | None = None) -> None:
     """What a run does: make the folder, look at what is done, do the rest, index it."""
     if full_at is not None:
@@ -41,6 +74,7 @@ def job(run: Path | str, started: Any = None, full_at: int | None = None) -> Non
         started.set()
     create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy={}, models=[])
     done = resume(run).done
+    merge_plan(run, frames(), DatasetInfo(dataroot="/no/such/folder"))
     everything = records()
     for begin in range(0, len(everything), PER_GROUP):
         group = [r for r in everything[begin : begin + PER_GROUP] if (r.frame_id, r.source_id) not in done]
@@ -63,7 +97,7 @@ def disk_full(run: str, at: int) -> Any:
     return hook
 
 
-def _full(run: Path, at: int, answers: Any) -> None:
+def _full(run: Path, at: int | None, answers: Any) -> None:
     try:
         job(run, full_at=at)
         answers.put("done")
@@ -105,6 +139,10 @@ def check_healed(run: Path | str) -> None:
     assert verify(run, deep=True) == []
 
 
+#: How often the disk was full, by the way that it was made so.
+FULL: Counter[str] = Counter()
+
+
 def kill(run: Path, rng: np.random.Generator) -> None:
     started = CONTEXT.Event()
     process = start(job, run, started)
@@ -131,12 +169,23 @@ def cut(run: Path, rng: np.random.Generator) -> None:
 
 
 def full(run: Path, rng: np.random.Generator) -> None:
+    size = int(rng.integers(20, 1100))  # kilobytes; a whole run takes a thousand
+    small = bool(rng.integers(2)) and mount(run, f"size={size}k")
     answers = CONTEXT.Queue()
-    process = start(_full, run, int(rng.integers(1, 350)), answers)
+    process = start(_full, run, None if small else int(rng.integers(1, 350)), answers)
     answer = answers.get(timeout=60)
     process.join()
     assert answer == "done" or "No space left on device" in answer
+    FULL["mounted" if small else "refused"] += answer != "done"
     never_lies(run)
+    if small:
+        assert mount(run, "remount,size=64m")
+
+
+def mount(run: Path, options: str) -> bool:
+    run.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(run)]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 def store(server: S3Server, rng: np.random.Generator) -> str:
@@ -156,24 +205,18 @@ def store(server: S3Server, rng: np.random.Generator) -> str:
     return url
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch, server: S3Server, tmp_path: Path) -> None:
+@pytest.fixture
+def server(object_store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LABELGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
         clients,
         "RETRY",
         {"max_retries": 1, "retry_timeout_s": 5.0, "first_wait_s": 0.01, "longest_wait_s": 0.02},
     )
+    yield object_store
+    for run in tmp_path.glob("full-*"):  # of a trial that failed
+        if run.is_mount():
+            subprocess.run(["umount", str(run)], check=True)
 
 
 def trials(kind: str, count: int, server: S3Server, folder: Path) -> None:
@@ -185,6 +228,8 @@ def trials(kind: str, count: int, server: S3Server, folder: Path) -> None:
         else:
             {"kill": kill, "cut": cut, "full": full}[kind](Path(run), rng)
         check_healed(run)
+        if os.path.ismount(run):
+            subprocess.run(["umount", str(run)], check=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -196,3 +241,5 @@ def test_some_cuts(kind: str, server: S3Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_hundred_cuts(kind: str, server: S3Server, tmp_path: Path) -> None:
     trials(kind, 20 if kind == "store" else 60, server, tmp_path)
+    if kind == "full":
+        assert FULL["refused"] > 5, FULL
