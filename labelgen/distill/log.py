@@ -25,6 +25,7 @@ class Log:
         self.lines = [line for line in read_log(folder) if int(line["step"]) <= start]
         self._sums: dict[str, list[float]] = defaultdict(list)
         self._events = _event_writer(folder, start)
+        self._names = ["step"]
         self._write()
 
     def add(self, step: int, values: Mapping[str, float], last: bool = False) -> dict[str, float] | None:
@@ -42,7 +43,10 @@ class Log:
         line = {"step": step, **{name: sum(v) / len(v) for name, v in self._sums.items()}}
         self._sums.clear()
         self.lines.append({name: f"{value:.9g}" for name, value in line.items()})
-        self._write()
+        if line.keys() <= set(self._names):
+            self._append()
+        else:
+            self._write()
         if self._events is not None:
             for name, value in line.items():
                 self._events.add_scalar(name, value, step)
@@ -53,10 +57,15 @@ class Log:
         if self._events is not None:
             self._events.close()
 
+    def _append(self) -> None:
+        with self.path.open("a", newline="") as stream:
+            csv.DictWriter(stream, self._names, restval="").writerow(self.lines[-1])
+
     def _write(self) -> None:
-        names = list(dict.fromkeys(name for line in self.lines for name in line))
+        """The whole file: at the start, and when a value is measured for the first time."""
+        self._names = list(dict.fromkeys(["step", *(name for line in self.lines for name in line)]))
         with self.path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, names, restval="")
+            writer = csv.DictWriter(stream, self._names, restval="")
             writer.writeheader()
             writer.writerows(self.lines)
 

@@ -7,7 +7,7 @@ import torch
 
 from labelgen.distill.cache import open_cache
 from labelgen.distill.config import OptimizerConfig, load_train_config
-from labelgen.distill.log import read_log
+from labelgen.distill.log import Log, read_log
 from labelgen.distill.loop import Averaged, Length, length_of, rate_at
 from labelgen.distill.methods import PRETRAINING
 from labelgen.distill.model import make_model, parameter_groups
@@ -181,6 +181,19 @@ def test_rates_rise_and_fall_as_they_should(cache):
     assert scale[id(model.backbone.embedding.join.weight)]["scale"] == 0.125
     assert scale[id(blocks[0].channels[0].weight)]["weight_decay"] == 0.2
     assert scale[id(blocks[0].channels[0].bias)]["weight_decay"] == 0
+
+
+def test_the_log_holds_means_and_forgets_what_was_not_saved(tmp_path):
+    log = Log(tmp_path, 2)
+    for step in range(1, 6):
+        log.add(step, {"loss": float(step)} | ({"late": 7.0} if step > 2 else {}), last=step == 5)
+    assert [line["step"] for line in read_log(tmp_path)] == ["2", "4", "5"]
+    assert [line["loss"] for line in read_log(tmp_path)] == ["1.5", "3.5", "5"]
+    assert [line["late"] for line in read_log(tmp_path)] == ["", "7", "7"]
+    again = Log(tmp_path, 2, start=2)
+    again.add(3, {"loss": 1.0})
+    again.add(4, {"loss": 2.0})
+    assert [line["loss"] for line in read_log(tmp_path)] == ["1.5", "1.5"]
 
 
 def test_averaged_weights_follow_the_formula():
