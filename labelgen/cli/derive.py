@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +16,9 @@ from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
 
 if TYPE_CHECKING:
+    from labelgen.records import Semantics
     from labelgen.shards import Run
+    from labelgen.taxonomy import Taxonomy
     from pipelines.derive import Operation, Runner
 
 Output = Annotated[
@@ -131,7 +134,7 @@ def revote(
     before = {name: value for name, value in known.items() if name in votes}
     settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
     operation = Revote(settings, tolerance, keep_visible=tolerance == stored)
-    _derive(opened, operation, output, None, scenes, ray, as_json)
+    run_derivation(opened, operation, output, None, scenes, ray, as_json)
 
 
 def refine(
@@ -149,29 +152,78 @@ def refine(
             show_default=False,
         ),
     ] = None,
+    retrieval: Annotated[
+        bool,
+        typer.Option(
+            "--retrieval", help="Average each region's classes with those of its nearest over the run."
+        ),
+    ] = False,
+    neighbours: Annotated[
+        int, typer.Option("--neighbours", min=1, max=1000, help="--retrieval: so many regions.")
+    ] = 16,
+    weight: Annotated[
+        float, typer.Option("--weight", min=0, max=1, help="--retrieval: their share of the evidence.")
+    ] = 0.5,
+    bank: Annotated[
+        int, typer.Option("--bank", min=1, help="--retrieval: regions of the run that can be asked.")
+    ] = 65536,
     output: Output = None,
     dataroot: Dataroot = None,
     scenes: Scenes = None,
     ray: Ray = None,
     as_json: Json = False,
 ) -> None:
-    """Refine a run's labels, of whatever source: along flat structures (--afi), or their confidence.
+    """Refine a run's labels: along flat structures (--afi), by looking alike (--retrieval), or confidence.
 
-    Needs the points: from the run, or from the raw files. The result is a run of its own that holds the
-    labels only and is laid over RUN.
+    The first needs the points, from the run or the raw files; the second the run's features alone. The
+    result is a run of its own that holds what changes and is laid over RUN.
 
-    Example: `labelgen refine runs/demo --afi --output runs/demo-afi`
+    Examples: `labelgen refine runs/demo --afi --output runs/demo-afi`,
+    `labelgen refine runs/nuscenes --retrieval --neighbours 16 --output runs/nuscenes-retrieval`
     """
     from labelgen.labels.calibrate import load
     from labelgen.shards import open_run
     from pipelines.passes import Calibrate, RefineFlat
 
-    if afi == (calibration is not None):
-        raise UserError("refine how? There is --afi, or --calibration FILE")
+    if sum((afi, retrieval, calibration is not None)) != 1:
+        raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
+    if retrieval:
+        _retrieve(open_run(run), neighbours, weight, bank, output, scenes, ray, as_json)
+        return
     operation: Operation = RefineFlat(as_published=as_published, fill=fill)
     if calibration is not None:
         operation = Calibrate(tuple(load(calibration).table.tolist()))
-    _derive(open_run(run), operation, output, dataroot, scenes, ray, as_json)
+    run_derivation(open_run(run), operation, output, dataroot, scenes, ray, as_json)
+
+
+def _retrieve(
+    parent: Run,
+    neighbours: int,
+    weight: float,
+    most: int,
+    output: str | None,
+    scenes: str | None,
+    ray: str | None,
+    as_json: bool,
+) -> None:
+    from labelgen.labels.retrieval import RetrievalSettings, build_bank
+    from pipelines.reclass import Retrieve, check_voted, keep_bank
+    from pipelines.scenes import vote_settings
+
+    check_voted(parent, "refine")
+    folder = output or default_output(parent, "retrieval")
+    with frame_progress(Console(stderr=True), len(parent), "reading features") as advance:
+
+        def regions() -> Iterator[tuple[str, Semantics]]:
+            for frame_id in parent.frames:
+                yield frame_id, parent.frame(frame_id).semantics
+                advance(1)
+
+        bank = build_bank(regions(), most)
+    operation = Retrieve(folder, bank.digest, RetrievalSettings(neighbours, weight), *vote_settings(parent))
+    run_derivation(
+        parent, operation, folder, None, scenes, ray, as_json, prepare=lambda: keep_bank(folder, bank)
+    )
 
 
 def fuse(
@@ -241,10 +293,10 @@ def fuse(
             f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
             "or number the things alone with --instances-only"
         )
-    _derive(opened, operation, output, dataroot, scenes, ray, as_json)
+    run_derivation(opened, operation, output, dataroot, scenes, ray, as_json)
 
 
-def _derive(
+def run_derivation(
     parent: Run,
     operation: Operation,
     output: str | None,
@@ -252,18 +304,24 @@ def _derive(
     scenes: str | None,
     ray: str | None,
     as_json: bool,
+    taxonomy: Taxonomy | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    prepare: Callable[[], None] = lambda: None,
 ) -> None:
-    from labelgen.shards.store import named_after
+    """Plan a derived run, do it with a progress bar, and say what came of it."""
     from pipelines.derive import derive, plan_derivation
 
-    folder = output or named_after(parent.store, f"-{operation.name}")
+    folder = output or default_output(parent, operation.name)
     chosen = _range(scenes)
     runner: Runner | None = None
     if ray is not None:
         from pipelines.ray_scenes import RayScenes
 
         runner = RayScenes(None if ray == "local" else ray)
-    derivation = plan_derivation(parent, operation, folder, dataroot)
+    derivation = plan_derivation(
+        parent, operation, folder, dataroot, taxonomy=taxonomy, attributes=attributes
+    )
+    prepare()
     with frame_progress(Console(stderr=True), len(parent), operation.name) as advance:
         outcome = derive(derivation, advance, lambda number, _: number in chosen, runner)
     if as_json:
@@ -273,6 +331,13 @@ def _derive(
     typer.echo(f"{folder}: {done}" + (f", {outcome.skipped} scenes were there" if outcome.skipped else ""))
     if outcome.failed:
         typer.echo(f"`labelgen inspect {folder}` says why frames failed", err=True)
+
+
+def default_output(parent: Run, operation: str) -> str:
+    """``RUN-<operation>``."""
+    from labelgen.shards.store import named_after
+
+    return named_after(parent.store, f"-{operation}")
 
 
 def _range(text: str | None) -> range:

@@ -52,6 +52,7 @@ app.command("import")(exports.import_)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
+app.add_typer(taxonomy.app, name="taxonomy")
 app.add_typer(train.app, name="train")
 
 

@@ -1,0 +1,228 @@
+"""Passes that give regions other classes and vote again: another taxonomy, or retrieval over the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.errors import FrameError, UserError
+from labelgen.geometry import ProjectionSettings
+from labelgen.labels import VoteSettings
+from labelgen.labels.retrieval import Bank, RetrievalSettings, retrieve
+from labelgen.labels.revote import Ballot
+from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
+from labelgen.semantics.prompts import Vocabulary
+from labelgen.semantics.strategies import Strategy, combine
+from labelgen.shards import Run
+from labelgen.shards.store import open_store
+from labelgen.taxonomy import Taxonomy
+from pipelines.derive import Derived, failure
+from pipelines.scenes import Scene, SceneFrame, operation_of, voted
+
+#: What both store: labels, and the regions' classes.
+STORED = ("points", "regions/class_scores", "regions/label")
+
+
+@dataclass(frozen=True)
+class Relabel:
+    """Classes of another taxonomy from the stored features.
+
+    Attributes:
+        taxonomy: the new classes.
+        vocabulary: text features of its words, by the text encoder that the features were made for; None
+            keeps the stored scores, for a taxonomy that scores as the run's does.
+        encoder: hash of that encoder's weights.
+        temperature: of the softmax over an image's classes.
+        strategy: what counts, where regions have captions.
+        caption_temperature: of the softmax over a caption's classes.
+        vote: settings of the run's vote.
+        projection: the depth test's tolerance.
+    """
+
+    taxonomy: Taxonomy
+    vocabulary: Vocabulary | None
+    encoder: str
+    temperature: float
+    strategy: Strategy
+    caption_temperature: float
+    vote: VoteSettings
+    projection: ProjectionSettings
+    name: str = "relabelled"
+    stored: tuple[str, ...] = STORED
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label."""
+        return {
+            "taxonomy": self.taxonomy.digest(),
+            "text_encoder": self.encoder,
+            "temperature": self.temperature,
+            "caption_strategy": self.strategy,
+            "caption_temperature": self.caption_temperature,
+            "labels": asdict(self.vote),
+            "projection": asdict(self.projection),
+        }
+
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Frame by frame."""
+        before = translation(taxonomy, self.taxonomy)
+        for one in scene:
+            try:
+                semantics = self.classify(one.record.semantics)
+                yield voted_anew(one, semantics, self.vote, self.projection, before)
+            except (ValueError, FrameError) as error:
+                yield failure(one.stored.entry, self.name, error)
+
+    def classify(self, stored: Semantics) -> Semantics:
+        """A frame's regions with the new classes; all void where a region has no feature."""
+        if self.vocabulary is None:
+            return stored
+        blind = ~(np.isfinite(stored.feature).all(axis=1) & stored.feature.any(axis=1))
+        scores, label = self.vocabulary.score(
+            np.where(blind[:, None], np.float16(0), stored.feature), self.temperature
+        )
+        semantics = replace(stored, class_scores=scores, label=label)
+        if stored.caption_feature is not None:
+            scores, label = combine(
+                semantics, stored.caption_feature, self.vocabulary, self.strategy, self.caption_temperature
+            )
+            blind &= ~stored.caption_feature.any(axis=1)
+        scores[blind], label[blind] = 0, UNLABELLED
+        return replace(semantics, class_scores=scores, label=label)
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Classes of each region averaged with those of the regions that look most like it, run-wide.
+
+    Attributes:
+        run: folder or address of the derived run, where `keep_bank` has left the regions to be asked.
+        bank: their digest.
+        retrieval: how many neighbours count for how much.
+        vote: settings of the run's vote.
+        projection: the depth test's tolerance.
+    """
+
+    run: str
+    bank: str
+    retrieval: RetrievalSettings
+    vote: VoteSettings
+    projection: ProjectionSettings
+    name: str = "retrieval"
+    stored: tuple[str, ...] = STORED
+
+    def settings(self) -> dict[str, Any]:
+        """All that can change a label."""
+        return {
+            "retrieval": asdict(self.retrieval),
+            "bank": self.bank,
+            "labels": asdict(self.vote),
+            "projection": asdict(self.projection),
+        }
+
+    def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
+        """Frame by frame."""
+        bank = load_bank(self.run, self.bank)
+        for one in scene:
+            try:
+                semantics = one.record.semantics
+                scores, label = retrieve(bank, semantics, one.frame.frame_id, self.retrieval)
+                found = replace(semantics, class_scores=scores, label=label)
+                yield voted_anew(one, found, self.vote, self.projection, None)
+            except (ValueError, FrameError) as error:
+                yield failure(one.stored.entry, self.name, error)
+
+
+def keep_bank(run: str, bank: Bank) -> None:
+    """Leave a bank in a run's folder, where every process that does a scene of it finds it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    store = open_store(run)
+    try:
+        store.prepare()
+        store.create(_bank_key(bank.digest), bank.to_bytes())
+    except OSError as error:
+        raise UserError(f"cannot write to {store.url}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=1)
+def load_bank(run: str, digest: str) -> Bank:
+    """The bank of a run, read once per process.
+
+    Raises:
+        UserError: it is not there, or damaged.
+    """
+    store, key = open_store(run), _bank_key(digest)
+    try:
+        bank = Bank.from_bytes(store.read(key))
+        if bank.digest != digest:
+            raise ValueError("another content than its name says")
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise UserError(
+            f"{store.url}/{key} cannot be used ({error}); remove the file and run the same command again"
+        ) from error
+    return bank
+
+
+def _bank_key(digest: str) -> str:
+    return f"bank-{digest}.npz"
+
+
+def voted_anew(
+    one: SceneFrame,
+    semantics: Semantics,
+    vote: VoteSettings,
+    projection: ProjectionSettings,
+    classes: NDArray[np.uint8] | None,
+) -> Derived:
+    """Labels of a frame whose regions have other classes.
+
+    Args:
+        one: the stored frame.
+        semantics: the new classes.
+        vote: settings of the vote.
+        projection: the depth test's tolerance.
+        classes: (256,) new class of each old one; None: they are the same. A thing's number stays where its
+            class does.
+    """
+    stored = one.record
+    record: FrameRecord = replace(stored, semantics=semantics)
+    if classes is not None:
+        record = replace(record, labels=replace(stored.labels, label=classes[stored.labels.label]))
+    ballot = Ballot(record, one.frame.cameras, vote, projection, keep_visible=True)
+    labels = ballot.labels()
+    labels.instance[labels.label == UNLABELLED] = 0
+    return Derived(one.frame.frame_id, labels, semantics=semantics, record=stored)
+
+
+def translation(before: Taxonomy, after: Taxonomy) -> NDArray[np.uint8]:
+    """(256,) uint8: id in ``after`` of the class of the same name, 255 for none."""
+    ids = {spec.name: spec.id for spec in after.classes}
+    table = np.full(256, UNLABELLED, np.uint8)
+    for spec in before.classes:
+        table[spec.id] = ids.get(spec.name, UNLABELLED)
+    return table
+
+
+def check_voted(run: Run, doing: str) -> None:
+    """Refuse a run whose labels did not come from the vote of its regions.
+
+    Raises:
+        UserError: says which run to take, and what to do afterwards.
+    """
+    if not voted(run):
+        below = run
+        while not voted(below):
+            assert below.parent is not None
+            below = below.parent
+        raise UserError(
+            f"{run.url} was made by `{operation_of(run)}` from {below.url}, and its labels are not what "
+            f"its regions vote for: {doing} {below.url}, then repeat what came after"
+        )
