@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import FrameError, UserError
-from labelgen.records import Failure, FrameRecord, PointLabels, Views
+from labelgen.records import Failure, FrameRecord, PointLabels, Semantics, Views
 from labelgen.shards import (
     Parent,
     Run,
@@ -41,11 +41,15 @@ class Derived:
         frame_id: one of the scene's.
         labels: N rows.
         visible: (V,) the answer of the depth test, where it changed; or None.
+        semantics: what the regions mean, where that changed; or None.
+        record: the parent's frame, where it was read whole; or None.
     """
 
     frame_id: str
     labels: PointLabels
     visible: NDArray[np.bool_] | None = None
+    semantics: Semantics | None = None
+    record: FrameRecord | None = None
 
 
 class Operation(Protocol):
@@ -91,6 +95,7 @@ class Derivation:
         root: where raw clouds are.
         operation: what is done.
         fingerprint: of the derived run.
+        attributes: of its shards; the parent's hold where it has none.
     """
 
     parent: str
@@ -98,10 +103,17 @@ class Derivation:
     root: Path
     operation: Operation
     fingerprint: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_derivation(
-    parent: Run, operation: Operation, output: Path | str, dataroot: Path | None
+    parent: Run,
+    operation: Operation,
+    output: Path | str,
+    dataroot: Path | None,
+    *,
+    taxonomy: Taxonomy | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Derivation:
     """Make the derived run's folder, or check that the one there is of the same parent and settings.
 
@@ -110,6 +122,8 @@ def plan_derivation(
         operation: what is done with it.
         output: the derived run's folder or address.
         dataroot: where raw clouds are; None takes what the parent's plan records.
+        taxonomy: of the derived run; None: the parent's.
+        attributes: of the derived run's shards, where they differ from the parent's.
 
     Raises:
         UserError: the folder is the parent's own, or holds another run.
@@ -127,7 +141,7 @@ def plan_derivation(
         fingerprint=mark,
         config=parent.info.config | covered,
         covered=covered,
-        taxonomy=parent.info.taxonomy,
+        taxonomy=parent.info.taxonomy if taxonomy is None else taxonomy.to_dict(),
         models=parent.info.models,
         parent=Parent(path=target.path_to(parent.store), fingerprint=parent.info.fingerprint),
     )
@@ -137,7 +151,9 @@ def plan_derivation(
     marks = {frame_id: scene.mark for scene in scenes for frame_id in scene.frame_ids}
     marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in frames]
     merge_plan(target, marked, info)
-    return Derivation(absolute(parent.store), absolute(target), root.absolute(), operation, mark)
+    return Derivation(
+        absolute(parent.store), absolute(target), root.absolute(), operation, mark, attributes or {}
+    )
 
 
 #: Does scenes, given by their numbers, and gives frames labelled and failed of each as it is done.
@@ -222,6 +238,7 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
                 records,
                 failures,
                 fingerprint=derivation.fingerprint,
+                attributes=derivation.attributes,
                 only=derivation.operation.stored,
             )
             counts[0] += len(records)
@@ -268,9 +285,17 @@ def failure(entry: Any, stage: str, error: Exception) -> Failure:
 
 
 def _record(scene: Scene, given: Derived) -> FrameRecord:
-    record = scene.run.frame(given.frame_id).record()
+    record = given.record or scene.run.frame(given.frame_id).record()
     views = record.views
     if given.visible is not None:
         views = Views(views.point, views.camera, views.uv, views.depth, views.depth_residual, given.visible)
     # Points are the parent's, and so are time per stage and hashes of files.
-    return replace(record, source_id=scene.mark, labels=given.labels, views=views, xyz=None, intensity=None)
+    return replace(
+        record,
+        source_id=scene.mark,
+        labels=given.labels,
+        views=views,
+        semantics=record.semantics if given.semantics is None else given.semantics,
+        xyz=None,
+        intensity=None,
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.config import LabelsConfig, ProjectionConfig
 from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
 from labelgen.frame import Frame
@@ -31,7 +32,7 @@ class SceneFrame:
         frame: of the plan; its cameras and its pose.
         stored: of the run.
         root: the data root, for runs that store no points.
-        derived: whether the labels are those of a derived run.
+        derived: whether the labels are other than what the vote of the stored regions gives.
     """
 
     frame: Frame
@@ -97,8 +98,7 @@ class Scene:
 
     def __iter__(self) -> Iterator[SceneFrame]:
         for frame_id in self.frame_ids:
-            derived = self.run.parent is not None
-            yield SceneFrame(self.plan[frame_id], self.run.frame(frame_id), self.root, derived)
+            yield SceneFrame(self.plan[frame_id], self.run.frame(frame_id), self.root, not voted(self.run))
 
     @cached_property
     def mark(self) -> str:
@@ -114,6 +114,39 @@ class Scene:
     def has_poses(self) -> bool:
         """Whether its frames lie in one global frame."""
         return have_poses([self.plan[frame_id] for frame_id in self.frame_ids])
+
+
+#: Operations after which the labels still are what the stored views and regions vote for.
+VOTES = ("revote", "relabelled", "retrieval")
+
+
+def operation_of(run: Run) -> str:
+    """Name of the operation that made a derived run; empty for a run that was labelled itself."""
+    return "" if run.parent is None else str(run.info.config.get("derived", {}).get("operation"))
+
+
+def voted(run: Run) -> bool:
+    """Whether a run's labels are what its views and regions vote for: nothing has fused them since.
+
+    Labels that another tool made were not voted for.
+    """
+    if run.parent is None:
+        return "imported" not in run.info.config
+    return operation_of(run) in VOTES and voted(run.parent)
+
+
+def vote_settings(run: Run) -> tuple[VoteSettings, ProjectionSettings]:
+    """What a voted run's labels were voted with: by the last operation that voted, or by the run itself."""
+    config = run.info.config
+    if run.parent is not None:
+        made = config["derived"]
+        return VoteSettings(**made["labels"]), ProjectionSettings(**made["projection"])
+    labels = LabelsConfig.model_validate(config.get("labels", {}))
+    projection = ProjectionConfig.model_validate(config.get("projection", {}))
+    return (
+        VoteSettings(**labels.model_dump(exclude={"instances"})),
+        ProjectionSettings(**projection.model_dump(exclude={"ego_box"})),
+    )
 
 
 def have_poses(frames: Sequence[Frame]) -> bool:
