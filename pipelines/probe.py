@@ -16,6 +16,7 @@ from typing import Any
 
 from labelgen.errors import UserError
 from labelgen.frame import Frame
+from labelgen.machine import gpus
 from labelgen.shards.manifest import list_manifests, read_manifest
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.shards.store import named_after, open_store, put_file
@@ -44,9 +45,9 @@ class Bill:
     gpus_per_worker: float = 1.0
     price: float | None = None
 
-    def estimate(self, frames: int, gpus: int) -> dict[str, Any]:
+    def estimate(self, frames: int, number: int) -> dict[str, Any]:
         """See `pipelines.throughput.estimate`."""
-        return estimate(self.costs, frames, gpus, gpus_per_worker=self.gpus_per_worker, price=self.price)
+        return estimate(self.costs, frames, number, gpus_per_worker=self.gpus_per_worker, price=self.price)
 
 
 def make_bill(plan: Plan, count: int, price: float | None = None, address: str | None = None) -> Bill:
@@ -69,8 +70,8 @@ def make_bill(plan: Plan, count: int, price: float | None = None, address: str |
     else:
         from pipelines.cluster import on_worker
 
-        gpus = 0.0 if job.config.runtime.device == "cpu" else job.config.runtime.gpus_per_worker
-        costs = on_worker(measure, job, frames, address=address, gpus=gpus)
+        share = 0.0 if job.config.runtime.device == "cpu" else job.config.runtime.gpus_per_worker
+        costs = on_worker(measure, job, frames, address=address, gpus=share)
     return Bill(job.fingerprint, costs, job.config.runtime.gpus_per_worker, price)
 
 
@@ -109,7 +110,8 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
     names = [stage.name for stage in stages]
     seconds = {name: statistics.fmean(task.seconds[name] for task in labelled) for name in names}
     totals = [sum(task.seconds.values()) for task in labelled]
-    device, gpus = _device(job)
+    device, number = _device(job)
+    cores = len(os.sched_getaffinity(0))
     metadata = sum(entry.size for entry in manifest.metadata.values())
     return Costs(
         seconds=seconds | {"write": write_s},
@@ -121,12 +123,12 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
         frames=len(labelled),
         error=_standard_error(totals),
         device=device,
-        cores_per_gpu=len(os.sched_getaffinity(0)) / max(1, gpus),
-        machine=f"{platform.node()}, {len(os.sched_getaffinity(0))} cores, {gpus} GPUs",
+        cores_per_gpu=cores / max(1, number),
+        machine=f"{platform.node()}, {cores} cores, {number} GPUs",
     )
 
 
-def summarise(bill: Bill, plan: Plan, gpus: Sequence[int]) -> dict[str, Any]:
+def summarise(bill: Bill, plan: Plan, numbers: Sequence[int]) -> dict[str, Any]:
     """What ``labelgen plan --probe`` adds to the plan, as plain data.
 
     Returns:
@@ -142,7 +144,7 @@ def summarise(bill: Bill, plan: Plan, gpus: Sequence[int]) -> dict[str, Any]:
         "gpu_hours": todo * bill.costs.model_s / 3600 if bill.costs.device == "cuda" else None,
         "price": bill.price,
         "probe": bill.costs.to_dict(),
-        "estimates": [bill.estimate(todo, number) for number in gpus],
+        "estimates": [bill.estimate(todo, number) for number in numbers],
     }
 
 
@@ -183,13 +185,13 @@ def expected_of(job: Job, figures: Mapping[str, Any]) -> dict[str, Any]:
         Nothing where there is no bill, or one for another kind of machine.
     """
     bill = kept(job.run, job.fingerprint)
-    gpus = int(figures.get("gpus", 0))
-    if bill is None or (bill.costs.device == "cuda") != (gpus > 0):
+    used = int(figures.get("gpus", 0))
+    if bill is None or (bill.costs.device == "cuda") != (used > 0):
         return {}
     frames = len(job.frames)
     size, objects = stored(bill.costs, frames, job.config.runtime.frames_per_shard)
     content = {"frames": frames, "bytes": size, "objects": objects, "price": bill.price}
-    numbers = bill.estimate(frames, gpus or int(figures.get("cores", 1)))
+    numbers = bill.estimate(frames, used or int(figures.get("cores", 1)))
     return {"expected": content | {"seconds": dict(bill.costs.seconds)} | numbers}
 
 
@@ -201,11 +203,11 @@ def _standard_error(values: Sequence[float]) -> float:
 
 
 def _device(job: Job) -> tuple[str, int]:
-    """Where the models run in this process, and how many GPUs the machine has."""
+    """Where the models run in this process, and how many GPUs the machine has, more than Ray gave it maybe."""
     import torch
 
-    gpus = torch.cuda.device_count()
-    return ("cuda" if gpus and job.config.runtime.device != "cpu" else "cpu"), gpus
+    given = torch.cuda.device_count()
+    return ("cuda" if given and job.config.runtime.device != "cpu" else "cpu"), max(given, len(gpus()))
 
 
 def _size(path: Path) -> int:
