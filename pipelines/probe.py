@@ -203,7 +203,7 @@ def _standard_error(values: Sequence[float]) -> float:
 
 
 def _device(job: Job) -> tuple[str, int]:
-    """Where the models run in this process, and how many GPUs the machine has, more than Ray gave it maybe."""
+    """Where the models run in this process, and how many GPUs the machine has, given to it or not."""
     import torch
 
     given = torch.cuda.device_count()
