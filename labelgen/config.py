@@ -212,6 +212,7 @@ class RunConfig(_Section):
     """All settings of a run."""
 
     dataset: str = "nuscenes"
+    sweeps: int = Field(0, ge=0, le=20, description="nuscenes: label so many sweeps between keyframes, too")
     taxonomy: str = "nuscenes16"
     projection: ProjectionConfig = ProjectionConfig()
     regions: RegionsConfig = RegionsConfig()
@@ -224,7 +225,7 @@ class RunConfig(_Section):
 
     def label_settings(self) -> dict[str, Any]:
         """The part that can change a label, as plain data (paths of weights are covered by their hashes)."""
-        content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset", "fusion"})
+        content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset", "sweeps", "fusion"})
         content["regions"].pop("checkpoint")
         content["semantics"].pop("checkpoint")
         for field in ("points_per_batch", "images_per_batch", "label_map"):

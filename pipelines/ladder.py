@@ -40,7 +40,7 @@ RUNGS = {
     "true_classes": "own masks, true classes",
     "run": "own masks and classes: the run's votes",
     "fused": "the same, fused over the frames of each scene",
-    "afi": "the same, refined along flat structures",
+    "afi": "the same, refined along flat structures, gaps filled",
 }
 
 
@@ -147,7 +147,7 @@ class _Steps:
             if labels is None:
                 continue
             yield "fused", derived.frame_id, labels.label
-            refined = refine_labels(clouds[derived.frame_id], labels, self.taxonomy.names)
+            refined = refine_labels(clouds[derived.frame_id], labels, self.taxonomy.names, fill=True)
             yield "afi", derived.frame_id, refined.label
 
     def _labels(

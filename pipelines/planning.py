@@ -133,6 +133,7 @@ def make_plan(request: Request) -> Plan:
         resolve_root(request, config),
         version=request.version or "",
         split=request.split or "",
+        sweeps=config.sweeps,
     )
     selected = tuple(select(frames, request.frames))
     mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])

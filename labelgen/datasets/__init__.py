@@ -62,7 +62,7 @@ DATASETS: dict[str, Callable[[Path, str, str], tuple[list[Frame], DatasetInfo]]]
 
 
 def plan_frames(
-    name: str, dataroot: Path, version: str = "", split: str = "", threads: int = 32
+    name: str, dataroot: Path, version: str = "", split: str = "", threads: int = 32, sweeps: int = 0
 ) -> tuple[list[Frame], DatasetInfo]:
     """The frames of a data set, each with the identity of its source files.
 
@@ -72,6 +72,7 @@ def plan_frames(
         version: of the data set; empty for the only one there is.
         split: of the data set, a comma list of scenes, or empty for all.
         threads: that look at the source files.
+        sweeps: nuScenes: so many between one keyframe and the next are frames, too.
 
     Returns:
         The frames in the order in which they are to be labelled, and what holds for all of them.
@@ -81,7 +82,12 @@ def plan_frames(
     """
     if name not in DATASETS:
         raise UserError(f"unknown data set {name!r}; there is {', '.join(sorted(DATASETS))}")
-    frames, info = DATASETS[name](Path(dataroot), version, split)
+    if sweeps and DATASETS[name] is not plan_nuscenes:
+        raise UserError(f"data set {name} has no sweeps between its frames; leave out sweeps={sweeps}")
+    if sweeps:
+        frames, info = plan_nuscenes(Path(dataroot), version, split, sweeps)
+    else:
+        frames, info = DATASETS[name](Path(dataroot), version, split)
     root = Path(info.dataroot)
     frames, missing = with_source_ids(root, frames, threads)
     if missing and not any((root / frame.lidar_path).is_file() for frame in frames):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame
 
 LIDAR = "LIDAR_TOP"
+#: Of a sweep between keyframes and its images.
+MOST_APART_US = 100_000
 #: Clockwise, as the devkit's users know them; further cameras follow in the order of the sensor table.
 CAMERA_ORDER = (
     "CAM_FRONT",
@@ -28,17 +31,21 @@ CAMERA_ORDER = (
 )
 
 
-def plan_nuscenes(dataroot: Path, version: str = "", split: str = "") -> tuple[list[Frame], DatasetInfo]:
-    """The keyframes of a nuScenes data root.
+def plan_nuscenes(
+    dataroot: Path, version: str = "", split: str = "", sweeps: int = 0
+) -> tuple[list[Frame], DatasetInfo]:
+    """The keyframes of a nuScenes data root, and sweeps between them if asked for.
 
     A frame's id is the token of its LIDAR_TOP sample_data, its scene the scene's name. Cameras stand in the
-    order of `CAMERA_ORDER`; one without a record for a keyframe is left out of that frame.
+    order of `CAMERA_ORDER`; one without a record for a keyframe is left out of that frame. A sweep between
+    keyframes has no truth, and of each camera the image nearest in time, if that is within `MOST_APART_US`.
 
     Args:
         dataroot: the folder that holds the version's folder and ``samples/``.
         version: e.g. ``v1.0-mini``; empty for the only one there is.
         split: one of the devkit's (``train``, ``val``, ``mini_val`` ...) or of the version's
             ``splits.json``, a comma list of scene names, or empty for all scenes.
+        sweeps: so many between one keyframe and the next, evenly spread; fewer where there are fewer.
 
     Returns:
         The frames, ordered by scene as in the table, then by time, and what holds for all of them.
@@ -48,10 +55,10 @@ def plan_nuscenes(dataroot: Path, version: str = "", split: str = "") -> tuple[l
     """
     dataroot = Path(dataroot).absolute()
     version = choose_version(dataroot, version)
-    tables = read_tables(dataroot / version)
+    tables = read_tables(dataroot / version, sweeps > 0)
     names = _scenes_of(tables, split)
     info = DatasetInfo("nuscenes", version, split, str(dataroot), tables.categories)
-    return _frames(tables, names), info
+    return _frames(tables, names, sweeps), info
 
 
 def _scenes_of(tables: Tables, split: str) -> set[str]:
@@ -94,7 +101,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _frames(tables: Tables, names: set[str]) -> list[Frame]:
+def _frames(tables: Tables, names: set[str], sweeps: int) -> list[Frame]:
     folder = tables.where
     known = {sensor["channel"] for sensor in tables.sensors.values() if sensor["modality"] == "camera"}
     rig = [channel for channel in CAMERA_ORDER if channel in known]
@@ -105,16 +112,20 @@ def _frames(tables: Tables, names: set[str]) -> list[Frame]:
     for sample in tables.samples:
         look_up(samples, sample, "scene_token", folder, "sample").append(sample)
 
-    chosen: list[tuple[str, int, Record]] = []  # scene, index in it, keyframe of the LiDAR
-    shots: list[tuple[int, str, Record]] = []  # number of the frame, channel, keyframe of the camera
+    chosen: list[tuple[str, int, Record]] = []  # scene, index in it, the LiDAR's record
+    shots: list[tuple[int, str, Record]] = []  # number of the frame, channel, the camera's record
     for scene in tables.scenes:
         if scene["name"] not in names:
             continue
         ordered = sorted(samples[scene["token"]], key=lambda s: (s["timestamp"], s["token"]))
-        for index, sample in enumerate(ordered):
-            channels = tables.keyframes[sample["token"]]
-            if LIDAR not in channels:
+        shown: list[dict[str, Record]] = []
+        for sample in ordered:
+            shown.append(tables.keyframes[sample["token"]])
+            if LIDAR not in shown[-1]:
                 raise UserError(f"{folder}: sample {sample['token']!r} has no keyframe of {LIDAR}")
+        if sweeps:
+            shown = _with_sweeps(shown, tables.sweeps[scene["token"]], rig, sweeps)
+        for index, channels in enumerate(shown):
             shots += [(len(chosen), channel, channels[channel]) for channel in rig if channel in channels]
             chosen.append((scene["name"], index, channels[LIDAR]))
     for name in (text for scene, _, lidar in chosen for text in (scene, lidar["token"])):
@@ -168,6 +179,29 @@ def _frames(tables: Tables, names: set[str]) -> list[Frame]:
         )
         for number, (scene, index, lidar) in enumerate(chosen)
     ]
+
+
+def _with_sweeps(
+    keyframes: list[dict[str, Record]], records: dict[str, list[Record]], rig: list[str], count: int
+) -> list[dict[str, Record]]:
+    """Keyframes and ``count`` sweeps between each two of them, each with the records of its channels."""
+    times = {channel: np.array([r["timestamp"] for r in records.get(channel, ())]) for channel in rig}
+    between = [record for record in records.get(LIDAR, ()) if not record["is_key_frame"]]
+    at = np.array([record["timestamp"] for record in between])
+    out = keyframes[:1]
+    for before, after in pairwise(keyframes):
+        begin, end = np.searchsorted(at, [before[LIDAR]["timestamp"], after[LIDAR]["timestamp"]])
+        steps = np.linspace(begin - 1, end, count + 2).round().astype(int)[1:-1]
+        for number in np.unique(steps[(steps >= begin) & (steps < end)]):
+            time, channels = int(at[number]), {LIDAR: between[number]}
+            for channel in rig:
+                if len(times[channel]):
+                    nearest = int(np.abs(times[channel] - time).argmin())
+                    if abs(int(times[channel][nearest]) - time) <= MOST_APART_US:
+                        channels[channel] = records[channel][nearest]
+            out.append(channels)
+        out.append(after)
+    return out
 
 
 def _calibration(tables: Tables, record: Record) -> Record:

@@ -1,4 +1,4 @@
-"""Reads the nuScenes tables that a plan needs, and only their keyframes; nothing in them is trusted.
+"""Reads the nuScenes tables that a plan needs, and of them only what it needs; nothing in them is trusted.
 
 nuscenes-devkit's own ``NuScenes`` class is the reference in the tests, but not what reads here: on the full
 data set it keeps all annotations and sweeps in memory, it refuses a data root without map images or with
@@ -32,6 +32,7 @@ class Tables:
         scenes, samples: in the tables' order.
         sensors, calibrations, poses: by token; poses are those that keyframes name.
         keyframes: {sample token: {channel: sample_data record}}.
+        sweeps: {scene token: {channel: all its sample_data records, by time}}; empty unless asked for.
         labels: {"lidarseg" or "panoptic": {sample_data token: path}}, without an entry where there is no
             such table.
         categories: {name: id in the label files}, empty without label tables.
@@ -44,6 +45,7 @@ class Tables:
     calibrations: dict[str, Record]
     poses: dict[str, Record]
     keyframes: dict[str, dict[str, Record]]
+    sweeps: dict[str, dict[str, list[Record]]]
     labels: dict[str, dict[str, str]]
     categories: dict[str, int]
 
@@ -72,8 +74,12 @@ def choose_version(dataroot: Path, version: str) -> str:
     return version
 
 
-def read_tables(folder: Path) -> Tables:
+def read_tables(folder: Path, sweeps: bool = False) -> Tables:
     """Read the tables in ``<dataroot>/<version>``.
+
+    Args:
+        folder: of the version.
+        sweeps: whether to read what lies between keyframes, too; on the full data set, that takes gigabytes.
 
     Raises:
         UserError: a table is missing or broken, or names a record that is not there; the message names the
@@ -93,10 +99,10 @@ def read_tables(folder: Path) -> Tables:
     )
     scenes = _read(folder, "scene", token=_TEXT, name=_TEXT)
     samples = _read(folder, "sample", token=_TEXT, timestamp=_INTEGER, scene_token=_TEXT)
-    keyframes = _read(
+    records = _read(
         folder,
         "sample_data",
-        keep=lambda record: record.get("is_key_frame") is not False,
+        keep=lambda record: sweeps or record.get("is_key_frame") is not False,
         token=_TEXT,
         sample_token=_TEXT,
         ego_pose_token=_TEXT,
@@ -107,7 +113,7 @@ def read_tables(folder: Path) -> Tables:
         width=_INTEGER,
         height=_INTEGER,
     )
-    wanted = {record["ego_pose_token"] for record in keyframes}
+    wanted = {record["ego_pose_token"] for record in records}
     poses = _read(
         folder,
         "ego_pose",
@@ -117,19 +123,28 @@ def read_tables(folder: Path) -> Tables:
         rotation=_LIST,
     )
     by_sample: dict[str, dict[str, Record]] = {record["token"]: {} for record in samples}
-    for record in keyframes:
+    scene_of = {record["token"]: record["scene_token"] for record in samples}
+    by_scene: dict[str, dict[str, list[Record]]] = {record["token"]: {} for record in scenes}
+    for record in records:
         calibration = look_up(calibrations, record, "calibrated_sensor_token", folder, "sample_data")
         sensor = look_up(sensors, calibration, "sensor_token", folder, "calibrated_sensor")
         _check_path(record, folder / "sample_data.json")
         channels = look_up(by_sample, record, "sample_token", folder, "sample_data")
-        channels[sensor["channel"]] = record
+        if record["is_key_frame"]:
+            channels[sensor["channel"]] = record
+        if sweeps:
+            by_channel = by_scene.setdefault(scene_of[record["sample_token"]], {})
+            by_channel.setdefault(sensor["channel"], []).append(record)
+    for by_channel in by_scene.values():
+        for found in by_channel.values():
+            found.sort(key=lambda record: (record["timestamp"], record["token"]))
     labels = {}
     for task in ("lidarseg", "panoptic"):
         if (folder / f"{task}.json").is_file():
-            records = _read(folder, task, token=_TEXT, sample_data_token=_TEXT, filename=_TEXT)
-            for record in records:
+            rows = _read(folder, task, token=_TEXT, sample_data_token=_TEXT, filename=_TEXT)
+            for record in rows:
                 _check_path(record, folder / f"{task}.json")
-            labels[task] = {record["sample_data_token"]: record["filename"] for record in records}
+            labels[task] = {record["sample_data_token"]: record["filename"] for record in rows}
     return Tables(
         where=folder,
         scenes=scenes,
@@ -138,6 +153,7 @@ def read_tables(folder: Path) -> Tables:
         calibrations=calibrations,
         poses=_by_token(poses),
         keyframes=by_sample,
+        sweeps=by_scene,
         labels=labels,
         categories=_categories(folder) if labels else {},
     )
