@@ -115,6 +115,8 @@ def revote(
     if opened.parent is not None:
         raise UserError(f"{run} is derived from {opened.parent.url}; vote anew on that one")
     config = opened.info.config
+    if "imported" in config:
+        raise UserError(f"{run} holds the labels of another tool, and no regions that could vote")
     projection = ProjectionConfig.model_validate(config.get("projection", {}))
     asked = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
     changed = {name: value for name, value in asked.items() if value is not None}

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.main import app
+from labelgen.errors import UserError
 from tests.unit.exports.conftest import Labelled
 
 
@@ -36,3 +38,19 @@ def test_out_and_in_again_changes_nothing(labelled: Labelled, tmp_path: Path) ->
     assert [entry["by"] for entry in worst] == ["miou", "miou"]
     assert worst[0]["score"] <= worst[1]["score"]
     assert call("inspect", run, "--errors") == {"frames": 8, "failed": 0, "errors": [], "notes": []}
+
+
+def test_labels_of_another_tool_are_fused(labelled: Labelled, tmp_path: Path) -> None:
+    """They have no regions that could vote: each label is evidence of its own."""
+    out, back = tmp_path / "out", tmp_path / "back"
+    call("export", labelled.run, "--format", "lidarseg-overlay", "--out", out)
+    call("import", out, "--plan", labelled.run / "frames.parquet", "--out", back)
+    fused = call("fuse", back)
+    assert (fused["frames"], fused["failed"]) == (8, 0)
+    before, after = call("inspect", back), call("inspect", fused["run"])
+    assert after["labelled"] >= before["labelled"] > 0
+    same = call("diff", back, fused["run"])
+    lost = sum(pair["points"] for pair in same["pairs"] if pair["to"] == "unlabelled")
+    assert lost < 0.1 * before["labelled"]
+    with pytest.raises(UserError, match="no regions that could vote"):
+        call("revote", back)
