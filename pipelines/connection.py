@@ -42,7 +42,14 @@ def connect(address: str | None) -> None:
             ) from error
     else:
         cores = len(os.sched_getaffinity(0))
-        ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
+        try:
+            ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"Ray does not start on this machine ({type(error).__name__}: {reason}); it gives up after half "
+                "a minute where the machine is busy: try again, or use --runner sequential"
+            ) from error
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
