@@ -47,8 +47,8 @@ def connect(address: str | None) -> None:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"Ray does not start on this machine ({type(error).__name__}: {reason}); it gives up after half "
-                "a minute where the machine is busy: try again, or use --runner sequential"
+                f"Ray does not start on this machine ({type(error).__name__}: {reason}); it gives up after "
+                "half a minute where the machine is busy: try again, or use --runner sequential"
             ) from error
     context = DataContext.get_current()
     context.enable_progress_bars = False

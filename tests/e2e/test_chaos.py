@@ -61,6 +61,7 @@ def undisturbed(dataroot, tmp_path_factory) -> dict[str, PointLabels]:
 @pytest.fixture(scope="module")
 def cluster():
     """A head and two nodes, each with raylet and workers of its own, on this machine."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # drivers in other processes have no token
     import ray
     from ray.cluster_utils import Cluster
 
