@@ -132,10 +132,8 @@ def look_around(
         findings = list(judge("driver", mine, mine, questions, needed))
         if address is not None:
             findings += _cluster(address, mine, questions, needed, config, nodes)
-        elif config.runtime.device == "cuda" and not mine.gpus:
-            findings.append(
-                Finding("GPUs", "driver", False, "runtime.device is cuda, but there is no GPU here")
-            )
+        else:
+            findings.append(_own_gpus(config, mine))
     return findings
 
 
@@ -198,6 +196,14 @@ def judge(where: str, found: Answers, mine: Answers, asked: Questions, needed: i
             yield Finding(
                 "disk", where, None, f"{text}: Ray spills there; free some, or set `ray start --temp-dir`"
             )
+
+
+def _own_gpus(config: RunConfig, mine: Answers) -> Finding:
+    if mine.gpus:
+        return Finding("GPUs", "driver", True, "; ".join(mine.gpus))
+    if config.runtime.device == "cuda":
+        return Finding("GPUs", "driver", False, "runtime.device is cuda, but there is no GPU here")
+    return Finding("GPUs", "driver", None, "none: models run on the CPU")
 
 
 def _versions(where: str, found: Answers, mine: Answers) -> Finding:
