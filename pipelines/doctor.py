@@ -117,7 +117,11 @@ def look_around(
         token=uuid.uuid4().hex[:12],
         root=str(root),
         sources=_sizes(
-            {path: root / path for f in frames for path in (f.lidar_path, f.cameras[0].image_path)}
+            {
+                path: root / path
+                for frame in frames
+                for path in (frame.lidar_path, *(camera.image_path for camera in frame.cameras[:1]))
+            }
         ),
         weights=_sizes(
             {path: Path(path) for path in (config.regions.checkpoint, config.semantics.checkpoint) if path}
