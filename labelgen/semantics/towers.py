@@ -213,7 +213,7 @@ class ConvNext:
         """What follows the mean: normalisation and projection."""
         rows = tokens.reshape(-1, tokens.shape[-1], 1, 1)
         projected: Tensor = self.visual.head(self.visual.trunk.forward_head(rows))
-        return projected.reshape(*tokens.shape[:-1], -1)
+        return projected.reshape(*tokens.shape[:-1], projected.shape[-1])
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:

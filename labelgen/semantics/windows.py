@@ -51,13 +51,13 @@ def lay_out(
         cell: pixels of the encoder's input per cell.
         side: of the images that the encoder was trained on, pixels.
         window: side of the encoder's input, pixels; None takes the image as a whole.
-        short_side: of the resized image, pixels, rounded to whole cells; None: from ``side``. At least a
-            window.
+        short_side: of the resized image, pixels, rounded down to whole cells; None: from ``side``. At least
+            a window.
         overlap: share of a window that its neighbour covers, too, at least.
     """
     short = short_side or side * (SCALE if window is None else ROWS)
     least = (window or cell) // cell
-    cells = max(int(short / cell + 0.5), least)
+    cells = max(int(short / cell), least)
     aspect = min(max(size) / min(size), MAX_ASPECT)
     long = max(int(cells * aspect + 0.5), least)
     grid = (cells, long) if size[0] <= size[1] else (long, cells)
