@@ -49,7 +49,7 @@ def test_nothing_asked_nothing_computed():
 def test_each_factor_by_its_formula_and_their_product():
     views, hits, _, semantics = parts = scene()
     view = np.repeat(np.arange(len(views)), np.diff(hits.offsets))
-    tolerance = np.maximum(0.5, 0.05 * views.depth)
+    tolerance = np.maximum(ProjectionSettings().max_residual, 0.05 * views.depth)
     x, y = ((views.uv - 29.5) / 30).T
     scores = semantics.class_scores.astype(float)
     best = np.sort(np.column_stack([scores, 1 - scores.sum(1)]), axis=1)
