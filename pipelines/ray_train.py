@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
+from ray.train.torch import TorchTrainer, prepare_model
+
 from labelgen.distill.protocols import RESULTS, Task, run_task
 from labelgen.distill.train import Place
 from labelgen.errors import UserError
+from pipelines.connection import connect
 
 #: How often a training goes on from its last saved state after a worker was lost.
 RESTARTS = 3
@@ -30,12 +35,8 @@ def train_on_ray(task: Task, workers: int, gpu: bool, address: str | None = None
     Raises:
         UserError: the training failed; says why in one line.
     """
-    import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        connect(address)
     folder = task.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
@@ -52,16 +53,16 @@ def train_on_ray(task: Task, workers: int, gpu: bool, address: str | None = None
         lines = [line.strip() for line in str(error).splitlines() if "UserError" in line]
         reason = lines[-1] if lines else " ".join(str(error).split())[:300]
         raise UserError(f"training on Ray failed: {reason}") from error
+    finally:
+        if address is None:
+            ray.shutdown()
     result: dict[str, Any] = json.loads((folder / RESULTS).read_text())
     return result
 
 
 def _work(given: dict[str, Any]) -> None:
     """One process."""
-    from ray import train
-    from ray.train.torch import prepare_model
-
-    context = train.get_context()
+    context = get_context()
 
     def wrap(model: Any) -> Any:
         # A batch without views leaves a head without a gradient.
