@@ -51,8 +51,9 @@ def write_lidarseg(source: Source, out: Output, fill: str, split: str) -> None:
     """A lidarseg submission: uint8 1..16 per point; 0 is forbidden, so unlabelled points are filled.
 
     Raises:
-        UserError: other classes than the challenge's, or what `filled` refuses.
+        UserError: frames that failed, other classes than the challenge's, or what `filled` refuses.
     """
+    _check_complete(source)
     table = _challenge_ids(source)
     for frame, stored in source.frames():
         values = table[filled(source, frame, stored, fill)]
@@ -67,9 +68,10 @@ def write_panoptic(source: Source, out: Output, fill: str, split: str, task: str
     where the run's ids must mean the same in all frames. Points of a thing without an instance make one.
 
     Raises:
-        UserError: other classes than the challenge's, more than 999 instances of a class, or what `filled`
-            refuses.
+        UserError: frames that failed, other classes than the challenge's, more than 999 instances of a class,
+            or what `filled` refuses.
     """
+    _check_complete(source)
     table = _challenge_ids(source)
     things = np.zeros(256, bool)
     things[[spec.id for spec in source.taxonomy.classes if spec.thing]] = True
@@ -130,6 +132,14 @@ _META = {
     "use_map": False,
     "use_external": True,
 }
+
+
+def _check_complete(source: Source) -> None:
+    if failed := sorted(source.run.failures):
+        raise UserError(
+            f"{source.run.url}: {len(failed)} frames failed, such as {failed[0]}, and a submission without them "
+            "is invalid; run the same job again with --retry-failed"
+        )
 
 
 def _challenge_ids(source: Source) -> NDArray[np.uint8]:

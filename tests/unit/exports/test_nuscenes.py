@@ -15,7 +15,7 @@ from labelgen.exports.nuscenes import compact_instances
 from labelgen.records import UNLABELLED
 from labelgen.shards import create_run, merge_plan, open_run, write_shard
 from tests.helpers.nuscenes_root import CATEGORIES, VERSION
-from tests.helpers.runs import FINGERPRINT
+from tests.helpers.runs import FINGERPRINT, make_failure
 from tests.unit.exports.conftest import Labelled
 
 #: General category to challenge id, typed off the challenge's page; 0 is ignored.
@@ -185,6 +185,18 @@ def test_too_many_instances_are_refused_not_wrapped() -> None:
     assert sorted(got.tolist()) == list(range(1, 1000))
     with pytest.raises(UserError, match="1200 instances"):
         compact_instances(label, np.arange(1200, dtype=np.uint16), things, defaultdict(dict), "f")
+
+
+def test_a_run_with_failed_frames_is_no_submission(labelled: Labelled, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy=labelled.taxonomy.to_dict(), models=[])
+    merge_plan(run, labelled.frames, labelled.info)
+    *records, last = labelled.records.values()
+    write_shard(run, records, [make_failure(last.frame_id, last.source_id)], fingerprint=FINGERPRINT)
+    for name in ("nuscenes-lidarseg", "nuscenes-panoptic"):
+        with pytest.raises(UserError, match=f"1 frames failed, such as {last.frame_id}"):
+            export_run(open_run(run), name, tmp_path / "out", fill="car")
+    assert export_run(open_run(run), "lidarseg-overlay", tmp_path / "out")["frames"] == len(records)
 
 
 def test_nothing_is_written_over(labelled: Labelled, tmp_path: Path) -> None:
