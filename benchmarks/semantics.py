@@ -15,7 +15,7 @@ import harness
 import numpy as np
 from harness import Claim, faster, interleave, score
 from numpy.typing import NDArray
-from oracle import FRAMES, PRESET, SEED, read_truth, tokens_of
+from oracle import FRAMES, PRESET, SEED
 
 from labelgen.config import RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
@@ -27,6 +27,7 @@ from labelgen.semantics.assignment import pixel_classes
 from labelgen.semantics.openclip import OpenClipEncoder, load_open_clip
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 from labelgen.world import build
+from labelgen.world.truth import CityTruth
 from pipelines.stages import FrameTask, VoteLabels, load_stages, run_stages
 
 #: Rows of the table: settings of `SemanticsConfig`. RSA asks the map alone, which these modes share.
@@ -99,7 +100,8 @@ def measure(root: Path, preset: RunConfig, seconds: float) -> list[Claim]:
                 voter(task)
                 assert task.labels is not None
                 tally.points.update(expected, task.labels.label)
-        timed = timed or (images[1], some_regions(masks["sam"], camera=1))
+        if timed is None and images[1] is not None:
+            timed = images[1], some_regions(masks["sam"], camera=1)
     assert timed is not None
     return [*quality(tallies), *speed(encoders, timed, taxonomy, seconds)]
 
@@ -109,14 +111,14 @@ def frames(
 ) -> Iterator[tuple[FrameTask, NDArray[np.uint8], dict[str, Regions], dict[str, Semantics]]]:
     """Every frame with its points' classes, its true and proposed masks, and the masks' true classes."""
     found, info = plan_frames("nuscenes", root, "v1.0-mini")
-    table, tokens = taxonomy.train_id_table(info.categories), tokens_of(root)
+    table, city = taxonomy.train_id_table(info.categories), CityTruth(root, info, taxonomy)
     proposer = make_proposer(preset.regions.model_copy(update={"superpixel_score": 0.0}), "cpu", 1)
     stages = load_stages(root, preset)
     for frame in found:
         task = run_stages(stages, FrameTask(frame))
         assert task.cloud is not None, task.failure
         assert task.views is not None, task.failure
-        truth = read_truth(root, frame, tokens, table)
+        truth = city.frame(frame)
         prompts = frame_prompts(task.views, [camera.image_path for camera in frame.cameras])
         masks = {
             "true": true_regions(truth.objects),

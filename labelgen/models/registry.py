@@ -14,6 +14,7 @@ OPEN_CLIP_CHOICES = {
     "ViT-B-16": "laion2b_s34b_b88k",
     "ViT-L-14": "laion2b_s32b_b82k",
     "ViT-L-14-quickgelu": "openai",
+    "ViT-L-14-336-quickgelu": "openai",
     "convnext_large_d_320": "laion2b_s29b_b131k_ft_soup",
 }
 #: BLIP-2 models of the hub that a run is likely to use; any other works too.

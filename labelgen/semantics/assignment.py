@@ -43,7 +43,8 @@ def pixel_classes(dense: DenseMap, vocabulary: Vocabulary) -> NDArray[np.int64]:
     )
     best: NDArray[np.int64] = finer[0].argmax(dim=0).numpy()
     rows, columns = cell_of(dense.size[0], height), cell_of(dense.size[1], length)
-    return best[rows[:, None], columns]
+    classes: NDArray[np.int64] = best[rows[:, None], columns]
+    return classes
 
 
 def majority(

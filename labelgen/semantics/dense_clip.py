@@ -108,7 +108,7 @@ class DenseClip:
     ) -> tuple[Tensor, Tensor | None]:
         """(K, D) region features and the (h, w, D) map, both normalised; no map where none is needed."""
         tower: Any = self.tower  # with an attention, wherever the mode needs one
-        batches = windows.split(self.config.batch_size)
+        batches = torch.split(windows, self.config.batch_size)
         if self.mode == "pool":
             cells = stitch(torch.cat([tower.plain(batch).float() for batch in batches]), layout)
             feature = _unit(tower.plain_head(weighted_means(cells, counts)))

@@ -35,7 +35,7 @@ def neighbourhood(key: Tensor, value: Tensor) -> Tensor:
     mixed = torch.nn.functional.scaled_dot_product_attention(
         key.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), attn_mask=bias.reshape(h * w, h * w)
     )
-    return unmixed(mixed.unflatten(2, (h, w)))
+    return unmixed(mixed.reshape(value.shape))
 
 
 def _gaussian(length: int, like: Tensor) -> Tensor:

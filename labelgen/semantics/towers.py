@@ -95,8 +95,7 @@ class Vit:
 
     def plain(self, pixels: Tensor) -> Tensor:
         """The last block's own patches, normalised: no surgery."""
-        tokens = self.visual.ln_post(self.last(self.before_last(pixels))[:, 1:])
-        return tokens.unflatten(1, self._grid(pixels))
+        return self._on_grid(self.visual.ln_post(self.last(self.before_last(pixels))[:, 1:]), pixels)
 
     def plain_head(self, tokens: Tensor) -> Tensor:
         """The projection."""
@@ -108,10 +107,8 @@ class Vit:
         attn = self.last.attn
         patches = self.last.ln_1(self.before_last(pixels)[:, 1:])
         _, key, value = F.linear(patches, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
-        grid = self._grid(pixels)
-        return split_heads(key.unflatten(1, grid), self.heads), split_heads(
-            value.unflatten(1, grid), self.heads
-        )
+        key, value = self._on_grid(key, pixels), self._on_grid(value, pixels)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
 
     def attention_head(self, mixed: Tensor) -> Tensor:
         """Output projection, last normalisation, projection; the residual and the MLP are left out.
@@ -124,8 +121,10 @@ class Vit:
         )
         return projected
 
-    def _grid(self, pixels: Tensor) -> tuple[int, int]:
-        return pixels.shape[2] // self.cell, pixels.shape[3] // self.cell
+    def _on_grid(self, patches: Tensor, pixels: Tensor) -> Tensor:
+        """(B, N, C) patches of an input to (B, h, w, C)."""
+        h, w = pixels.shape[2] // self.cell, pixels.shape[3] // self.cell
+        return patches.reshape(len(patches), h, w, patches.shape[-1])
 
 
 class AveragedVit(Vit):
@@ -137,7 +136,7 @@ class AveragedVit(Vit):
         """The last block's own patches, normalised if they are before they are averaged."""
         tokens = self.last(self.before_last(pixels))[:, 1:]
         tokens = tokens if self.visual.final_ln_after_pool else self.visual.ln_post(tokens)
-        return tokens.unflatten(1, self._grid(pixels))
+        return self._on_grid(tokens, pixels)
 
     def plain_head(self, tokens: Tensor) -> Tensor:
         """What comes after the mean."""
@@ -171,7 +170,7 @@ class AttentionPooledResNet:
         the border of half a cell takes back.
         """
         visual, half = self.visual, self.cell // 2
-        out = visual.stem(F.pad(pixels, (half, half, half, half), mode="replicate"))
+        out: Tensor = visual.stem(F.pad(pixels, (half, half, half, half), mode="replicate"))
         out = visual.layer3(visual.layer2(visual.layer1(out)))
         for block in visual.layer4:
             out = _spread(block, out)
@@ -218,7 +217,7 @@ class ConvNext:
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
     """(B, h, w, C) to (B, heads, h, w, C / heads)."""
-    return tokens.unflatten(-1, (heads, -1)).permute(0, 3, 1, 2, 4)
+    return tokens.reshape(*tokens.shape[:-1], heads, -1).permute(0, 3, 1, 2, 4)
 
 
 def _spread(block: Any, x: Tensor) -> Tensor:
