@@ -229,7 +229,12 @@ def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
 
     if config.regions.mode == "boxes":
         raise UserError("regions.mode=boxes is for callers who give boxes; a run has lidar and grid")
-    return (describe_proposer(config.regions), describe_encoder(config.semantics))
+    models = [describe_proposer(config.regions), describe_encoder(config.semantics)]
+    if config.semantics.captions != "none":
+        from labelgen.semantics.captioner import captioner_config, describe_captioner
+
+        models.append(describe_captioner(captioner_config(config.semantics)))
+    return tuple(models)
 
 
 def default_output(dataset: str, version: str | None, split: str | None) -> Path:
