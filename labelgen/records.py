@@ -225,6 +225,41 @@ class Semantics(_Record):
 
 
 @dataclass(frozen=True)
+class DenseFeatures:
+    """Image features on a grid, for all cameras of one frame.
+
+    Cell (i, j) of an image of W x H pixels covers those from (j W / w, i H / h) to ((j + 1) W / w,
+    (i + 1) H / h), counted from its top left corner.
+
+    Attributes:
+        values: (A, h, w, D) float16, or int8 steps of ``scale``; a missing image has zeros.
+        size: (A, 2) int32 width and height of each image, pixels.
+        scale: (A, h, w) float16, with int8.
+    """
+
+    values: NDArray[Any]
+    size: NDArray[np.int32]
+    scale: NDArray[np.float16] | None = None
+
+    def __post_init__(self) -> None:
+        kind = np.float16 if self.scale is None else np.int8
+        if self.values.dtype != kind or self.values.ndim != 4:
+            raise TypeError(
+                f"dense features must be {np.dtype(kind)} with 4 axes, got {self.values.dtype} "
+                f"{self.values.shape}"
+            )
+        if self.size.shape != (len(self.values), 2) or self.size.dtype != np.int32:
+            raise ValueError(f"sizes of images must be ({len(self.values)}, 2) int32, got {self.size.shape}")
+        if self.scale is not None and self.scale.shape != self.values.shape[:3]:
+            raise ValueError(f"scales of {self.scale.shape} for features of {self.values.shape}")
+
+    def decode(self) -> NDArray[np.float32]:
+        """(A, h, w, D) float32."""
+        values: NDArray[np.float32] = self.values.astype(np.float32)
+        return values if self.scale is None else values * self.scale[..., None].astype(np.float32)
+
+
+@dataclass(frozen=True)
 class PointLabels(_Record):
     """One row per raw point.
 
@@ -288,6 +323,7 @@ class FrameRecord:
             (V,) uint16, the smallest one; 65535 for none.
         regions, semantics, labels: the stages' results.
         points: the cloud itself, stored on request only.
+        dense: image features on a grid, stored on request only.
         seconds: time per stage, for the report; never part of what is compared.
     """
 
@@ -305,6 +341,7 @@ class FrameRecord:
     labels: PointLabels
     xyz: NDArray[np.float32] | None = None
     intensity: NDArray[np.float32] | None = None
+    dense: DenseFeatures | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.config import RunConfig, SemanticsConfig
-from labelgen.semantics.captioner import CaptionerConfig
+from labelgen.config import RunConfig
 from labelgen.taxonomy import Taxonomy
 from pipelines.stages import DescribeRegions, FrameTask
 
@@ -30,7 +29,7 @@ class CaptionRegions:
 
     def setup(self) -> None:
         """Load the captioner; the encoder is the one that the stage before has loaded."""
-        from labelgen.semantics.captioner import make_captioner
+        from labelgen.semantics.captioner import captioner_config, make_captioner
 
         runtime = self.config.runtime
         self.captioner = make_captioner(
@@ -62,15 +61,3 @@ class CaptionRegions:
         task.semantics = replace(
             semantics, class_scores=scores, label=label, caption=captions, caption_feature=feature
         )
-
-
-def captioner_config(settings: SemanticsConfig) -> CaptionerConfig:
-    """The captioner that a configuration asks for."""
-    return CaptionerConfig(
-        model=settings.caption_model,
-        checkpoint=settings.caption_checkpoint,
-        crop_scale=settings.caption_crop_scale,
-        background=settings.caption_background,
-        batch_size=settings.caption_batch_size,
-        max_tokens=settings.caption_tokens,
-    )

@@ -220,7 +220,10 @@ def check_voted(run: Run, doing: str) -> None:
     if not voted(run):
         below = run
         while not voted(below):
-            assert below.parent is not None
+            if below.parent is None:
+                raise UserError(
+                    f"the labels of {below.url} are of another tool: its regions say nothing of them"
+                )
             below = below.parent
         raise UserError(
             f"{run.url} was made by `{operation_of(run)}` from {below.url}, and its labels are not what "

@@ -32,6 +32,7 @@ from labelgen.geometry.occlusion import BEAM_SPACING_DEG
 from labelgen.labels import VoteSettings, hit_evidence, vote
 from labelgen.labels.instances import InstanceSettings, find_instances
 from labelgen.records import (
+    DenseFeatures,
     Failure,
     FrameRecord,
     FrameStatus,
@@ -57,6 +58,7 @@ class FrameTask:
             where they are needed: a frame's files weigh 1 MB, its pixels 26 MB.
         pixels: (H, W, 3) uint8 RGB per camera while a model stage works on the frame, never transported.
         views, regions, semantics, hits, labels: by the stages of these names.
+        dense: by `DescribeRegions`, if it is to be stored.
         hashes: {path: hash of the bytes read}.
         notes: what went wrong without failing the frame.
         seconds: time per stage.
@@ -74,6 +76,7 @@ class FrameTask:
     semantics: Semantics | None = None
     hits: RegionHits | None = None
     labels: PointLabels | None = None
+    dense: DenseFeatures | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -224,7 +227,15 @@ class DescribeRegions:
     def __call__(self, task: FrameTask) -> None:
         """Fill ``semantics`` and ``attributes``."""
         assert task.regions is not None
-        task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
+        wanted = self.config.semantics.dense_features
+        if wanted is None:
+            task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
+        else:
+            from labelgen.semantics.grids import store_dense
+
+            encoder: Any = self.encoder
+            task.semantics, maps = encoder.encode_with_dense(task.decode(), task.regions, self.taxonomy)
+            task.dense = store_dense(maps, wanted)
         task.attributes = {
             "class_names": self.taxonomy.names,
             "text_encoder": self.encoder.info.to_dict(),
@@ -328,6 +339,7 @@ def build_record(task: FrameTask, store_points: bool) -> FrameRecord:
         labels=task.labels,
         xyz=task.cloud.xyz if store_points else None,
         intensity=task.cloud.intensity if store_points else None,
+        dense=task.dense,
         seconds=task.seconds,
     )
 
@@ -339,7 +351,13 @@ def load_stages(root: Path, config: RunConfig) -> list[Stage]:
 
 def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None = None) -> list[Stage]:
     """Stages that hold models; kept together, so that an image is decoded once."""
-    return [ProposeRegions(config, label_maps), DescribeRegions(config, taxonomy)]
+    describe = DescribeRegions(config, taxonomy)
+    stages: list[Stage] = [ProposeRegions(config, label_maps), describe]
+    if config.semantics.captions != "none":
+        from pipelines.captions import CaptionRegions
+
+        stages.append(CaptionRegions(config, taxonomy, describe))
+    return stages
 
 
 def label_stages(config: RunConfig, taxonomy: Taxonomy) -> list[Stage]:

@@ -18,16 +18,19 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         samples: with the same fields.
 
     Returns:
-        ``frame_id``: list of B ids; each field as one tensor, the samples' rows one after another;
-        ``points/offsets``, ``views/offsets``, ``regions/offsets``: (B + 1,) int64, rows of sample b are
-        [b] to [b + 1]. Numbers of points, regions and cameras still count within their frame.
+        ``frame_id``: list of B ids; each field as one tensor (texts: one list), the samples' rows one after
+        another; ``points/offsets``, ``views/offsets``, ``regions/offsets``: (B + 1,) int64, rows of sample b
+        are [b] to [b + 1]. Numbers of points, regions and cameras still count within their frame.
     """
     batch: dict[str, Any] = {"frame_id": [sample["frame_id"] for sample in samples]}
     for name in samples[0]:
         if name == "frame_id":
             continue
-        rows = [np.asarray(sample[name]) for sample in samples]
-        batch[name] = torch.from_numpy(_as_torch_can(np.concatenate(rows)))
+        rows = [sample[name] for sample in samples]
+        if isinstance(rows[0], list):  # texts
+            batch[name] = [text for part in rows for text in part]
+        else:
+            batch[name] = torch.from_numpy(_as_torch_can(np.concatenate([np.asarray(part) for part in rows])))
         offsets = np.cumsum([0, *(len(part) for part in rows)], dtype=np.int64)
         batch.setdefault(f"{group_of(name)}/offsets", torch.from_numpy(offsets))
     return batch

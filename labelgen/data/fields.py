@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from labelgen.errors import UserError
 from labelgen.shards import Run, StoredFrame
 from labelgen.shards.columns import decode_uv
@@ -17,8 +19,20 @@ Transform = Callable[[Sample], Sample]
 NAMES = tuple(
     name for name, spec in ARRAYS.items() if spec.group != "frame" and spec.axes[0] in ("F", "V", "R")
 )
+#: Fields that are computed, with the arrays that they are made of.
+COMPUTED: dict[str, tuple[str, ...]] = {
+    "points/feature": ("regions/feature", "views/point", "views/region", "views/visible"),
+    "points/dense_feature": ("dense/size", "views/point", "views/uv", "views/visible"),
+    "regions/caption": ("regions/caption_bytes", "regions/caption_offsets"),
+    "regions/text_feature": ("regions/class_scores", "regions/feature"),
+}
 _GROUPS = ("points", "views", "regions")
-_POINTS = ("points/xyz", "points/intensity")
+_HINTS = {
+    "points/xyz": "; label with shards.store_points=true",
+    "points/intensity": "; label with shards.store_points=true",
+    "points/dense_feature": "; label with semantics.dense_features={}",
+    "regions/caption": "; label with semantics.captions=blip2",
+}
 
 
 def choose_fields(run: Run, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -40,14 +54,19 @@ def choose_fields(run: Run, wanted: Sequence[str]) -> tuple[str, ...]:
     for name in wanted:
         if name in _GROUPS:
             chosen += [field for field in NAMES if field in stored and ARRAYS[field].group == name]
-        elif name not in NAMES:
-            raise UserError(f"no field {name!r}; there are {', '.join((*_GROUPS, *NAMES))}")
-        elif name not in stored:
-            hint = "; label with shards.store_points=true" if name in _POINTS else ""
+        elif name not in NAMES and name not in COMPUTED:
+            raise UserError(f"no field {name!r}; there are {', '.join((*_GROUPS, *NAMES, *COMPUTED))}")
+        elif missing := set(arrays_of([name])) - run.arrays:
+            hint = _HINTS.get(name, _HINTS.get(min(missing).partition("_")[0], ""))
             raise UserError(f"{run.url} does not store {name}{hint}")
         else:
             chosen.append(name)
     return tuple(dict.fromkeys(chosen))
+
+
+def arrays_of(fields: Sequence[str]) -> list[str]:
+    """Names of the stored arrays that fields are read from."""
+    return [array for name in fields for array in COMPUTED.get(name, (name,))]
 
 
 def read_sample(frame: StoredFrame, fields: Sequence[str]) -> Sample:
@@ -55,16 +74,35 @@ def read_sample(frame: StoredFrame, fields: Sequence[str]) -> Sample:
 
     Returns:
         ``frame_id``, and {field: array of N, V or K rows} as stored, but for ``views/uv``: (V, 2) float32
-        pixels.
+        pixels. Computed: ``points/feature`` and ``points/dense_feature`` (N, D) float16, see
+        `StoredFrame.point_features`; ``regions/caption``, a list of K texts; ``regions/text_feature`` (K, D)
+        float16, see `labelgen.semantics.strategies.text_feature`.
 
     Raises:
         UserError: something in the frame's shard is damaged.
     """
     sample: Sample = {"frame_id": frame.frame_id}
     for name in fields:
-        values = frame.array(name)
-        sample[name] = decode_uv(values, frame.uv_steps) if name == "views/uv" else values
+        sample[name] = _COMPUTE[name](frame) if name in _COMPUTE else frame.array(name)
     return sample
+
+
+def _text_feature(frame: StoredFrame) -> Any:
+    from labelgen.semantics.strategies import text_feature
+
+    embedding = frame.attributes.get("text_embeddings")
+    if embedding is None:
+        raise UserError(f"frame {frame.frame_id}: its shard holds no text embeddings of the classes")
+    return text_feature(frame.semantics, np.asarray(embedding, np.float32), "both")
+
+
+_COMPUTE: dict[str, Callable[[StoredFrame], Any]] = {
+    "views/uv": lambda frame: decode_uv(frame.array("views/uv"), frame.uv_steps),
+    "points/feature": lambda frame: frame.point_features("regions"),
+    "points/dense_feature": lambda frame: frame.point_features("dense"),
+    "regions/caption": lambda frame: list(frame.semantics.caption or ()),
+    "regions/text_feature": _text_feature,
+}
 
 
 def group_of(name: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from labelgen.data.dataset import DEFAULT_FIELDS
-from labelgen.data.fields import Sample, Transform, choose_fields, read_sample
+from labelgen.data.fields import Sample, Transform, arrays_of, choose_fields, read_sample
 from labelgen.data.order import Position, deal_shards, given_by_workers, order_frames
 from labelgen.errors import UserError
 from labelgen.shards import Run, open_run
@@ -144,7 +144,7 @@ class ShardStream(IterableDataset[Any]):
                 if self.prefetch:
                     for coming in shards[len(asked) : place[shard] + self.prefetch + 1]:
                         first = self._shards[coming][0]
-                        asked.append(pool.submit(self.run.prefetch, first, self.fields))
+                        asked.append(pool.submit(self.run.prefetch, first, arrays_of(self.fields)))
                     asked[place[shard]].result()  # what went wrong is raised here
                 yield self._shards[shard][number]
         finally:

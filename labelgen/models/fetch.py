@@ -92,6 +92,10 @@ def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambd
         check_public_checkpoint(regions)
     describe_proposer(regions)
     describe_encoder(config.semantics)
+    if config.semantics.captions != "none":
+        from labelgen.semantics.captioner import captioner_config, describe_captioner
+
+        describe_captioner(captioner_config(config.semantics))
 
 
 def check_public_checkpoint(config: RegionsConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.config import SemanticsConfig
 from labelgen.models.info import ModelInfo
 from labelgen.records import Regions
 
@@ -64,6 +65,18 @@ class Captioner(Protocol):
             K strings.
         """
         ...
+
+
+def captioner_config(settings: SemanticsConfig) -> CaptionerConfig:
+    """The captioner that a run's configuration asks for."""
+    return CaptionerConfig(
+        model=settings.caption_model,
+        checkpoint=settings.caption_checkpoint,
+        crop_scale=settings.caption_crop_scale,
+        background=settings.caption_background,
+        batch_size=settings.caption_batch_size,
+        max_tokens=settings.caption_tokens,
+    )
 
 
 def make_captioner(config: CaptionerConfig, device: str = "auto", threads: int = 1) -> Captioner:

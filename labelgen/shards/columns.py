@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.records import FrameRecord, PointLabels, Regions
-from labelgen.shards.schema import ARRAYS, ID_BYTES, UV_STEPS
+from labelgen.shards.schema import ARRAYS, DENSE, ID_BYTES, UV_STEPS
 
 Columns = dict[str, NDArray[Any]]
 _LARGEST_UV = 65536
@@ -90,6 +90,37 @@ def pack(records: Sequence[FrameRecord], steps: int) -> Columns:
     columns |= _views(records, steps)
     columns |= _regions(records)
     return columns
+
+
+def pack_dense(records: Sequence[FrameRecord]) -> Columns:
+    """Columns of the dense features, with those that every group holds; nothing if no record has any.
+
+    Raises:
+        ValueError: records with and without, or grids that differ.
+    """
+    maps = _all_or_none("dense", [record.dense for record in records])
+    if maps is None:
+        return {}
+    kinds = {(dense.values.dtype, dense.values.shape[1:]) for dense in maps}
+    if len(kinds) > 1:
+        raise ValueError(f"dense features differ between frames of one shard: {sorted(map(str, kinds))}")
+    quantised = maps[0].scale is not None
+    columns = {
+        f"{DENSE}/{'quantised' if quantised else 'feature'}": _stack([dense.values for dense in maps]),
+        f"{DENSE}/size": _stack([dense.size for dense in maps]),
+    }
+    if quantised:
+        columns[f"{DENSE}/scale"] = _stack([dense.scale for dense in maps])
+    return columns
+
+
+def _stack(arrays: Sequence[Any]) -> NDArray[Any]:
+    """(F, A, ...): frames with fewer cameras have zeros."""
+    most = max(len(array) for array in arrays)
+    out = np.zeros((len(arrays), most, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        out[row, : len(array)] = array
+    return out
 
 
 def _views(records: Sequence[FrameRecord], steps: int) -> Columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def compact(
         if not {(frame.frame_id, frame.entry.source_id) for frame in group} <= done:
             write_shard(
                 target,
-                [frame.record() for frame in group],
+                [replace(frame.record(), dense=frame.dense) for frame in group],
                 [],
                 fingerprint=info.fingerprint,
                 attributes=_attributes(group[0]),

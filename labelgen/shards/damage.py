@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from labelgen.errors import UserError
 
 #: Kinds of problems that lose no data: left behind by killed processes, ignored by every reader.
-HARMLESS = frozenset({"unreferenced-attempt", "leftover", "set-aside"})
+HARMLESS = frozenset({"unreferenced-attempt", "leftover", "set-aside", "removed-features"})
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.records import NO_REGION, FrameRecord, FrameStatus, PointLabels, Regions, Semantics, Views
+from labelgen.errors import UserError
+from labelgen.records import (
+    NO_REGION,
+    DenseFeatures,
+    FrameRecord,
+    FrameStatus,
+    PointLabels,
+    Regions,
+    Semantics,
+    Views,
+)
 from labelgen.shards.columns import decode_uv
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import FrameEntry
-from labelgen.shards.schema import ARRAYS
+from labelgen.shards.point_features import FeatureSource, check_source, from_dense, from_regions
+from labelgen.shards.schema import ARRAYS, DENSE
 from labelgen.shards.shard import Shard
 
 
@@ -26,11 +37,17 @@ class StoredFrame:
         entry: what the manifest says of the frame.
         layers: (shard, row) pairs; the first that holds an array gives it. A derived run's come before
             its parent's.
+        apart: the same of dense features.
     """
 
-    def __init__(self, entry: FrameEntry, layers: Sequence[tuple[Shard, int]]) -> None:
+    def __init__(
+        self,
+        entry: FrameEntry,
+        layers: Sequence[tuple[Shard, int]],
+        apart: Sequence[tuple[Shard, int]] = (),
+    ) -> None:
         self.entry = entry
-        self._layers = tuple(layers)
+        self._layers, self._apart = tuple(layers), tuple(apart)
 
     def __repr__(self) -> str:
         return f"StoredFrame({self.frame_id!r}, {self.num_points} points, {self.entry.status})"
@@ -169,6 +186,43 @@ class StoredFrame:
         """(N,) float32, or None if the run did not store points."""
         return self._points("intensity") if self._has("points/intensity") else None
 
+    @cached_property
+    def dense(self) -> DenseFeatures | None:
+        """Image features on a grid, or None if the run did not store any."""
+        if not self._has("dense/size"):
+            return None
+        quantised = self._has("dense/quantised")
+        dense: DenseFeatures = self._record(
+            DenseFeatures,
+            "dense",
+            {
+                "values": self.array(f"dense/{'quantised' if quantised else 'feature'}"),
+                "size": self.array("dense/size"),
+                "scale": self.array("dense/scale") if quantised else None,
+            },
+        )
+        return dense
+
+    def point_features(self, source: FeatureSource = "regions") -> NDArray[np.float16]:
+        """(N, D) float16 feature of every point, averaged over its views; 0 where there is none.
+
+        Args:
+            source: ``regions`` expands the features of the regions under its pixels
+                (`labelgen.shards.point_features.from_regions`), ``dense`` samples the dense maps at them
+                (`from_dense`).
+
+        Raises:
+            UserError: the run stores no dense features.
+            DamageError: something is not as it was written.
+        """
+        check_source(source)
+        if source == "regions":
+            feature = self._rows("regions/feature")
+            return from_regions(self.num_points, self.views, self.view_region, feature)
+        if self.dense is None:
+            raise UserError("the run stores no dense features; label with semantics.dense_features={}")
+        return from_dense(self.num_points, self.views, self.dense)
+
     def array(self, name: str) -> NDArray[Any]:
         """The frame's part of one stored array, such as ``points/label`` or ``regions/feature``.
 
@@ -181,10 +235,14 @@ class StoredFrame:
         spec = ARRAYS.get(name)
         if spec is None or spec.axes[0] not in ("F", "V", "R") or spec.group == "frame":
             raise ValueError(f"{name!r} is no array of one frame")
+        if spec.group == DENSE:
+            shard, row = self._holder(name)
+            values: NDArray[Any] = shard.rows(name, row, row + 1)[0]
+            return values
         return self._points(name.partition("/")[2]) if spec.group == "points" else self._rows(name)
 
     def record(self) -> FrameRecord:
-        """All of it, as the stages gave it (views' pixels and metres to the precision of their arrays)."""
+        """All but dense features, as the stages gave it (pixels and metres to their arrays' precision)."""
         entry = self.entry
         try:
             return FrameRecord(
@@ -208,10 +266,13 @@ class StoredFrame:
             raise self._damage("frame", str(error)) from error
 
     def _has(self, name: str) -> bool:
-        return any(shard.has(name) for shard, _ in self._layers)
+        return any(shard.has(name) for shard, _ in self._among(name))
+
+    def _among(self, name: str) -> tuple[tuple[Shard, int], ...]:
+        return self._apart if name.startswith(f"{DENSE}/") else self._layers
 
     def _holder(self, name: str) -> tuple[Shard, int]:
-        for shard, row in self._layers:
+        for shard, row in self._among(name):
             if shard.has(name):
                 return shard, row
         raise self._damage(name, "is not stored")

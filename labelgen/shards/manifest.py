@@ -25,6 +25,7 @@ from labelgen.shards.store import Store, StoreError
 
 MANIFESTS = "manifests"
 SHARDS = "shards"
+FEATURES = "features"
 #: Bytes of the largest JSON file that is read.
 LARGEST_JSON = 64 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -97,6 +98,14 @@ class MetadataEntry(_Part):
     blake2b: _Digest
 
 
+class Features(_Part):
+    """The part of a shard that stands apart, below ``features/``: dense features."""
+
+    path: str
+    arrays: dict[_ArrayName, ArrayEntry]
+    metadata: dict[_MetadataPath, MetadataEntry]
+
+
 class Manifest(_Part):
     """What one published group of at most 64 frames became."""
 
@@ -113,6 +122,8 @@ class Manifest(_Part):
     failed: tuple[Failure, ...]
     arrays: dict[_ArrayName, ArrayEntry]
     metadata: dict[_MetadataPath, MetadataEntry]
+    #: None in a run without dense features.
+    features: Features | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -121,6 +132,7 @@ class Manifest(_Part):
             raise ValueError(f"frames and failed must name 1 to {MAX_FRAMES} different frames")
         if [frame.row for frame in self.frames] != list(range(len(self.frames))):
             raise ValueError("frames: rows must count from 0 in order")
+        self._check_features()
         if self.path is None:
             if self.frames or self.arrays:
                 raise ValueError("path: there are frames, but no shard")
@@ -139,6 +151,31 @@ class Manifest(_Part):
             raise ValueError(f"arrays: frame/id has not {len(self.frames)} rows")
         return self
 
+    def _check_features(self) -> None:
+        if self.features is None:
+            return
+        want = features_path(self.shard_id, self.attempt)
+        if self.path is None or self.features.path != want:
+            raise ValueError(f"features.path: {self.features.path!r} is not {want!r}")
+        arrays = self.features.arrays
+        if "zarr.json" not in self.features.metadata or "frame/id" not in arrays:
+            raise ValueError("features: zarr.json or frame/id is missing")
+        try:
+            check_shapes({name: (entry.dtype, entry.shape) for name, entry in arrays.items()})
+        except ValueError as error:
+            raise ValueError(f"features.arrays: {error}") from error
+        if arrays["frame/id"].shape[0] != len(self.frames):
+            raise ValueError(f"features.arrays: frame/id has not {len(self.frames)} rows")
+
+    def apart(self) -> Manifest | None:
+        """The dense features as a shard of their own, with the same frames; None where there are none."""
+        if self.features is None:
+            return None
+        part = self.features
+        return self.model_copy(
+            update={"path": part.path, "arrays": part.arrays, "metadata": part.metadata, "features": None}
+        )
+
     def to_json(self) -> bytes:
         """As stored."""
         return (json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
@@ -155,6 +192,11 @@ class Manifest(_Part):
 def shard_path(shard_id: str, attempt: str) -> str:
     """Folder of one attempt, relative to the run."""
     return f"{SHARDS}/{shard_id}-{attempt}.zarr"
+
+
+def features_path(shard_id: str, attempt: str) -> str:
+    """Folder of one attempt's dense features, relative to the run."""
+    return f"{FEATURES}/{shard_id}-{attempt}.zarr"
 
 
 def data_file(name: str, axes: int) -> str:
@@ -238,7 +280,7 @@ def file_problems(
     if not store.inside(manifest.path):
         yield DamageError("torn-shard", manifest.path, "is a link that leaves the run's folder")
         return
-    prefix = "" if sizes is None else manifest.path.removeprefix(f"{SHARDS}/") + "/"
+    prefix = "" if sizes is None else manifest.path.rpartition("/")[2] + "/"
     found = store.sizes(manifest.path) if sizes is None else sizes
     if f"{prefix}zarr.json" not in found and not any(prefix + name in found for name, _ in manifest.files()):
         yield DamageError("missing-shard", manifest.path, f"named by {manifest.shard_id}.json, but not there")

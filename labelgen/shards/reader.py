@@ -6,11 +6,15 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
 from labelgen.shards.frames import StoredFrame
 from labelgen.shards.manifest import FrameEntry, Manifest
+from labelgen.shards.point_features import FeatureSource
 from labelgen.shards.resolve import load_manifests, planned_sources, resolve
 from labelgen.shards.run import read_run_info
 from labelgen.shards.shard import Shard
@@ -95,7 +99,17 @@ class Run:
         Raises:
             UserError: the run has no such frame, or it failed.
         """
-        return StoredFrame(self.entry(frame_id), list(self._layers(frame_id)))
+        layers = list(self._layers(frame_id))
+        apart = [(shard.apart, row) for shard, row in layers if shard.apart is not None]
+        return StoredFrame(self.entry(frame_id), layers, apart)
+
+    def point_features(self, frame_id: str, source: FeatureSource = "regions") -> NDArray[np.float16]:
+        """(N, D) float16 feature of every point of a frame; see `StoredFrame.point_features`.
+
+        Raises:
+            UserError: no such frame; or the run stores no dense features, which were asked for.
+        """
+        return self.frame(frame_id).point_features(source)
 
     def stream(self) -> Iterator[StoredFrame]:
         """All frames, shard after shard: the order in which they are read fastest."""
@@ -107,7 +121,10 @@ class Run:
     def arrays(self) -> frozenset[str]:
         """Names of the arrays that every labelled frame has, here or in a parent."""
         held = {shard_id for shard_id, _ in self._entries.values()}
-        own = [self._manifests[shard_id].arrays.keys() for shard_id in held]
+        own = [
+            {*manifest.arrays, *(manifest.features.arrays if manifest.features else ())}
+            for manifest in (self._manifests[shard_id] for shard_id in held)
+        ]
         above = frozenset() if self.parent is None else self.parent.arrays
         return frozenset(set.intersection(*map(set, own))) | above if own else above
 
@@ -134,7 +151,8 @@ class Run:
     def prefetch(self, frame_id: str, names: Iterable[str]) -> None:
         """Ask for arrays of a frame's shards as a whole: of the disk, or of the object store."""
         missing = list(names)
-        for shard, _ in self._layers(frame_id):
+        layers = [shard for shard, _ in self._layers(frame_id)]
+        for shard in [*layers, *(shard.apart for shard in layers if shard.apart is not None)]:
             shard.prefetch([name for name in missing if shard.has(name)])
             missing = [name for name in missing if not shard.has(name)]
 

@@ -29,6 +29,9 @@ AXES = {
     "D": "width of the features",
     "B": "bytes of all run-length codes",
     "T": "bytes of all captions",
+    "A": "cameras of the frame with most",
+    "h": "rows of the grid over an image",
+    "w": "columns of the grid over an image",
 }
 
 
@@ -185,14 +188,37 @@ ARRAYS: dict[str, ArraySpec] = {
             "float16",
             ("R", "D"),
             128,
-            "as feature",
+            "text feature of the caption, 0 for none",
             optional=True,
             compressed=False,
+        ),
+        ArraySpec(
+            "dense/feature",
+            "float16",
+            ("F", "A", "h", "w", "D"),
+            1,
+            "features on a grid; 0 without an image",
+            optional=True,
+            compressed=False,
+        ),
+        ArraySpec(
+            "dense/quantised",
+            "int8",
+            ("F", "A", "h", "w", "D"),
+            1,
+            "the same in steps of `dense/scale`",
+            optional=True,
+        ),
+        ArraySpec("dense/scale", "float16", ("F", "A", "h", "w"), 1, "size of a step", optional=True),
+        ArraySpec(
+            "dense/size", "int32", ("F", "A", 2), _FRAME, "width and height of each image", optional=True
         ),
     )
 }
 
 GROUPS = tuple(dict.fromkeys(spec.group for spec in ARRAYS.values()))
+#: Stored apart from the rest, below ``features/``, and can be removed without harm to it.
+DENSE = "dense"
 #: What every shard holds, a derived one too.
 CORE = ("frame/id", "frame/timestamp_us", "frame/num_points", "frame/status")
 #: Offsets that go with a group.

@@ -43,6 +43,9 @@ class Shard:
         self._table: dict[str, NDArray[Any]] = {}
         self._files: dict[str, ArrayFile] = {}
         self._metadata: dict[str, Any] | None = None
+        apart = manifest.apart()
+        #: The shard's dense features, or None.
+        self.apart = None if apart is None else Shard(run, apart)
 
     @property
     def attributes(self) -> dict[str, Any]:

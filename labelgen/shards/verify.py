@@ -13,7 +13,7 @@ from labelgen.shards.commit import DAMAGED
 from labelgen.shards.damage import Problem
 from labelgen.shards.index import index_table, read_index
 from labelgen.shards.interchange import differences
-from labelgen.shards.manifest import MANIFESTS, SHARDS, Manifest, file_problems, manifest_key
+from labelgen.shards.manifest import FEATURES, MANIFESTS, SHARDS, Manifest, file_problems, manifest_key
 from labelgen.shards.resolve import load_manifests
 from labelgen.shards.run import INDEX, PLAN, RUN_JSON, RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
@@ -54,9 +54,12 @@ def verify(
     info = read_run_info(store)
     manifests, damaged = load_manifests(store, info.fingerprint)
     problems = [error.problem for error in damaged]
-    sizes = store.sizes(SHARDS)
+    sizes, dense_sizes = store.sizes(SHARDS), store.sizes(FEATURES)
     for manifest in manifests:
-        problems.extend(_shard_problems(store, info, manifest, sizes, deep))
+        groups = GROUPS if info.parent is None else ()
+        problems.extend(_shard_problems(store, manifest, required(groups), sizes, deep))
+        if (apart := manifest.apart()) is not None:
+            problems.extend(_feature_problems(store, apart, dense_sizes, deep))
     problems.extend(_overlaps(manifests))
     problems.extend(_unknown_classes(info, manifests))
     if not damaged:
@@ -67,11 +70,11 @@ def verify(
 
 
 def _shard_problems(
-    store: Store, info: RunInfo, manifest: Manifest, sizes: Mapping[str, int], deep: bool
+    store: Store, manifest: Manifest, wanted: set[str], sizes: Mapping[str, int], deep: bool
 ) -> Iterator[Problem]:
     if manifest.path is None:
         return
-    if info.parent is None and (missing := required(GROUPS) - manifest.arrays.keys()):
+    if missing := wanted - manifest.arrays.keys():
         yield Problem("torn-shard", manifest.path, f"the manifest names no {', '.join(sorted(missing))}")
     found = [error.problem for error in file_problems(store, manifest, sizes)]
     yield from found
@@ -86,6 +89,16 @@ def _shard_problems(
         )
         if deep and not found and not more:
             yield from differences(store, manifest)
+
+
+def _feature_problems(
+    store: Store, apart: Manifest, sizes: Mapping[str, int], deep: bool
+) -> Iterator[Problem]:
+    """As of a shard; but all of it may have been removed, as nothing else needs it."""
+    if not any(path.startswith(f"{str(apart.path).rpartition('/')[2]}/") for path in sizes):
+        yield Problem("removed-features", str(apart.path), "is not there; labels and regions do not need it")
+        return
+    yield from _shard_problems(store, apart, {"dense/size"}, sizes, deep)
 
 
 def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:
@@ -142,9 +155,10 @@ def _leftovers(
     store: Store, manifests: Sequence[Manifest], *, keep_attempts: bool, clean: bool, min_age: float
 ) -> Iterator[Problem]:
     named = {manifest.path for manifest in manifests}
-    for name in store.children(SHARDS):
-        where = f"{SHARDS}/{name}"
-        if name.endswith(".zarr") and where not in named:
+    named |= {manifest.features.path for manifest in manifests if manifest.features is not None}
+    attempts = [f"{folder}/{name}" for folder in (SHARDS, FEATURES) for name in store.children(folder)]
+    for where in attempts:
+        if where.endswith(".zarr") and where not in named:
             problem = Problem("unreferenced-attempt", where, "no manifest names it")
             # A damaged manifest may be the one that names it; a person may want to repair that.
             yield _cleaned(store, problem, min_age) if clean and not keep_attempts else problem

@@ -18,11 +18,14 @@ from labelgen.shards import columns
 from labelgen.shards.commit import publish, published
 from labelgen.shards.encode import write_group
 from labelgen.shards.manifest import (
+    FEATURES,
     ArrayEntry,
+    Features,
     FrameEntry,
     Manifest,
     MetadataEntry,
     data_file,
+    features_path,
     manifest_key,
     shard_path,
 )
@@ -146,22 +149,34 @@ def _write(
         "shard_id": shard_id,
         "uv_steps_per_pixel": steps,
     }
+    dense = {} if only else columns.pack_dense(records)
+    apart = features_path(shard_id, attempt)
     try:
         with store.staging() as root:
             write_group(root / path, content, head)
             parts["arrays"], parts["metadata"] = _describe(root / path, content)
+            if dense:
+                (root / FEATURES).mkdir(exist_ok=True)
+                dense |= {name: content[name] for name in CORE}
+                write_group(root / apart, dense, head)
+                arrays, metadata = _describe(root / apart, dense)
+                parts["features"] = Features(path=apart, arrays=arrays, metadata=metadata)
             manifest = _manifest(shard_id, attempt, fingerprint, parts)
-            Shard(LocalStore(root), manifest).check()
-            store.keep(root, path)
+            for part in (manifest, manifest.apart()):
+                if part is not None and part.path is not None:
+                    Shard(LocalStore(root), part).check()
+                    store.keep(root, part.path)
         winner = publish(store, manifest)
     except LostReplyError:
         raise  # a manifest may name the data: `verify --clean` removes them if none does
     except BaseException:
         if _surely_unpublished(store, shard_id, attempt):
             _remove(store, path)
+            _remove(store, apart)
         raise
     if winner.attempt != attempt:
         _remove(store, path)
+        _remove(store, apart)
     return winner
 
 

@@ -10,6 +10,7 @@ from labelgen.records import (
     NO_CAMERA,
     NO_REGION,
     UNLABELLED,
+    DenseFeatures,
     FrameRecord,
     FrameStatus,
     PointLabels,
@@ -39,6 +40,7 @@ def make_record(
     captions: bool = False,
     parents: bool = False,
     cloud: bool = False,
+    dense: str | None = None,
 ) -> FrameRecord:
     """A random record whose parts agree with each other.
 
@@ -49,6 +51,7 @@ def make_record(
         image_size: (width, height) of every image, pixels.
         views: V; about two thirds of the points by default.
         captions, parents, cloud: add captions with features, ``Regions.parent``, ``xyz`` and ``intensity``.
+        dense: ``float16`` or ``int8``: add dense features on a grid of 3 x 4.
     """
     region_table = _regions(rng, regions, cameras, image_size, parents)
     view_table = _views(rng, points, cameras, image_size, views)
@@ -71,6 +74,7 @@ def make_record(
         labels=_labels(rng, points, regions, cameras, classes),
         xyz=rng.normal(0, 20, (points, 3)).astype(np.float32) if cloud else None,
         intensity=rng.random(points, np.float32) if cloud else None,
+        dense=_dense(rng, cameras, width, image_size, dense) if dense else None,
         seconds={"project": 0.002, "regions": 1.5},
     )
 
@@ -143,6 +147,18 @@ def _labels(rng: np.random.Generator, points: int, regions: int, cameras: int, c
         views=rng.integers(0, cameras + 1, points).astype(np.uint8),
         reason=np.where(labelled, Reason.LABELLED, why_not).astype(np.uint8),
     )
+
+
+def _dense(
+    rng: np.random.Generator, cameras: int, width: int, image_size: tuple[int, int], dtype: str
+) -> DenseFeatures:
+    values = rng.normal(size=(cameras, 3, 4, width))
+    values /= np.linalg.norm(values, axis=-1, keepdims=True)
+    size = np.tile(np.int32(image_size), (cameras, 1))
+    if dtype == "float16":
+        return DenseFeatures(values.astype(np.float16), size)
+    steps = np.abs(values).max(axis=-1) / 127
+    return DenseFeatures(np.rint(values / steps[..., None]).astype(np.int8), size, steps.astype(np.float16))
 
 
 def _unit(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.shards.columns import pack
+from labelgen.shards.columns import pack, pack_dense
 from labelgen.shards.schema import ARRAYS, CORE, GROUPS, OFFSETS, check_shapes, required
 from tests.helpers.runs import some_records
 
@@ -15,12 +15,19 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "shard-format.md"
 
 
 def shapes(**more: object) -> dict[str, tuple[str, tuple[int, ...]]]:
-    columns = pack(some_records(**more), 32)
+    records = some_records(**more)
+    columns = pack(records, 32) | pack_dense(records)
     return {name: (values.dtype.name, values.shape) for name, values in columns.items()}
 
 
+def all_shapes() -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Of records that hold everything, dense features of either kind."""
+    full = {"captions": True, "parents": True, "cloud": True}
+    return shapes(**full, dense="float16") | shapes(**full, dense="int8")
+
+
 def test_every_array_is_written_and_nothing_else() -> None:
-    everything = shapes(captions=True, parents=True, cloud=True)
+    everything = all_shapes()
     assert set(everything) == set(ARRAYS)
     assert set(shapes()) == required(GROUPS)
     check_shapes(everything)
@@ -30,7 +37,7 @@ def test_every_array_is_written_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", sorted(ARRAYS))
 def test_each_array_of_another_type_or_length_is_refused(name: str) -> None:
-    good = shapes(captions=True, parents=True, cloud=True)
+    good = all_shapes()
     dtype, shape = good[name]
     with pytest.raises(ValueError, match=name):
         check_shapes(good | {name: ("float64", shape)})
