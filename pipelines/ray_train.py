@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import ray
+import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
-from ray.train.torch import TorchTrainer, prepare_model
+from ray.train.torch import TorchTrainer, get_device, prepare_model
 
 from labelgen.distill.protocols import RESULTS, Task, run_task
 from labelgen.distill.train import Place
@@ -62,7 +63,9 @@ def train_on_ray(task: Task, workers: int, gpu: bool, address: str | None = None
 
 def _work(given: dict[str, Any]) -> None:
     """One process."""
-    context = get_context()
+    context, device = get_context(), get_device()
+    if device.type == "cuda":  # a node's workers see all of its GPUs: "cuda" is to mean this one's
+        torch.cuda.set_device(device)
 
     def wrap(model: Any) -> Any:
         # A batch without views leaves a head without a gradient.
