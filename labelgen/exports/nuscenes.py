@@ -137,8 +137,8 @@ _META = {
 def _check_complete(source: Source) -> None:
     if failed := sorted(source.run.failures):
         raise UserError(
-            f"{source.run.url}: {len(failed)} frames failed, such as {failed[0]}, and a submission without them "
-            "is invalid; run the same job again with --retry-failed"
+            f"{source.run.url}: {len(failed)} frames failed, such as {failed[0]}; a submission needs all of "
+            "them: run the same job again with --retry-failed"
         )
 
 
