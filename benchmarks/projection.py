@@ -1,15 +1,10 @@
-"""Points to pixels, to visible views, to labels: beside nuscenes-devkit's own projection, on one core.
+"""Points to pixels, beside nuscenes-devkit's own projection, on one core.
 
-Claims:
-- ``projection``: all points into all six cameras, against the devkit's steps for the same six cameras.
-- ``views``: projection and the occlusion test, against the devkit's projection alone (it tests nothing).
-- ``views_and_vote``: projection, occlusion test and vote, likewise.
-- ``vote_and_visibility``: milliseconds of the occlusion test and the vote.
+Claim ``projection``: all points into all six cameras, against the devkit's steps for the same six cameras.
 
 Both sides start from arrays in memory: no file is read and no image is opened. The devkit's side is the
 body of ``NuScenesExplorer.map_pointcloud_to_image`` between loading and drawing, with its own classes. The
-frame is the real keyframe where there is one, else a made one of the same size; the regions are made:
-100 ellipses a camera, about two over each point.
+frame is the real keyframe where there is one, else a made one of the same size.
 
 Each side runs in a process of its own, since the devkit's time hangs on the memory allocator: its steps
 make some thirty temporary arrays of about 1 MB a camera. Left alone, glibc returns each to the system and
@@ -34,7 +29,6 @@ from pyquaternion import Quaternion
 # Our side is imported where it is used: the devkit's process must not load what the devkit does not.
 if TYPE_CHECKING:
     from labelgen.frame import Frame, PointCloud
-    from labelgen.records import Regions, Semantics
 
 ROOT = Path(__file__).resolve().parent.parent
 CHANNELS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
@@ -133,32 +127,6 @@ def as_frame(lidar: dict, cameras: list[dict]) -> Frame:
     return Frame("frame", "scene", 0, 0, "", "nuscenes", global_from_lidar, tuple(made))
 
 
-def made_regions(classes: int = 16, each: int = 100) -> tuple[Regions, Semantics]:
-    """Overlapping ellipses with random meanings."""
-    from labelgen.geometry import rle
-    from labelgen.records import Regions, Semantics
-
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
-    codes = []
-    for _ in range(len(CHANNELS) * each):
-        cx, cy = rng.uniform(0, SIZE[0]), rng.uniform(SIZE[1] * 0.3, SIZE[1])
-        rx, ry = rng.lognormal(4.2, 0.9, 2)
-        codes.append(rle.encode(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1))
-    area, box = rle.area_and_box(codes, SIZE[1], SIZE[0])
-    K = len(codes)
-    regions = Regions(
-        camera=np.repeat(np.arange(len(CHANNELS), dtype=np.uint8), each),
-        box_xyxy=box,
-        area=area,
-        score=rng.uniform(0.7, 1, K).astype(np.float16),
-        stability=np.ones(K, np.float16),
-        rle=tuple(codes),
-    )
-    scores = rng.dirichlet(np.full(classes + 1, 0.1), K)[:, :classes].astype(np.float16)
-    return regions, Semantics(scores, scores.argmax(1).astype(np.uint8), np.zeros((K, 1), np.float16))
-
-
 def agreement(frame: Frame, cloud: PointCloud, points: np.ndarray, lidar: dict, cameras: list[dict]) -> dict:
     """Kept sets and pixels beside the devkit's."""
     from labelgen.geometry import project_points
@@ -209,29 +177,10 @@ def projection() -> Callable[[], object]:
     return lambda: project_points(cloud.xyz, frame.cameras)
 
 
-def views() -> Callable[[], object]:
-    from labelgen.geometry import project
-
-    frame, cloud = our_frame()
-    return lambda: project(frame, cloud)
-
-
-def views_and_vote() -> Callable[[], object]:
-    from labelgen.geometry import project, region_hits
-    from labelgen.labels import VoteSettings, vote
-
-    frame, cloud = our_frame()
-    regions, meaning = made_regions()
-    hits = region_hits(project(frame, cloud), regions, frame.cameras)
-    camera_ok, ego = np.ones(len(frame.cameras), bool), np.zeros(len(cloud), bool)
-    settings = VoteSettings()
-    return lambda: vote(len(cloud), project(frame, cloud), hits, regions, meaning, settings, camera_ok, ego)
-
-
 def run(quick: bool) -> list[harness.Claim]:
     """Time everything in turn, each in a process of its own."""
     times = harness.interleave_processes(
-        {f.__name__: f for f in (devkit, devkit_warm, projection, views, views_and_vote)},
+        {f.__name__: f for f in (devkit, devkit_warm, projection)},
         seconds=10 if quick else 60,
         min_rounds=20,
         turn=0.02,
@@ -240,14 +189,10 @@ def run(quick: bool) -> list[harness.Claim]:
     both = agreement(*our_frame(), *records())
     valid = both["kept_sets_equal"] and both["max_pixel_difference"] < 0.04  # the devkit computes in float32
     both["devkit_ms_if_allocator_keeps_memory"] = median(times["devkit_warm"]) * 1e3
-    rest = [a - b for a, b in zip(times["views_and_vote"], times["projection"], strict=True)]
     return [
         harness.faster(
             "projection", times["projection"], times["devkit"], goal=80, agreement=both, valid=valid
         ),
-        harness.faster("views", times["views"], times["devkit"], goal=10),
-        harness.faster("views_and_vote", times["views_and_vote"], times["devkit"], goal=10),
-        harness.faster("vote_and_visibility", rest, None, goal=6.0),
     ]
 
 
