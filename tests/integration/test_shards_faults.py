@@ -238,6 +238,7 @@ def test_some_cuts(kind: str, server: S3Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_hundred_cuts(kind: str, server: S3Server, tmp_path: Path) -> None:
     trials(kind, 20 if kind == "store" else 60, server, tmp_path)
