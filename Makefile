@@ -81,4 +81,4 @@ bench: setup ## run every benchmark and rewrite benchmarks/README.md's table
 	$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 clean: ## remove the environment, the demo's data and runs
-	rm -rf $(VENV) data/demo runs/demo .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) data/demo runs/demo runs/demo-fused .pytest_cache .mypy_cache .ruff_cache build *.egg-info
