@@ -4,10 +4,9 @@ The LiDAR stands above and between the cameras: it looks over things that stand 
 points it finds behind them project onto them. What hides a point is a surface of which the LiDAR has only
 samples, about 29 by 7 pixels apart in nuScenes. Two rules bridge the gaps:
 
-- *Patches.* Every return stands for a patch of surface that faces the camera and reaches `PATCH_WIDTH` beam
-  spacings to each side, `PATCH_UP` up and `PATCH_DOWN` down. A spacing is an angle; at range r it is r times
-  as long, and in the image f / depth times that. The nearest patch over a point is the surface that it is
-  measured against.
+- *Patches.* Every return stands for a patch of surface that faces the camera and reaches `PATCH_WIDTH` and
+  `PATCH_HEIGHT` beam spacings to each side. A spacing is an angle; at range r it is r times as long, and in
+  the image f / depth times that. The nearest patch over a point is the surface that it is measured against.
 - *Level ground.* A return on a level surface hides nothing above it in the image: there the ground goes
   on, behind it. Level is what lies well below the camera and has, below it in the image, a nearer return
   at about the same height.
@@ -34,8 +33,7 @@ from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 BEAM_SPACING_DEG = {"nuscenes": (360.0 / 1084, 41.34 / 31), "kitti": (0.173, 0.42)}
 
 PATCH_WIDTH = 1.0  #: to each side, in horizontal beam spacings
-PATCH_UP = 0.76  #: in vertical beam spacings; below the spacing of ground rows in the image
-PATCH_DOWN = 1.0  #: likewise; there, the surface mostly goes on
+PATCH_HEIGHT = 0.76  #: to each side, in vertical beam spacings; below the spacing of ground rows in the image
 LEVEL_SLOPE = 0.5  #: metres of height per metre of ground
 LEVEL_REACH = 1.4  #: vertical beam spacings down to the next row of ground
 LEVEL_BELOW = 0.9  #: metres below the camera
@@ -111,7 +109,7 @@ def _one_camera(
     fx, fy, cx = lens
     across, along = spacing
     # Cells three times as wide as a patch reaches, and flat: those of a column lie one after another.
-    cell_u, cell_v = max(3 * PATCH_WIDTH * fx * across, 2.0), max(PATCH_UP * fy * along / 8, 2.0)
+    cell_u, cell_v = max(3 * PATCH_WIDTH * fx * across, 2.0), max(PATCH_HEIGHT * fy * along / 8, 2.0)
     columns, rows = int(size[0] / cell_u) + 1, int(size[1] / cell_v) + 1
     first, order = _cells(uv, cell_u, cell_v, columns, rows)
 
@@ -134,16 +132,15 @@ def _one_camera(
     nearest = np.full(V, np.inf, np.float32)
     for q in range(V):
         u, v, d = table[q, 0], table[q, 1], table[q, 2]
-        reach_u = np.float32(PATCH_WIDTH) * table[q, 3]
-        above, below = np.float32(PATCH_UP) * table[q, 4], np.float32(PATCH_DOWN) * table[q, 4]
+        reach_u, reach_v = np.float32(PATCH_WIDTH) * table[q, 3], np.float32(PATCH_HEIGHT) * table[q, 4]
         behind = d + max(np.float32(0.1), np.float32(0.01) * d)  # spares most pairs on one surface
         level = _UNKNOWN if table[q, 7] < height - LEVEL_BELOW else _NO
-        top, bottom = max(int((v - above) / cell_v), 0), min(int((v + below) / cell_v), rows - 1)
+        top, bottom = max(int((v - reach_v) / cell_v), 0), min(int((v + reach_v) / cell_v), rows - 1)
         left, right = max(int((u - reach_u) / cell_u), 0), min(int((u + reach_u) / cell_u), columns - 1)
         for column in range(left, right + 1):
             for p in range(first[column * rows + top], first[column * rows + bottom + 1]):
                 du, dv = table[p, 0] - u, table[p, 1] - v
-                if (table[p, 2] > behind) & (abs(du) <= reach_u) & (-above <= dv) & (dv <= below):
+                if (table[p, 2] > behind) & (abs(du) <= reach_u) & (abs(dv) <= reach_v):
                     if dv <= 0 and level == _UNKNOWN:
                         level = _YES if _on_level(q, table, first, cell_u, cell_v, columns, rows) else _NO
                     if dv > 0 or level == _NO:
