@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from labelgen.distill.augment import in_sector, move, normalise_intensity, voxel
 from labelgen.distill.batch import IGNORE, NONE, Batch
 from labelgen.distill.cache import Cache
 from labelgen.distill.config import DataConfig
-from labelgen.errors import UserError
+from labelgen.errors import FrameError, LabelgenError, UserError
 from labelgen.records import NO_REGION
 
 #: Arrays of one frame, by the names of `Batch`; numbers count within the frame.
@@ -78,6 +78,8 @@ class Samples(Dataset[Part]):
         needs = [*needs, *(["view_point"] if self.views else [])]
         self.cache, self.frames, self.needs, self.config = cache, tuple(frames), frozenset(needs), config
         self.arrays = cache.check(needs, truth)
+        if truth and (without := [f for f in frames if cache.frame(f).label_path is None]):
+            raise UserError(f"{len(without)} frames have no truth to learn from, such as {without[0]}")
         self.neighbours, self.bounds, self.seed = neighbours, bounds, seed
         self.training, self.truth = training, truth
         if config.polarmix and self.views:
@@ -208,7 +210,7 @@ def nearest(xyz: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 def batches_of(
     samples: Samples, order: Iterable[list[tuple[int, int]]], workers: int, pinned: bool = False
-) -> Iterable[Batch]:
+) -> Iterator[Batch]:
     """Batches made by worker processes; equal whatever their number.
 
     Args:
@@ -216,6 +218,10 @@ def batches_of(
         order: keys of each batch.
         workers: processes; 0: this one.
         pinned: in memory that a GPU can fetch.
+
+    Raises:
+        FrameError: a frame cannot be read; names it.
+        UserError: something in its shard is damaged.
     """
     made: DataLoader[Any] = DataLoader(
         samples,
@@ -226,7 +232,17 @@ def batches_of(
         generator=torch.Generator(),  # the default one's state belongs to the methods' draws
         multiprocessing_context="forkserver" if workers else None,
     )
-    return made
+    try:
+        yield from made
+    except LabelgenError as error:
+        kind = FrameError if isinstance(error, FrameError) else UserError
+        raise kind(plain(str(error))) from error
+
+
+def plain(message: str) -> str:
+    """The message of an error itself, of one that a worker sent with its whole traceback."""
+    last = message.strip().splitlines()[-1] if message.strip() else message
+    return last.partition("Error: ")[2] if last.startswith("labelgen.errors.") else last
 
 
 def join(parts: Sequence[Part]) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ def make_training_run(
     *,
     captions: bool = False,
     features: bool = True,
+    points: bool = True,
     frames_per_shard: int = 3,
     dataset: str = "manifest",
 ) -> Path:
@@ -62,6 +64,7 @@ def make_training_run(
         frames: of each scene.
         captions: also store captions' features: the class's text.
         features: store regions' features.
+        points: store the clouds; there are no raw files.
         frames_per_shard: at most.
         dataset: name in the plan.
     """
@@ -95,6 +98,8 @@ def make_training_run(
     text = np.eye(len(TAXONOMY), WIDTH, dtype=np.float32)
     attributes = {"class_names": TAXONOMY.names, "text_embeddings": text, "text_encoder": {"name": "toy"}}
     only = () if features else ("points", "views", "regions/camera")
+    if not points:
+        records = [replace(record, xyz=None, intensity=None) for record in records]
     for begin in range(0, len(records), frames_per_shard):
         group = records[begin : begin + frames_per_shard]
         write_shard(run, group, [], fingerprint=FINGERPRINT, attributes=attributes, only=only)

@@ -85,6 +85,26 @@ def test_pretrain_probe_finetune_predict(shell, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_a_frame_whose_cloud_is_gone_fails_alone_in_predictions_and_stops_a_training(shell, tmp_path):
+    run = make_training_run(tmp_path, ("a", "b"), 2)
+    done = shell("train", "annotation-free", run, "--set", "optimizer.max_steps=1", *SMALL)
+    assert done.code == 0, done.err
+    lean = make_training_run(tmp_path / "lean", ("a", "b"), 2, points=False)
+    for frame_id in ("a-0", "a-1", "b-0"):
+        record = open_run(run).frame(frame_id)
+        raw = np.column_stack([record.xyz, record.intensity, np.zeros(record.num_points)])
+        (tmp_path / "lean" / "data" / f"{frame_id}.pcd.bin").write_bytes(raw.astype("<f4").tobytes())
+    output = tmp_path / "labels"
+    done = shell("train", "predict", lean, tmp_path / "run-annotation-free", "--output", output, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["frames"], done.json["failed"]) == (3, 1)
+    assert "b-0" not in open_run(output).failures
+    assert "no such file" in open_run(output).failures["b-1"].message
+    done = shell("train", "annotation-free", lean, "--split", "a", *SMALL)
+    assert done.code == 2
+    assert done.err.startswith("error: frame b-1: b-1.pcd.bin: no such file")
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -6,14 +6,15 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from torch._utils import ExceptionWrapper
 
 from labelgen.distill.augment import in_sector, move, voxelise
 from labelgen.distill.batch import NONE
 from labelgen.distill.cache import SOURCES, open_cache
 from labelgen.distill.config import DataConfig
 from labelgen.distill.order import Batches
-from labelgen.distill.samples import Samples, batches_of, join, nearest
-from labelgen.errors import UserError
+from labelgen.distill.samples import Samples, batches_of, join, nearest, plain
+from labelgen.errors import FrameError, UserError
 from labelgen.records import NO_REGION
 from tests.helpers.training_runs import PER_CLASS, WIDTH, make_training_run
 
@@ -193,3 +194,32 @@ def test_frames_without_points_in_bounds_make_an_empty_part(cache):
     assert len(batch.view_point) == 0
     assert set(batch.raw_point.tolist()) == {NONE}
     assert batch.neighbours.shape == (0, 5)
+
+
+def test_what_a_worker_could_not_read_is_one_line():
+    try:
+        raise FrameError("is missing", frame_id="a-0", path="x.bin")
+    except FrameError:
+        sent = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(FrameError) as caught:
+        sent.reraise()
+    assert "Traceback" in str(caught.value)
+    assert plain(str(caught.value)) == "frame a-0: x.bin: is missing"
+    assert plain("frame a-0: x.bin: is missing") == "frame a-0: x.bin: is missing"
+
+
+def test_a_frame_whose_cloud_is_not_there_is_named(tmp_path):
+    cache = open_cache(make_training_run(tmp_path, ("a",), 1, points=False, captions=True))
+    order = [[(0, 0)]]
+    with pytest.raises(FrameError, match=r"^frame a-0: a-0\.pcd\.bin: no such file.*--dataroot"):
+        list(batches_of(samples(cache), order, workers=0))
+    raw = np.random.default_rng(0).normal(size=(sum(PER_CLASS) + 1, 5)).astype("<f4")
+    (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw.tobytes())
+    with pytest.raises(FrameError, match="241 points, but 240 were labelled"):
+        list(batches_of(samples(cache), order, workers=0))
+    (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw[1:].tobytes())
+    (batch,) = batches_of(samples(cache, bounds=None, training=False), order, workers=0)
+    assert {tuple(row) for row in batch.xyz.tolist()} <= {tuple(row) for row in raw[1:, :3].tolist()}
+    unlabelled = {name: replace(frame, label_path=None) for name, frame in cache.plan.items()}
+    with pytest.raises(UserError, match="1 frames have no truth"):
+        samples(replace(cache, plan=unlabelled), ("label",), truth=True)
