@@ -142,14 +142,13 @@ class FuseScene:
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
-        parts = {
-            "labels": self.vote,
-            "projection": self.projection,
-            "fusion": self.fusion,
-            "instances": self.instances,
-            "tracks": self.tracks,
+        return {
+            "labels": asdict(self.vote),
+            "projection": asdict(self.projection),
+            "fusion": None if self.fusion is None else asdict(self.fusion),
+            "instances": asdict(self.instances),
+            "tracks": asdict(self.tracks),
         }
-        return {key: asdict(part) if part is not None else None for key, part in parts.items()}
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Twice along the scene: first to follow things, as a thing that moves later moves now.

@@ -138,8 +138,8 @@ def draw_points(
         camera, image = frame.cameras[panel.camera], images[panel.camera]
         picture = drawing.blank(panel.height, panel.width, drawing.GREY_PANEL)
         if image is not None:
-            size = (panel.width, panel.height)
-            picture = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+            shape = (panel.width, panel.height)
+            picture = np.ascontiguousarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA))
         rows = views.camera_slice(panel.camera)
         seen = np.flatnonzero(views.visible[rows]) + rows.start
         seen = seen[np.argsort(-views.depth[seen])]
