@@ -45,11 +45,13 @@ def inspect(
     """Show what a run holds, what went wrong, which frames are worst, or draw one of its frames.
 
     Without `--frame`: frames, classes, coverage, confidence, failures. With it: one PNG with all cameras,
-    the bird's-eye view and the truth where there is one; files that are not there are left out.
+    the bird's-eye view and the truth where there is one; files that are not there are left out. Captions of
+    its regions, if it has any, are listed on stderr; with `--json` among the rest.
 
     Examples: `labelgen inspect runs/demo`, `labelgen inspect runs/demo --json`,
     `labelgen inspect runs/demo --frame 0 --out frame.png`, `labelgen inspect runs/demo --worst 10`
     """
+    from labelgen.inspection.captions import captions_of, render_captions
     from labelgen.inspection.choose import find_frame
     from labelgen.inspection.failures import count_errors
     from labelgen.inspection.sources import RunSources
@@ -80,7 +82,10 @@ def inspect(
     # Ids in the plan are checked to be safe in file names; those of a shard are not.
     path = out or f"{opened.url}/report/{sources.frame(frame_id).frame_id}.png"
     missing = sources.save_picture(frame_id, path, width)
-    _announce("picture", path, missing, as_json, frame_id=frame_id)
+    told = captions_of(opened, frame_id)
+    if not as_json:
+        render_captions(Console(stderr=True), told)
+    _announce("picture", path, missing, as_json, frame_id=frame_id, captions=told)
 
 
 def evaluate(
@@ -206,7 +211,7 @@ def _print_json(content: object) -> None:
     typer.echo(json.dumps(content))
 
 
-def _announce(what: str, path: str, missing: list[str], as_json: bool, **more: str) -> None:
+def _announce(what: str, path: str, missing: list[str], as_json: bool, **more: Any) -> None:
     """Say where a file was written, on stdout, and what it lacks, on stderr."""
     from labelgen.inspection.tables import plain
 

@@ -1,0 +1,189 @@
+"""What is cached of the semantics, and what can be made of it without a GPU.
+
+A run of the simulated city's validation seeds, labelled with the demo preset, captions included:
+
+- ``cache_regions``: megabytes a frame of region features, with all that expands them to points (the views),
+  against float16 features of the same width for every point; at least 15 times smaller.
+- ``relabel_scores``, ``relabel_vote``: milliseconds a frame for other classes of all regions, and for the new
+  vote of all points; of the processor, on one core, without the disk. At most 5 for the first.
+- ``prompts_*``: mIoU of points with classes from templates, captions, or both.
+
+And of more than a hundred single images of validation cities with true masks:
+
+- ``retrieval``: mIoU of pixels after retrieval over all images, and before; not lower.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+from harness import Claim, faster, score
+
+from labelgen.datasets import load_truth
+from labelgen.geometry import region_hits
+from labelgen.labels import vote
+from labelgen.labels.retrieval import RetrievalSettings, build_bank, retrieve
+from labelgen.labels.revote import Ballot
+from labelgen.metrics import SegmentationScore
+from labelgen.metrics.oracle import true_regions, true_semantics
+from labelgen.records import FrameRecord, Reason, Regions, Semantics
+from labelgen.semantics import make_encoder
+from labelgen.shards import Run, open_run, read_plan
+from labelgen.taxonomy import Taxonomy, load_taxonomy
+from labelgen.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
+from pipelines.planning import Request, make_plan
+from pipelines.pseudolabels import execute
+from pipelines.relabel import plan_relabel
+from pipelines.scenes import vote_settings
+
+PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
+SEED = VAL_SEEDS.start + 60_000
+#: Scenes, and frames of each.
+QUICK, FULL = (1, 2), (5, 2)
+#: Images that retrieval asks.
+IMAGES = 120, 480
+
+
+def run(quick: bool) -> list[Claim]:
+    scenes, frames = QUICK if quick else FULL
+    with tempfile.TemporaryDirectory() as folder:
+        made = labelled(Path(folder), scenes, frames)
+        return [*cache(made), *relabelling(made), *strategies(made), retrieval(IMAGES[not quick])]
+
+
+def labelled(folder: Path, scenes: int, frames: int) -> Run:
+    """A run with captions of a city, both below a folder."""
+    build(folder / "city", scenes=scenes, frames=frames, seed=SEED, image_size=(1600, 900))
+    overrides = ("dataset=nuscenes", "semantics.captions=blip2", "runtime.runner=sequential")
+    plan = make_plan(
+        Request(
+            dataroot=folder / "city",
+            version="v1.0-mini",
+            config=str(PRESET),
+            overrides=overrides,
+            output=folder / "run",
+        )
+    )
+    execute(plan, lambda count: None)
+    return open_run(folder / "run")
+
+
+def cache(made: Run) -> Iterator[Claim]:
+    """Bytes on disk of what a point's feature is made of."""
+    names = ("regions/feature", "views/point", "views/region", "views/visible", "frame/region_offsets")
+    stored = sum(manifest.arrays[name].size for manifest in made.manifests for name in names)
+    points = sum(made.entry(frame_id).num_points for frame_id in made.frames)
+    width = made.frame(made.frames[0]).semantics.feature.shape[1]
+    megabytes = [size / len(made) / 1e6 for size in (stored, points * width * 2)]
+    regions = sum(made.entry(frame_id).num_regions or 0 for frame_id in made.frames)
+    yield score(
+        "cache_regions",
+        megabytes[0],
+        goal=15.0,
+        unit="MB/frame",
+        baseline=megabytes[1],
+        lower_is_better=True,
+        agreement={"width": width, "regions/frame": round(regions / len(made))},
+    )
+
+
+def relabelling(made: Run) -> Iterator[Claim]:
+    """Processor time of other classes, frame by frame."""
+    content = load_taxonomy(made.info.taxonomy["name"]).to_dict()
+    content["classes"][3]["words"] = ["automobile"]
+    operation, _ = plan_relabel(made, Taxonomy.from_dict(content | {"name": "other"}))
+    settings, _ = vote_settings(made)
+    plan = {frame.frame_id: frame for frame in read_plan(made.store)[0]}
+    scores, votes, hits = [], [], []
+    for frame_id in made.frames[:12]:
+        record = made.frame(frame_id).record()
+        cameras = plan[frame_id].cameras
+        ego = record.labels.reason == Reason.EGO
+        ok = np.ones(len(cameras), bool)
+        for _ in range(3):
+            seconds, semantics = timed(lambda record=record: operation.classify(record.semantics))
+            scores.append(seconds)
+            seconds, under = timed(lambda r=record, c=cameras: region_hits(r.views, r.regions, c))
+            hits.append(seconds)
+            parts = (len(record.labels), record.views, under, record.regions, semantics, settings, ok, ego)
+            votes.append(timed(lambda parts=parts: vote(*parts))[0])
+    regions = sum(made.entry(frame_id).num_regions or 0 for frame_id in made.frames) / len(made)
+    yield faster("relabel_scores", scores, None, goal=5.0, agreement={"regions/frame": round(regions)})
+    yield faster("relabel_vote", votes, None, goal=5.0)
+    yield faster("relabel_masks", hits, None, goal=None)
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    begin = time.process_time()
+    result = function()
+    return time.process_time() - begin, result
+
+
+def strategies(made: Run) -> Iterator[Claim]:
+    """mIoU by what the classes are read from."""
+    taxonomy = Taxonomy.from_dict(made.info.taxonomy)
+    operation, _ = plan_relabel(made, replace(taxonomy, name="again"))
+    frames, info = read_plan(made.store)
+    plan = {frame.frame_id: frame for frame in frames}
+    table = taxonomy.train_id_table(info.categories)
+    results = {name: SegmentationScore(taxonomy.names) for name in ("template", "caption", "both")}
+    for frame_id in made.frames:
+        record = made.frame(frame_id).record()
+        truth = load_truth(Path(info.dataroot), plan[frame_id], table, len(record.labels))
+        for name, result in results.items():
+            semantics = replace(operation, strategy=name).classify(record.semantics)  # type: ignore[arg-type]
+            result.update(truth, ballot(made, replace(record, semantics=semantics), plan[frame_id].cameras))
+    found = {name: result.result() for name, result in results.items()}
+    alone = max(found["template"]["miou"], found["caption"]["miou"])
+    for name, result in found.items():
+        yield score(
+            f"prompts_{name}",
+            result["miou"],
+            goal=1.0 if name == "both" else None,
+            unit="mIoU",
+            baseline=alone if name == "both" else None,
+            agreement={"miou_all": result["miou_all"], "frames": len(made)},
+        )
+
+
+def retrieval(images: int) -> Claim:
+    """mIoU of pixels under true masks, before and after."""
+    config, taxonomy = load_config(PRESET).semantics, load_taxonomy("nuscenes16")
+    encoder = make_encoder(config, "cpu", 1)
+    seen: list[tuple[str, Regions, Semantics, Semantics]] = []
+    for _, view in sample_views(VAL_SEEDS, count=images, image_size=(800, 450), rng_seed=5):
+        classes = CLASS_OF_CATEGORY[view.category].astype(np.int64) - 1
+        regions = true_regions([view.object_id])
+        found = encoder.encode([view.rgb], regions, taxonomy)
+        seen.append((f"image-{len(seen)}", regions, found, true_semantics(regions, [classes], len(taxonomy))))
+    bank = build_bank(((name, found) for name, _, found, _ in seen), 65536)
+    before, after = SegmentationScore(taxonomy.names), SegmentationScore(taxonomy.names)
+    for name, regions, found, truth in seen:
+        _, label = retrieve(bank, found, name, RetrievalSettings())
+        real = np.repeat(truth.label, regions.area)
+        before.update(real, np.repeat(found.label, regions.area))
+        after.update(real, np.repeat(label, regions.area))
+    result = after.result()
+    return score(
+        "retrieval",
+        result["miou"],
+        goal=1.0,
+        unit="mIoU",
+        baseline=before.result()["miou"],
+        agreement={"images": len(seen), "regions": len(bank)},
+    )
+
+
+def ballot(made: Run, record: FrameRecord, cameras: Any) -> np.ndarray:
+    return Ballot(record, cameras, *vote_settings(made), keep_visible=True).labels().label
+
+
+if __name__ == "__main__":
+    harness.main("feature_cache", __doc__, run)
