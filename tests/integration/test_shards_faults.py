@@ -103,6 +103,8 @@ def _full(run: Path, at: int | None, answers: Any) -> None:
         answers.put("done")
     except UserError as error:
         answers.put(str(error))
+    except Exception as error:  # a traceback that no user should see
+        answers.put(f"not caught: {error!r}")
 
 
 def never_lies(run: Path | str) -> None:
@@ -146,7 +148,7 @@ FULL: Counter[str] = Counter()
 def kill(run: Path, rng: np.random.Generator) -> None:
     started = CONTEXT.Event()
     process = start(job, run, started)
-    assert started.wait(60)
+    assert started.wait(600)
     process.join(float(rng.exponential(0.05)))
     process.kill()
     process.join()
@@ -173,9 +175,9 @@ def full(run: Path, rng: np.random.Generator) -> None:
     small = bool(rng.integers(2)) and mount(run, f"size={size}k")
     answers = CONTEXT.Queue()
     process = start(_full, run, None if small else int(rng.integers(1, 350)), answers)
-    answer = answers.get(timeout=60)
+    answer = answers.get(timeout=600)
     process.join()
-    assert answer == "done" or "No space left on device" in answer
+    assert answer == "done" or ("No space left on device" in answer and "not caught" not in answer), answer
     FULL["mounted" if small else "refused"] += answer != "done"
     never_lies(run)
     if small:

@@ -91,7 +91,7 @@ def test_differences_are_counted_by_pair(tmp_path: Path) -> None:
 def test_classes_are_compared_by_name(tmp_path: Path) -> None:
     """The same names in another order are no difference."""
     data = TAXONOMY.to_dict()
-    data["classes"] = data["classes"][::-1]
+    data["classes"] = [spec | {"id": place} for place, spec in enumerate(reversed(data["classes"]))]
     label = np.array([0, 3, 15, UNLABELLED] * 5)
     records = some_records(count=1, points=20)
     run_a = open_run(make(tmp_path / "a", [with_label(records[0], label)]))
