@@ -18,12 +18,15 @@ class Log:
         folder: of the training; ``log.csv`` and TensorBoard's ``events.*`` are kept in it.
         every: steps per line.
         start: step at which the training goes on; later lines of a run that was killed are dropped.
+        sums: `sums` of then: what the steps since the last line measured.
     """
 
-    def __init__(self, folder: Path, every: int, start: int = 0) -> None:
+    def __init__(
+        self, folder: Path, every: int, start: int = 0, sums: Mapping[str, list[float]] | None = None
+    ) -> None:
         self.path, self.every = folder / LOG, every
         self.lines = [line for line in read_log(folder) if int(line["step"]) <= start]
-        self._sums: dict[str, list[float]] = defaultdict(list)
+        self.sums: dict[str, list[float]] = defaultdict(list, sums or {})
         self._events = _event_writer(folder, start)
         self._names = ["step"]
         self._write()
@@ -37,11 +40,11 @@ class Log:
             last: whether no step follows.
         """
         for name, value in values.items():
-            self._sums[name].append(value)
+            self.sums[name].append(value)
         if step % self.every and not last:
             return None
-        line = {"step": step, **{name: sum(v) / len(v) for name, v in self._sums.items()}}
-        self._sums.clear()
+        line = {"step": step, **{name: sum(v) / len(v) for name, v in self.sums.items()}}
+        self.sums.clear()
         self.lines.append({name: f"{value:.9g}" for name, value in line.items()})
         if line.keys() <= set(self._names):
             self._append()

@@ -92,9 +92,10 @@ def fit(
     model.to(device)
     optimizer = _make_optimizer(model, config)
     averaged = Averaged(model, config.optimizer.ema)
-    start = _resume(read_state(folder, digest), model, optimizer, averaged)
+    before = read_state(folder, digest)
+    start = _resume(before, model, optimizer, averaged)
     called = model if wrap is None else wrap(model)
-    log = Log(folder, config.runtime.log_every, start) if main else None
+    log = Log(folder, config.runtime.log_every, start, before and before["log"]) if main else None
     accumulate, saved = config.optimizer.accumulate, time.monotonic()
     batches = iter(batches_from(start * accumulate)) if start < length.steps else iter(())
     called.train()
@@ -109,12 +110,13 @@ def fit(
         if report:
             report(done, line)
         due = time.monotonic() - saved > config.runtime.save_minutes * 60 or done % length.per_epoch == 0
-        if main and (due or done == length.steps):
+        if log and (due or done == length.steps):
             state = {
                 "digest": digest,
                 "step": done,
                 "model": model.state_dict(),
                 "random": _random_state(device),
+                "log": dict(log.sums),
             }
             save_state(folder, state | {"optimizer": optimizer.state_dict(), "averaged": averaged.weights})
             saved = time.monotonic()
