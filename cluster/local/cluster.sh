@@ -11,10 +11,17 @@ usage() {
 }
 
 # Start one node in a session of its own, so that it outlives this shell and can be stopped as one; wait for it.
+#   start NAME FIRST_PORT [option of `ray start`]…
 start() {
-    local name=$1
-    shift
-    setsid nohup ray start --block --disable-usage-stats "$@" >"$folder/$name.log" 2>&1 &
+    local name=$1 first=$2
+    shift 2
+    # Ports of its own for each node, all of them: one that Ray chooses is waited for, and nodes take the same.
+    # All share this machine's memory.
+    setsid nohup ray start --block --disable-usage-stats --object-store-memory=$((400 << 20)) \
+        --dashboard-agent-grpc-port="$first" --dashboard-agent-listen-port=$((first + 1)) \
+        --metrics-export-port=$((first + 2)) --runtime-env-agent-port=$((first + 3)) \
+        --min-worker-port=$((first + 10)) --max-worker-port=$((first + 199)) \
+        "$@" >"$folder/$name.log" 2>&1 &
     echo $! >"$folder/$name.pid"
     until grep -q 'Ray runtime started' "$folder/$name.log"; do
         if ! kill -0 $! 2>/dev/null; then
@@ -28,7 +35,7 @@ start() {
 }
 
 up() {
-    local port=$1 nodes=$2 cpus=$3 first memory
+    local port=$1 nodes=$2 cpus=$3
     if compgen -G "$folder/*.pid" >/dev/null; then
         echo "a cluster is up already, or was not taken down: make cluster-down" >&2
         exit 2
@@ -37,14 +44,9 @@ up() {
     # Only who has this user's token (~/.ray/auth_token, made here if there is none) gets in.
     ray get-auth-token --generate >/dev/null
     export RAY_AUTH_MODE=token
-    # All nodes share this machine's memory, and must not look for their workers' ports in the same range.
-    memory=$((400 * 1024 * 1024)) first=$((port + 4000))
-    start head --head --port="$port" --num-cpus=0 --num-gpus=0 --object-store-memory="$memory" \
-        --include-dashboard=false --min-worker-port="$first" --max-worker-port=$((first + 199))
+    start head $((port + 4000)) --head --port="$port" --num-cpus=0 --num-gpus=0 --include-dashboard=false
     for ((node = 1; node <= nodes; node++)); do
-        first=$((first + 200))
-        start "node-$node" --address="127.0.0.1:$port" --num-cpus="$cpus" --object-store-memory="$memory" \
-            --min-worker-port="$first" --max-worker-port=$((first + 199))
+        start "node-$node" $((port + 4000 + 200 * node)) --address="127.0.0.1:$port" --num-cpus="$cpus"
     done
     if ! labelgen doctor --nodes $((nodes + 1)) --ray-address "127.0.0.1:$port"; then
         echo "the cluster is not fit; logs are in $folder" >&2

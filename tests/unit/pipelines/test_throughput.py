@@ -1,6 +1,8 @@
 """The throughput model beside a simulation that hands frames to workers one by one."""
 
 import heapq
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -104,3 +106,21 @@ def test_bytes_and_objects_are_those_of_frames_and_of_shards():
     found = costs(frame_bytes=1000, shard_bytes=50, shard_objects=70)
     assert stored(found, 128, 64) == (128_000 + 100, 140 + RUN_OBJECTS)
     assert stored(found, 129, 64) == (129_000 + 150, 210 + RUN_OBJECTS)
+
+
+def test_the_table_of_the_docs_is_the_models():
+    """docs/scaling.md: a million frames, 8 cores a GPU."""
+    page = (Path(__file__).resolve().parents[3] / "docs/scaling.md").read_text()
+    rows = re.findall(r"^\| ([\d.]+) s.*?\|(.*)\|$", page, re.M)
+    assert [row[0] for row in rows] == ["0.5", "2", "6"]
+    units = {"min": 60, "h": 3600, "d": 86400}
+    for seconds, cells in rows:
+        found = costs(model=float(seconds), load=0.06, vote=0.03, start=90.0, frame_bytes=1.08e6)
+        for gpus, cell in zip((1, 8, 64, 256), cells.split("|"), strict=True):
+            expected = estimate(found, 1_000_000, gpus)
+            time, unit, hours, bound = re.match(
+                r" ([\d.]+) (\w+), ([\d,]+) GPU-h(?: \((\w+)\))? ", cell
+            ).groups()
+            assert float(time) * units[unit] == pytest.approx(expected["wall_s"], rel=0.02)
+            assert float(hours.replace(",", "")) == pytest.approx(expected["gpu_hours"], rel=0.005)
+            assert (bound or "gpu") == expected["bound"]
