@@ -91,7 +91,11 @@ class Size:
 
 SIZES = {
     # A test of the whole way, no more: its figures mean nothing.
-    "tiny": Size(2, 1, 1, 2, 2, 2, 2, overrides=("data.max_points=1000",), label=("regions.max_prompts=4",)),
+    "tiny": Size(
+        *(2, 1, 1, 2, 2, 2, 2),
+        overrides=("data.max_points=1000",),
+        label=("regions.max_prompts=4", "runtime.runner=sequential"),
+    ),
     # For a look: about half an hour on two cores.
     "small": Size(40, 8, 2, 120, 60, 60, 120, overrides=("data.max_points=4000",)),
     # The study: at most three hours on two cores.
