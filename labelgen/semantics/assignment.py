@@ -15,7 +15,7 @@ from labelgen.semantics.dense import DenseMap
 from labelgen.semantics.prompts import Vocabulary, class_logits
 
 #: Pixels: between the cells of a map, class scores are interpolated at points so far apart.
-STEP = 4
+STEP = 8
 
 
 def pixel_classes(dense: DenseMap, vocabulary: Vocabulary) -> NDArray[np.int64]:
@@ -39,12 +39,15 @@ def pixel_classes(dense: DenseMap, vocabulary: Vocabulary) -> NDArray[np.int64]:
         max(-(-pixels // STEP), cells) for pixels, cells in zip(dense.size, (h, w), strict=True)
     )
     finer = torch.nn.functional.interpolate(
-        torch.from_numpy(logits).permute(0, 3, 1, 2), (height, length), mode="bilinear", align_corners=False
+        torch.from_numpy(logits.astype(np.float32)).permute(0, 3, 1, 2).contiguous(),
+        (height, length),
+        mode="bilinear",
+        align_corners=False,
     )
     best: NDArray[np.int64] = finer[0].argmax(dim=0).numpy()
     rows, columns = cell_of(dense.size[0], height), cell_of(dense.size[1], length)
-    classes: NDArray[np.int64] = best[rows[:, None], columns]
-    return classes
+    # Down the columns in memory, as run lengths are counted.
+    return best.T.take(columns, axis=0).take(rows, axis=1).T
 
 
 def majority(

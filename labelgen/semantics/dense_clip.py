@@ -94,14 +94,16 @@ class DenseClip:
 
     def _windows(self, image: NDArray[np.uint8], layout: Layout) -> Tensor:
         """(B, 3, h, w) normalised pixels of the windows."""
-        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None]
+        pixels = torch.tensor(image, device=self.device).permute(2, 0, 1)[None]
         pixels = pixels if self.device.type == "cpu" else pixels.float()  # bytes have a fast path on CPUs
         resized = F.interpolate(pixels, layout.pixels, mode="bilinear", antialias=True, align_corners=False)
         whole = (resized[0].float() / 255 - self.mean) / self.std
         c = layout.cell
-        return torch.stack(
+        windows = torch.stack(
             [whole[:, y.start * c : y.stop * c, x.start * c : x.stop * c] for y, x in layout.slices()]
         )
+        # Convolutions are half as fast again with the channels last.
+        return windows.contiguous(memory_format=torch.channels_last)
 
     def _look(
         self, windows: Tensor, layout: Layout, counts: Tensor, with_map: bool

@@ -161,6 +161,10 @@ class AttentionPooledResNet:
         size = visual.image_size
         self.side = int(size if isinstance(size, int) else size[0])
         self.pool = visual.attnpool
+        value, output = self.pool.v_proj, self.pool.c_proj
+        with torch.no_grad():  # of one cell alone, both projections are one
+            self.weight = output.weight @ value.weight
+            self.bias = output.weight @ value.bias + output.bias
 
     def plain(self, pixels: Tensor) -> Tensor:
         """Cells of the last stage.
@@ -178,8 +182,7 @@ class AttentionPooledResNet:
 
     def plain_head(self, tokens: Tensor) -> Tensor:
         """The attention pool of one cell alone."""
-        projected: Tensor = self.pool.c_proj(self.pool.v_proj(tokens))
-        return projected
+        return F.linear(tokens, self.weight, self.bias)
 
     def attention(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the attention pool."""
