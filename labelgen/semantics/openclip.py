@@ -249,7 +249,7 @@ class OpenClipEncoder:
         with torch.inference_mode(), autocast(self.device):
             for batch in _batches(crops, self.config.batch_size):
                 pixels = (np.stack(batch).astype(np.float32) / 255 - self.mean) / self.std
-                tensor = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).contiguous().to(self.device)
+                tensor = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # channels last
                 feature = self.network.encode_image(tensor, normalize=False)
                 rows.append(torch.nn.functional.normalize(feature.float(), dim=-1).cpu().numpy())
         return np.concatenate(rows)
