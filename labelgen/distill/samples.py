@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -223,6 +224,10 @@ def batches_of(
         FrameError: a frame cannot be read; names it.
         UserError: something in its shard is damaged.
     """
+    context = None
+    if workers:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # what takes seconds is imported once, not by each worker
     made: DataLoader[Any] = DataLoader(
         samples,
         batch_sampler=order,
@@ -230,7 +235,7 @@ def batches_of(
         num_workers=workers,
         pin_memory=pinned,
         generator=torch.Generator(),  # the default one's state belongs to the methods' draws
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=context,
     )
     try:
         yield from made

@@ -125,6 +125,15 @@ def test_a_batch_of_the_loader_is_that_of_its_samples(cache):
     assert same(made[1], join([one[key] for key in list(order)[1]]))
 
 
+@pytest.mark.slow
+def test_two_worker_processes_make_the_same_batches(cache):
+    one = samples(cache)
+    order = list(Batches(cache.run, one.frames, 2, 0, 5))
+    here, there = (list(batches_of(one, order, workers)) for workers in (0, 2))
+    assert len(here) == 5
+    assert all(same(a, b) for a, b in zip(here, there, strict=True))
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 4, 40])
 def test_neighbours_equal_brute_force(count):
     xyz = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
