@@ -26,6 +26,7 @@ import harness
 import numpy as np
 from harness import Claim, faster, score
 
+from labelgen.config import load_config
 from labelgen.datasets import load_truth
 from labelgen.geometry import region_hits
 from labelgen.labels import vote

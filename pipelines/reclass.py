@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -217,15 +218,16 @@ def check_voted(run: Run, doing: str) -> None:
     Raises:
         UserError: says which run to take, and what to do afterwards.
     """
-    if not voted(run):
-        below = run
-        while not voted(below):
-            if below.parent is None:
-                raise UserError(
-                    f"the labels of {below.url} are of another tool: its regions say nothing of them"
-                )
-            below = below.parent
+    below = run
+    while not voted(below):
+        if below.parent is None:
+            raise UserError(
+                f"the labels of {below.url} are of another tool: its regions did not vote for them"
+            )
+        below = below.parent
+    if below is not run:
+        place = below.url if "://" in below.url else os.path.normpath(below.url)
         raise UserError(
-            f"{run.url} was made by `{operation_of(run)}` from {below.url}, and its labels are not what "
-            f"its regions vote for: {doing} {below.url}, then repeat what came after"
+            f"{run.url} was made by `{operation_of(run)}` from {place}, and its labels are not what its "
+            f"regions vote for: {doing} {place}, then repeat what came after"
         )

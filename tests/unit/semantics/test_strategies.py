@@ -22,7 +22,7 @@ def unit(rows):
 @pytest.fixture
 def semantics():
     feature = unit(np.random.default_rng(0).normal(size=(40, 6)))
-    scores, label = VOCABULARY.score(feature, 0.1)
+    scores, label = VOCABULARY.score(feature, 0.3)
     return Semantics(scores, label, feature)
 
 
@@ -55,7 +55,7 @@ def test_both_is_the_mean_of_the_logits(semantics, captions):
             assert (scores[k] == semantics.class_scores[k]).all()
             continue
         logits = [
-            float(semantics.feature[k].astype(np.float64)[c]) / 0.1 / 2
+            float(semantics.feature[k].astype(np.float64)[c]) / 0.3 / 2
             + float(captions[k].astype(np.float64)[c]) / 0.5 / 2
             for c in range(4)
         ]
