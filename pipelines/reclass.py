@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from labelgen.errors import FrameError, UserError
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
-from labelgen.labels.retrieval import Bank, RetrievalSettings, retrieve
+from labelgen.labels.retrieval import Bank, RetrievalSettings, known, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
 from labelgen.semantics.prompts import Vocabulary
@@ -83,10 +83,9 @@ class Relabel:
         """A frame's regions with the new classes; all void where a region has no feature."""
         if self.vocabulary is None:
             return stored
-        blind = ~(np.isfinite(stored.feature).all(axis=1) & stored.feature.any(axis=1))
-        scores, label = self.vocabulary.score(
-            np.where(blind[:, None], np.float16(0), stored.feature), self.temperature
-        )
+        blind = ~known(stored)
+        feature = np.where(blind[:, None], np.float16(0), stored.feature) if blind.any() else stored.feature
+        scores, label = self.vocabulary.score(feature, self.temperature)
         semantics = replace(stored, class_scores=scores, label=label)
         if stored.caption_feature is not None:
             scores, label = combine(

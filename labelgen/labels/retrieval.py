@@ -132,8 +132,8 @@ def build_bank(frames: Iterable[tuple[str, Semantics]], most: int) -> Bank:
 
 def known(semantics: Semantics) -> NDArray[np.bool_]:
     """(K,) which regions have a feature."""
-    feature = semantics.feature
-    found: NDArray[np.bool_] = np.isfinite(feature).all(axis=1) & feature.any(axis=1)
+    length = np.square(semantics.feature.astype(np.float32)).sum(axis=1)  # float16 is slow to compute with
+    found: NDArray[np.bool_] = np.isfinite(length) & (length > 0)
     return found
 
 
