@@ -23,7 +23,7 @@ class Check:
     """One model of a configuration: whether it is fit for a run, and why not.
 
     Attributes:
-        stage: ``regions`` or ``semantics``; name, weights, licence: as in `labelgen.models.info.ModelInfo`.
+        stage: ``regions``, ``semantics`` or ``captions``; name, weights, licence: as in `labelgen.models.info.ModelInfo`.
         fit: whether it loads.
         detail: what is wrong, or a note on the model.
     """
@@ -49,6 +49,7 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
     """
     from labelgen.regions import describe_proposer, make_proposer
     from labelgen.semantics import describe_encoder, make_encoder
+    from labelgen.semantics.captioner import captioner_config, describe_captioner, make_captioner
 
     makers: dict[str, Callable[[], ModelInfo]] = {
         "regions": lambda: make_proposer(config.regions, "cpu").info,
@@ -59,15 +60,25 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
             "regions": lambda: describe_proposer(config.regions),
             "semantics": lambda: describe_encoder(config.semantics),
         }
+    semantics = config.semantics
+    if semantics.captions != "none":
+        captioner = captioner_config(semantics)
+        makers["captions"] = lambda: (
+            make_captioner(captioner, "cpu").info if load else describe_captioner(captioner)
+        )
+    names = {
+        "regions": f"{config.regions.backend}:{config.regions.model}",
+        "semantics": f"{semantics.backend}:{semantics.model}",
+        "captions": f"{semantics.captions}:{semantics.caption_model}",
+    }
     for stage, make in makers.items():
-        section = getattr(config, stage)
         try:
             if stage == "regions":
                 check_public_checkpoint(config.regions)
             info = make()
             yield Check(stage, info.name, info.weights, info.licence, True, info.note)
         except UserError as error:
-            yield Check(stage, f"{section.backend}:{section.model}", "", "", False, str(error))
+            yield Check(stage, names[stage], "", "", False, str(error))
 
 
 def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambda done, total: None) -> None:
