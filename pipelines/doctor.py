@@ -251,7 +251,9 @@ def _cluster(
         where = f"{node.host} ({node.node_id[:6]})"
         gpus.append(node.resources.get("GPU", 0.0))
         if isinstance(answer, Exception):
-            yield Finding("node", where, False, _why_no_answer(answer))
+            # A node that is only slow is no reason not to begin.
+            late = isinstance(answer, TimeoutError) and questions.config is None
+            yield Finding("node", where, None if late else False, _why_no_answer(answer))
             continue
         yield from judge(where, answer, mine, questions, needed)
         text, equal = f"{gpus[-1]:g} for Ray", len(answer.gpus) == gpus[-1]
