@@ -158,7 +158,8 @@ class TestLidar:
         def spy(self, embedding, window, prompts, **other):
             corner = np.array([window.left, window.top])
             at = (prompts + 0.5) / embedding.scale - 0.5 + corner
-            assert (at > corner - 1).all() and (at < corner + [embedding.width, embedding.height]).all()
+            assert (at > corner - 1).all()
+            assert (at < corner + np.array([embedding.width, embedding.height])).all()
             asked.append(at)
             corners.add((*corner.tolist(), embedding.width))
             return real(self, embedding, window, prompts, **other)
