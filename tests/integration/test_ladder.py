@@ -11,7 +11,6 @@ from pipelines.ladder import RUNGS
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 
-
 pytestmark = pytest.mark.slow
 
 
