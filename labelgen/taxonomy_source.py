@@ -116,7 +116,7 @@ def read_source(name_or_path: str) -> Source:
         raise UserError(f"{where}{line}: not valid YAML: {' '.join(str(error).split())}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
+    if node is None or not isinstance(data, dict):
         raise UserError(f"{where}: not a taxonomy (a mapping with name, classes, void is expected)")
     return Source(data, where, _lines(node))
 

@@ -186,7 +186,7 @@ def _tables_of(dataset: str, dataroot: Path, version: str | None, known: Sequenc
     if not mine:
         names = ", ".join(tables.name for tables in known)
         raise UserError(f"--dataset {dataset!r}: there are tables of {names}")
-    _, info = plan_frames(dataset, dataroot, version)
+    _, info = plan_frames(dataset, dataroot, version or "")
     if not info.categories:
         raise UserError(f"{dataroot} has no table of label categories; leave --dataroot out")
     return replace(mine[0], categories=info.categories)

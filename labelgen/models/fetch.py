@@ -23,7 +23,8 @@ class Check:
     """One model of a configuration: whether it is fit for a run, and why not.
 
     Attributes:
-        stage: ``regions``, ``semantics`` or ``captions``; name, weights, licence: as in `labelgen.models.info.ModelInfo`.
+        stage: ``regions``, ``semantics`` or ``captions``.
+        name, weights, licence: as in `labelgen.models.info.ModelInfo`.
         fit: whether it loads.
         detail: what is wrong, or a note on the model.
     """

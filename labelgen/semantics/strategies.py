@@ -94,7 +94,8 @@ def _with_void(scores: NDArray[np.float16]) -> NDArray[np.float64]:
     """(K, C + 1) probabilities that sum to 1, void last; none is 0, so that no text has the last word."""
     exact = scores.astype(np.float64)
     void = np.maximum(1.0 - exact.sum(axis=1, keepdims=True), 0.0)
-    return np.concatenate([exact, void], axis=1) + _LEAST
+    whole: NDArray[np.float64] = np.concatenate([exact, void], axis=1) + _LEAST
+    return whole
 
 
 def text_feature(
