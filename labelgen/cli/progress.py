@@ -7,18 +7,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import TimeRemainingColumn as Remaining
+from rich.text import Text
 
 LOG_EVERY_S = 10.0
+
+
+class Rate(ProgressColumn):
+    """How many a second, over the last minutes."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until there is something to tell."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.2f}/s" if speed else "", style="progress.data.speed")
 
 
 @contextmanager
 def frame_progress(console: Console, total: int, text: str = "frames") -> Iterator[Callable[[int], None]]:
     """Show how many of ``total`` are done; yields a function that adds to the count."""
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("left"), Remaining(), console=console) as progress:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+        times = (TimeElapsedColumn(), TextColumn("left"), Remaining())
+        # Models take their time: the rate of the last ten minutes, not of the last half.
+        with Progress(*columns, *times, console=console, speed_estimate_period=600) as progress:
             task = progress.add_task(text, total=total)
             yield lambda count: progress.advance(task, count)
         return
