@@ -7,16 +7,64 @@ Row i of every per-point array is the i-th point of the raw LiDAR file. Time is 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Values of ``Frame.lidar_layout``: columns of the float32 records in the LiDAR file.
+#: Layouts of LiDAR files that have a name: columns of float32 records.
 LIDAR_LAYOUTS: dict[str, tuple[str, ...]] = {
     "nuscenes": ("x", "y", "z", "intensity", "ring"),
     "kitti": ("x", "y", "z", "intensity"),
 }
+_COLUMN = re.compile(r"([a-z_][a-z0-9_]*):([fiu][1248])")
+_SPACING = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class LidarLayout:
+    """How the records of a LiDAR file are laid out, and how densely the LiDAR's beams lie.
+
+    Attributes:
+        record: packed, little-endian; x, y, z in metres; intensity, ring and time (seconds from the frame's
+            timestamp) are read where there are such columns, all others are passed over.
+        spacing_deg: horizontal and vertical angle between neighbouring beams, where the layout says it.
+    """
+
+    record: np.dtype[Any]
+    spacing_deg: tuple[float, float] | None = None
+
+
+@lru_cache
+def parse_layout(layout: str) -> LidarLayout:
+    """Read a ``Frame.lidar_layout``: a key of `LIDAR_LAYOUTS`, or columns with numpy's types.
+
+    ``x:f4,y:f4,z:f4,intensity:u1,ring:u2@0.2x1.33`` are records of 15 bytes, of a LiDAR whose beams are 0.2
+    degrees apart to the side and 1.33 up and down.
+
+    Raises:
+        ValueError: neither.
+    """
+    if layout in LIDAR_LAYOUTS:
+        return LidarLayout(np.dtype([(name, "<f4") for name in LIDAR_LAYOUTS[layout]]))
+    columns, sign, spacing = layout.partition("@")
+    fields = [_COLUMN.fullmatch(column.strip()) for column in columns.split(",")]
+    angles = _SPACING.fullmatch(spacing.strip())
+    try:
+        if all(fields) and (angles or not sign):
+            record = np.dtype([(field[1], f"<{field[2]}") for field in fields if field])
+            degrees = (float(angles[1]), float(angles[2])) if angles else None
+            if {"x", "y", "z"} <= set(record.names or ()) and (degrees is None or min(degrees) > 0):
+                return LidarLayout(record, degrees)
+    except (TypeError, ValueError):
+        pass  # a type that does not exist, such as f1, or a column twice
+    raise ValueError(
+        f"{layout!r} is none of {sorted(LIDAR_LAYOUTS)}, and no list of columns such as "
+        "x:f4,y:f4,z:f4,intensity:u1@0.2x0.4"
+    )
 
 
 @dataclass(frozen=True)
@@ -60,7 +108,7 @@ class Frame:
         index: position of the frame in its scene, from 0.
         timestamp_us: of the LiDAR sweep.
         lidar_path: relative to the data root.
-        lidar_layout: a key of `LIDAR_LAYOUTS`.
+        lidar_layout: see `parse_layout`.
         global_from_lidar: (4, 4) float64.
         cameras: in the dataset's order; a point's ``camera`` is an index into this tuple.
         label_path: truth, uint8 per point in the dataset's own ids; relative to the data root.
@@ -85,10 +133,10 @@ class Frame:
         _check_array(self, "global_from_lidar", (4, 4))
         if not self.frame_id or len(self.frame_id) > 64 or not self.frame_id.isascii():
             raise ValueError(f"frame id {self.frame_id!r} must be 1 to 64 ASCII characters")
-        if self.lidar_layout not in LIDAR_LAYOUTS:
-            raise ValueError(
-                f"frame {self.frame_id}: layout {self.lidar_layout!r} is none of {sorted(LIDAR_LAYOUTS)}"
-            )
+        try:
+            parse_layout(self.lidar_layout)
+        except ValueError as error:
+            raise ValueError(f"frame {self.frame_id}: layout {error}") from None
         if len(self.cameras) > 254:
             raise ValueError(f"frame {self.frame_id}: {len(self.cameras)} cameras; 254 is the most")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from labelgen.config import FusionConfig, LabelsConfig, ProjectionConfig
 from labelgen.errors import FrameError
 from labelgen.geometry import ProjectionSettings, region_hits
-from labelgen.geometry.occlusion import BEAM_SPACING_DEG
+from labelgen.geometry.occlusion import beam_spacing
 from labelgen.labels import VoteSettings
 from labelgen.labels.afi import AfiSettings, refine_labels
 from labelgen.labels.calibrate import Calibration
@@ -193,7 +193,7 @@ class FuseScene:
         )
 
     def _numbered(self, one: SceneFrame, things: list[bool]) -> PointLabels:
-        spacing = BEAM_SPACING_DEG[one.frame.lidar_layout]
+        spacing = beam_spacing(one.frame.lidar_layout)
         record = one.record
         hits = region_hits(record.views, record.regions, one.frame.cameras)
         instance = find_instances(

@@ -28,7 +28,7 @@ from labelgen.geometry import (
     region_hits,
     view_region,
 )
-from labelgen.geometry.occlusion import BEAM_SPACING_DEG
+from labelgen.geometry.occlusion import beam_spacing
 from labelgen.labels import VoteSettings, hit_evidence, vote
 from labelgen.labels.instances import InstanceSettings, find_instances
 from labelgen.records import (
@@ -278,7 +278,7 @@ class VoteLabels:
         )
         if self.config.labels.instances:
             things = [spec.thing for spec in self.taxonomy.classes]
-            spacing = InstanceSettings(spacing_deg=BEAM_SPACING_DEG[task.frame.lidar_layout])
+            spacing = InstanceSettings(spacing_deg=beam_spacing(task.frame.lidar_layout))
             instance = find_instances(task.cloud.xyz, task.labels, *parts, things, spacing)
             task.labels = replace(task.labels, instance=instance)
 

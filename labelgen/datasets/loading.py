@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError
-from labelgen.frame import LIDAR_LAYOUTS, Camera, Frame, PointCloud
+from labelgen.frame import Camera, Frame, PointCloud, parse_layout
 from labelgen.records import UNLABELLED
 
 #: Largest files that are read, in bytes.
@@ -42,7 +42,7 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
 
     Args:
         root: the data root.
-        frame: its ``lidar_layout`` says how the float32 records are laid out.
+        frame: its ``lidar_layout`` says how the records are laid out.
 
     Returns:
         The cloud in the LiDAR frame, and the hash of the file's bytes.
@@ -55,15 +55,17 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
         return FrameError(problem, frame_id=frame.frame_id, path=frame.lidar_path)
 
     data = read_file(root, frame.lidar_path, frame.frame_id, CLOUD_LIMIT)
-    fields = LIDAR_LAYOUTS[frame.lidar_layout]
+    record = parse_layout(frame.lidar_layout).record
     if not data:
         raise refuse("the file is empty; copy it again from the data set")
-    if len(data) % (4 * len(fields)):
+    names = record.names or ()
+    if len(data) % record.itemsize:
         raise refuse(
-            f"{len(data)} bytes are not whole records of {4 * len(fields)} bytes ({', '.join(fields)} as "
-            f"float32): truncated, or not of layout {frame.lidar_layout!r}; copy it again from the data set"
+            f"{len(data)} bytes are not whole records of {record.itemsize} bytes ({', '.join(names)}): "
+            f"truncated, or not of layout {frame.lidar_layout!r}; copy it again from the data set"
         )
-    columns = dict(zip(fields, np.frombuffer(data, "<f4").reshape(-1, len(fields)).T, strict=True))
+    rows = np.frombuffer(data, record)
+    columns = {name: rows[name] for name in names}
     xyz = np.column_stack([columns[axis] for axis in "xyz"]).astype(np.float32, copy=False)
     if not np.isfinite(xyz).all(axis=1).any():
         raise refuse(f"none of its {len(xyz)} points is finite; copy it again from the data set")
@@ -72,8 +74,9 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
         stored = columns["ring"]
         valid = (stored >= 0) & (stored < NO_RING)  # False for NaN
         ring = np.where(valid, stored, NO_RING).astype(np.uint8)
-    intensity = np.ascontiguousarray(columns["intensity"], np.float32)
-    return PointCloud(xyz=xyz, intensity=intensity, ring=ring), digest(data)
+    intensity = np.ascontiguousarray(columns.get("intensity", np.zeros(len(xyz))), np.float32)
+    time = np.ascontiguousarray(columns["time"], np.float32) if "time" in columns else None
+    return PointCloud(xyz=xyz, intensity=intensity, ring=ring, time=time), digest(data)
 
 
 def read_image(root: Path, camera: Camera, frame_id: str) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from labelgen.datasets.columns import Columns
 from labelgen.datasets.paths import UNSAFE_ID, UNSAFE_PATH
 from labelgen.errors import UserError
-from labelgen.frame import LIDAR_LAYOUTS, Camera, Frame
+from labelgen.frame import Camera, Frame, parse_layout
 
 #: Version of the schema, in the file's metadata.
 MANIFEST_VERSION = 1
@@ -224,8 +224,10 @@ def _check_rows(rows: Columns) -> dict[str, list[Any]]:
         "source_id": [text or "" for text in rows.text("source_id")],
     }
     for row, layout in enumerate(out["lidar_layout"]):
-        if layout not in LIDAR_LAYOUTS:
-            raise rows.refuse("lidar_layout", row, f"{layout!r} is none of {sorted(LIDAR_LAYOUTS)}")
+        try:
+            parse_layout(layout)
+        except ValueError as error:
+            raise rows.refuse("lidar_layout", row, str(error)) from None
     rows.unique("frame_id", out["frame_id"])
     rows.unique("index", list(zip(out["scene_id"], out["index"], strict=True)))
     return out

@@ -24,13 +24,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.frame import Camera, parse_layout
 from labelgen.geometry.projection import Projection
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 
 #: Horizontal and vertical angle between neighbouring beams in degrees, by ``Frame.lidar_layout``: Velodyne
 #: HDL-32E at 20 Hz (1084 firings a turn; 32 beams from -30.67 to 10.67), HDL-64E at 10 Hz.
 BEAM_SPACING_DEG = {"nuscenes": (360.0 / 1084, 41.34 / 31), "kitti": (0.173, 0.42)}
+
+#: Of layouts that do not say: as dense as those of common rotating LiDARs.
+USUAL_SPACING_DEG = (0.2, 0.42)
 
 PATCH_WIDTH = 1.0  #: to each side, in horizontal beam spacings
 PATCH_HEIGHT = 0.76  #: to each side, in vertical beam spacings; below the spacing of ground rows in the image
@@ -39,6 +42,11 @@ LEVEL_REACH = 1.4  #: vertical beam spacings down to the next row of ground
 LEVEL_BELOW = 0.9  #: metres below the camera
 
 _UNKNOWN, _YES, _NO = 0, 1, 2
+
+
+def beam_spacing(layout: str) -> tuple[float, float]:
+    """Horizontal and vertical angle between neighbouring beams, degrees, of a ``Frame.lidar_layout``."""
+    return BEAM_SPACING_DEG.get(layout) or parse_layout(layout).spacing_deg or USUAL_SPACING_DEG
 
 
 def depth_residual(

@@ -6,7 +6,7 @@ import numpy as np
 
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
-from labelgen.geometry.occlusion import BEAM_SPACING_DEG, depth_residual, is_visible
+from labelgen.geometry.occlusion import beam_spacing, depth_residual, is_visible
 from labelgen.geometry.projection import project_points
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 from labelgen.records import Views
@@ -31,7 +31,7 @@ def project(frame: Frame, cloud: PointCloud, settings: ProjectionSettings = DEFA
     except ValueError as error:
         raise FrameError(str(error), frame_id=frame.frame_id) from None
     if settings.occlusion:
-        residual = depth_residual(found, cloud.xyz, frame.cameras, BEAM_SPACING_DEG[frame.lidar_layout])
+        residual = depth_residual(found, cloud.xyz, frame.cameras, beam_spacing(frame.lidar_layout))
     else:
         residual = np.zeros(len(found.point), np.float32)
     return Views(
