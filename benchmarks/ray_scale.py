@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-import psutil
 from harness import Claim, score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -227,7 +227,8 @@ def start_up() -> Claim:
         command = [sys.executable, "-m", "tests.helpers.light_jobs", request]
         here = Path(__file__).resolve().parent.parent
         begin = time.perf_counter()
-        process = psutil.Popen(command, cwd=here, stdout=-3, stderr=-3)
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, cwd=here, stdout=quiet, stderr=quiet)
         while not list(Path(temporary).glob("run/manifests/*.json")):
             if process.poll() is not None or time.perf_counter() - begin > 200:
                 raise RuntimeError("no frame was labelled")
@@ -259,11 +260,10 @@ def sampling() -> Iterator[dict[str, int]]:
     """While the block lasts, look five times a second; gives the most memory seen, in bytes."""
     peaks = {"driver": 0, "store": 0}
     ended = threading.Event()
-    process = psutil.Process(os.getpid())
 
     def loop() -> None:
         while not ended.wait(0.2):
-            peaks["driver"] = max(peaks["driver"], process.memory_info().rss)
+            peaks["driver"] = max(peaks["driver"], resident_bytes())
             peaks["store"] = max(peaks["store"], stored_bytes())
 
     thread = threading.Thread(target=loop, daemon=True)
@@ -273,6 +273,11 @@ def sampling() -> Iterator[dict[str, int]]:
     finally:
         ended.set()
         thread.join()
+
+
+def resident_bytes() -> int:
+    """Of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def stored_bytes() -> int:

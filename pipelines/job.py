@@ -79,7 +79,7 @@ class Watch:
     """What a driver tells its runner, and what it is told while the runner works.
 
     Attributes:
-        on_frame: called with the number of frames that have newly left the last operator.
+        on_frame: called with the number of frames that have newly left the models, or failed before.
         stop: when set, no frame is begun any more; what is begun is finished and committed.
         strict: stop at the first frame that fails.
         suspects: ids of frames at which an earlier driver died in its own process.

@@ -36,11 +36,13 @@ class State(NamedTuple):
     """How a run stands.
 
     Attributes:
+        passed: frames that left the models, or failed before, since the last time.
         left: frames that left the last operator since the last time.
         inside: frames that were begun and have not left.
         failed: frames that failed so far.
     """
 
+    passed: int
     left: int
     inside: int
     failed: int
@@ -57,7 +59,7 @@ class Ledger:
         self._inside: set[str] = set()
         self._shards: dict[str, str] = {}
         self._stop = False
-        self._left = self._failed = 0
+        self._passed = self._left = self._failed = 0
 
     def begin(self, worker: str, operator: str, frame_id: str, finish: bool = False) -> Orders:
         """A worker is about to begin a frame; what it had before is thereby done.
@@ -90,6 +92,7 @@ class Ledger:
         self._let_go(worker)
         self.metrics.add(operator, report, worker)
         self._failed += report.get("failed") is not None
+        self._passed += bool(report.get("passed"))
         if report.get("last"):
             self._left += 1
             self._inside.discard(entry[1] if entry else "")
@@ -112,9 +115,10 @@ class Ledger:
         self._stop = True
 
     def take(self) -> State:
-        """How things stand; the first count begins anew with every call."""
-        left, self._left = self._left, 0
-        return State(left, len(self._inside), self._failed)
+        """How things stand; the first two counts begin anew with every call."""
+        passed, left = self._passed, self._left
+        self._passed = self._left = 0
+        return State(passed, left, len(self._inside), self._failed)
 
     def figures(self) -> dict[str, Any]:
         """See `Metrics.to_dict`."""

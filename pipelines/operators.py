@@ -126,6 +126,8 @@ class Operator:
     def _end(self, task: FrameTask, failed: bool) -> None:
         if self.ledger is not None:
             report = report_of(task, self.stages, last=self.last, failed=failed)
+            # Frames are shown as done when they leave the models: the last operator waits for a whole shard.
+            report["passed"] = not self.last and (failed or self.operator == self.job.operators()[-2])
             self.ledger.end.remote(WORKER, self.operator, report)
 
 

@@ -119,7 +119,7 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
             num_cpus=None if pools.gpus else MODEL_CPUS / len(models),
             memory=memory,
         )
-    # Tasks: milliseconds per frame; fused by Ray with nothing, since its neighbours differ in batching.
+    # Tasks: milliseconds per frame; Ray fuses them with the writing, as both ask for the same.
     dataset = dataset.map(
         partial(run_task, small, LAST, ledger, True),
         compute=TaskPoolStrategy(size=pools.tasks),
@@ -219,8 +219,8 @@ def _watching(ledger: Any, watch: Watch) -> Iterator[_State]:
         now = ray.get(ledger.take.remote(), timeout=10)
         state.left += now.left
         state.inside = now.inside
-        if now.left:
-            watch.on_frame(now.left)
+        if now.passed:
+            watch.on_frame(now.passed)
         if watch.strict and now.failed:
             watch.stop.set()
         if watch.stop.is_set():

@@ -18,7 +18,6 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from labelgen.errors import UserError
@@ -136,29 +135,39 @@ def harm(rng: random.Random, run: Path, do) -> None:
         thread.join()
 
 
-def workers(name: str) -> list[psutil.Process]:
-    """Ray's worker processes whose title holds a name."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"] or [""]
-        if line[0].startswith("ray::") and name in line[0] and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
+def workers(name: str, session: str) -> dict[int, str]:
+    """{process id: title} of a Ray session's workers whose title holds a name."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
+            if title.startswith("ray::") and name in title and session in _open_files(folder):
+                found[int(folder.name)] = title
+        except OSError:
+            continue  # it has ended
     return found
 
 
+def _open_files(folder: Path) -> str:
+    """Names of a process's open files: a worker's logs are in its session's folder."""
+    return " ".join(os.readlink(file) for file in (folder / "fd").iterdir())
+
+
 def kill_one(rng: random.Random, name: str) -> str:
-    """SIGKILL to one of them, as soon as there is one."""
+    """SIGKILL to one worker of the session that this process is connected to, as soon as there is one."""
+    import ray
+
+    session = ray._private.worker._global_node.get_session_name()
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        if found := workers(name):
-            victim = rng.choice(found)
+        if found := workers(name, session):
+            victim = rng.choice(sorted(found))
             try:
-                title = victim.cmdline()[0]
-                victim.kill()
-            except psutil.Error:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
                 continue
-            return title
-        time.sleep(0.01)
+            return found[victim]
+        time.sleep(0.05)
     return ""
 
 

@@ -97,13 +97,13 @@ class LightJob(Job):
         self.__dict__.update(state)
         if self.kill_writers:
             operators.commit = _commit_and_die  # type: ignore[assignment]
-        if self.full_disk:
-            _fill_disk(Path(self.full_disk))
+        _fill_disk(self.full_disk)
 
 
 def _commit_and_die(job: LightJob, tasks: list[FrameTask]) -> Committed:
     committed = commit(job, tasks)
-    for mark in sorted(Path(job.kill_writers).iterdir()):
+    # The process may serve a job without such marks by now.
+    for mark in sorted(Path(job.kill_writers).iterdir()) if job.kill_writers else []:
         try:
             mark.unlink()
         except FileNotFoundError:
@@ -115,9 +115,9 @@ def _commit_and_die(job: LightJob, tasks: list[FrameTask]) -> Committed:
 _write_group = writer.write_group
 
 
-def _fill_disk(mark: Path) -> None:
+def _fill_disk(mark: str) -> None:
     def write_group(*arguments: Any) -> None:
-        if mark.exists():
+        if mark and Path(mark).exists():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write_group(*arguments)
 
