@@ -34,8 +34,8 @@ SEED = int(os.environ.get("LABELGEN_CHAOS_SEED") or random.SystemRandom().randra
 SCENES, SAMPLES = 2, 6
 #: Seconds for a step that takes ten on an idle machine.
 LIMIT_S = 300
-#: Of computing per frame.
-SECONDS = 0.1
+#: Of computing per frame; the second is long enough for harm to come in time.
+SECONDS, LONG = 0.1, 0.5
 ON_RAY = ("runtime.runner=ray", "runtime.model_workers=2")
 
 
@@ -117,7 +117,7 @@ def manifests(run: Path) -> int:
 @contextmanager
 def harm(rng: random.Random, run: Path, do) -> None:
     """While the block runs, do harm at a random time after a random number of shards."""
-    shards, pause = rng.randrange(SCENES * SAMPLES // 2 - 1), rng.uniform(0, 0.5)
+    shards, pause = rng.randrange(SCENES * SAMPLES // 2 - 2), rng.uniform(0, 0.5)
     ended, done = threading.Event(), []
 
     def wait() -> None:
@@ -133,6 +133,7 @@ def harm(rng: random.Random, run: Path, do) -> None:
     finally:
         ended.set()
         thread.join()
+    assert done, "the run had ended before"
 
 
 def workers(name: str, session: str) -> dict[int, str]:
@@ -157,10 +158,10 @@ def kill_one(rng: random.Random, name: str) -> str:
     """SIGKILL to one worker of the session that this process is connected to, as soon as there is one."""
     import ray
 
-    session = ray._private.worker._global_node.get_session_name()
-    end = time.monotonic() + 20
+    end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:
-        if found := workers(name, session):
+        node = ray._private.worker._global_node  # None until the driver has connected
+        if node is not None and (found := workers(name, node.get_session_name())):
             victim = rng.choice(sorted(found))
             try:
                 os.kill(victim, signal.SIGKILL)
@@ -228,7 +229,7 @@ def test_sigterm_finishes_what_is_begun(dataroot, undisturbed, cluster, tmp_path
 @trials(10, 200)
 def test_kill_model_actors(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run = random.Random(seed), tmp_path / "run"
-    plan = light_plan(dataroot, run, ON_RAY, seconds=SECONDS)
+    plan = light_plan(dataroot, run, ON_RAY, seconds=LONG)
     with harm(rng, run, lambda: kill_one(rng, "Operator")):
         label(plan, cluster.address)
     check(run, undisturbed)
@@ -238,7 +239,7 @@ def test_kill_model_actors(dataroot, undisturbed, cluster, tmp_path, seed):
 def test_kill_any_worker(dataroot, undisturbed, cluster, tmp_path, seed):
     """Readers, voters, writers, the ledger, and Ray Data's own."""
     rng, run = random.Random(seed), tmp_path / "run"
-    plan = light_plan(dataroot, run, ON_RAY, seconds=SECONDS)
+    plan = light_plan(dataroot, run, ON_RAY, seconds=LONG)
     with harm(rng, run, lambda: [kill_one(rng, "ray::") for _ in range(rng.randint(1, 2))]):
         label(plan, cluster.address)
     check(run, undisturbed)
@@ -247,7 +248,7 @@ def test_kill_any_worker(dataroot, undisturbed, cluster, tmp_path, seed):
 @trials(8, 400)
 def test_lose_a_node(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run = random.Random(seed), tmp_path / "run"
-    plan = light_plan(dataroot, run, ON_RAY, seconds=SECONDS)
+    plan = light_plan(dataroot, run, ON_RAY, seconds=LONG)
     victim = cluster.workers.pop(rng.randrange(len(cluster.workers)))
     try:
         with harm(rng, run, lambda: cluster.remove_node(victim, allow_graceful=False)) as done:
@@ -321,7 +322,7 @@ def test_drivers_that_share_do_no_frame_twice(dataroot, undisturbed, cluster, tm
 @trials(4, 800)
 def test_disk_full(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run, full = random.Random(seed), tmp_path / "run", tmp_path / "full"
-    plan = light_plan(dataroot, run, ON_RAY, seconds=0.5, full_disk=str(full))
+    plan = light_plan(dataroot, run, ON_RAY, seconds=LONG, full_disk=str(full))
     with harm(rng, run, full.touch), pytest.raises(UserError, match="No space left"):
         label(plan, cluster.address)
     full.unlink()
