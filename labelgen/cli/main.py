@@ -20,6 +20,7 @@ from labelgen.cli import (
     models,
     plan,
     run,
+    taxonomy,
     train,
     verify,
     world,
