@@ -74,7 +74,7 @@ def test_damage_is_found(made):
     content = bytearray(file.read_bytes())
     content[3] ^= 1
     file.write_bytes(content)
-    assert any(p.kind == "checksum" or p.kind == "torn-shard" for p in verify(run, deep=True))
+    assert any(p.kind in {"checksum", "torn-shard"} for p in verify(run, deep=True))
 
 
 def test_an_attempt_that_no_manifest_names_is_a_leftover(made):
@@ -96,7 +96,7 @@ def test_compaction_keeps_them(made, tmp_path):
 def test_a_run_without_any_says_what_to_do(tmp_path):
     run = make_run(tmp_path / "run")
     write(run, some_records())
-    with pytest.raises(UserError, match="label with semantics.dense_features"):
+    with pytest.raises(UserError, match=r"label with semantics\.dense_features"):
         open_run(run).point_features("frame-0", "dense")
     with pytest.raises(UserError, match="There are regions and dense"):
         open_run(run).point_features("frame-0", "both")  # type: ignore[arg-type]
