@@ -45,7 +45,7 @@ class RemoteStore:
         top = cache or Path(os.environ.get("LABELGEN_CACHE") or Path(home) / "labelgen")
         mark = hashlib.blake2b(url.encode(), digest_size=6).hexdigest()
         self.folder = top / f"{re.sub(r'[^A-Za-z0-9]+', '-', url)[-60:].strip('-')}-{mark}"
-        self._cache = FileCache(self.folder / "shards", _limit() if cache_bytes is None else cache_bytes)
+        self._cache = FileCache(self.folder, _limit() if cache_bytes is None else cache_bytes)
         self._client_of: tuple[int, Client] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -112,8 +112,7 @@ class RemoteStore:
 
     def open(self, key: str, size: int) -> int:
         """See `Store.open`."""
-        below = key.removeprefix("shards/")
-        return self._cache.open(below, size, lambda path: self.client.download(key, path))
+        return self._cache.open(key, size, lambda path: self.client.download(key, path))
 
     def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
         """See `Store.fetch`."""

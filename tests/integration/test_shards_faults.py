@@ -39,7 +39,7 @@ from tests.helpers.runs import FINGERPRINT, some_records
 from tests.helpers.s3 import S3Server
 from tests.integration.test_shards_kill import CONTEXT, start
 
-GROUPS, PER_GROUP = 3, 2
+GROUPS, PER_GROUP = 2, 2
 KINDS = ("kill", "cut", "full", "store")
 
 
@@ -136,9 +136,9 @@ def check_healed(run: Path | str) -> None:
     assert sorted(opened.frames) == sorted(record.frame_id for record in records())
     for record in records():
         assert_stored(opened.frame(record.frame_id).record(), record)
-    assert named(run) == []
-    verify(run, clean=True, min_age=-1)
-    assert verify(run, deep=True) == []
+    problems = verify(run, deep=True, clean=True, min_age=-1)
+    assert all(problem.harmless for problem in problems), problems
+    assert verify(run) == []
 
 
 #: How often the disk was full, by the way that it was made so.
@@ -171,10 +171,10 @@ def cut(run: Path, rng: np.random.Generator) -> None:
 
 
 def full(run: Path, rng: np.random.Generator) -> None:
-    size = int(rng.integers(20, 1100))  # kilobytes; a whole run takes a thousand
+    size = int(rng.integers(20, 700))  # kilobytes; a whole run takes 660
     small = bool(rng.integers(2)) and mount(run, f"size={size}k")
     answers = CONTEXT.Queue()
-    process = start(_full, run, None if small else int(rng.integers(1, 350)), answers)
+    process = start(_full, run, None if small else int(rng.integers(1, 240)), answers)
     answer = answers.get(timeout=600)
     process.join()
     assert answer == "done" or ("No space left on device" in answer and "not caught" not in answer), answer

@@ -207,6 +207,25 @@ def test_damage_is_named_never_read_and_healed(bucket: str, what: str) -> None:
         assert verify(url, deep=True) == []
 
 
+def test_dense_features_lie_beside_the_shards(bucket: str) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    records = some_records(count=2, dense="int8", **SMALL)
+    manifest = write(url, records)
+    for _ in range(2):  # from the store, then from the copies
+        opened = open_run(url)
+        for record in records:
+            dense = opened.frame(record.frame_id).dense
+            assert dense is not None
+            assert record.dense is not None
+            assert np.array_equal(dense.values, record.dense.values)
+    assert verify(url, deep=True) == []
+    assert manifest.features is not None
+    open_store(url).remove(manifest.features.path)
+    assert [problem.kind for problem in verify(url)] == ["removed-features"]
+    check(url, records)
+
+
 def test_the_cache_keeps_its_limit(bucket: str, tmp_path: Path) -> None:
     url = f"{bucket}/run"
     make_run(Path(url))
