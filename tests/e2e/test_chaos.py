@@ -161,7 +161,7 @@ def kill_one(rng: random.Random, name: str) -> str:
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end:
         node = ray._private.worker._global_node  # None until the driver has connected
-        if node is not None and (found := workers(name, node.get_session_name())):
+        if node is not None and (found := workers(name, node.session_name)):
             victim = rng.choice(sorted(found))
             try:
                 os.kill(victim, signal.SIGKILL)
