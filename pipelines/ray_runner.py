@@ -100,7 +100,8 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     dataset: Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
 
     # Tasks: stateless, bound by file reads and one core. The pool is capped so that a fast disk cannot
-    # fill the object store with frames that wait for a model.
+    # fill the object store with frames that wait for a model. Where the models run on CPUs, too, Ray fuses
+    # this with their actors, as both ask for the same: fewer processes, and nothing to be carried over.
     dataset = dataset.map(
         partial(run_task, small, FIRST, ledger, False),
         compute=TaskPoolStrategy(size=pools.tasks),
