@@ -1,7 +1,7 @@
 """Masks against segment-anything's own automatic generator: same network, same image, in one process.
 
 The picture is a front view of the simulated city, 1600 x 900; the network is the small Sam, with the demo
-preset's thresholds. The ladder takes each step alone. With ``--quick`` the grid has 8 x 8 points, not
+preset's thresholds and without its crops. The ladder takes each step alone. With ``--quick`` the grid has 8 x 8 points, not
 32 x 32. On a GPU, the real architectures with random weights follow.
 """
 
@@ -69,7 +69,7 @@ def scene(folder: Path) -> tuple[NDArray[np.uint8], Prompts]:
 
 def settings(quick: bool, **changes: Any) -> RegionsConfig:
     preset = load_config(PRESET).regions
-    return preset.model_copy(update={"points_per_side": 8 if quick else 32, **changes})
+    return preset.model_copy(update={"points_per_side": 8 if quick else 32, "crop_layers": 0, **changes})
 
 
 def on_cpu(image: NDArray[np.uint8], prompts: Prompts, quick: bool) -> list[Claim]:
@@ -86,6 +86,7 @@ def on_cpu(image: NDArray[np.uint8], prompts: Prompts, quick: bool) -> list[Clai
     count = count_prompts()
     grid = proposer(config, SamNetwork(sam, info))
     lidar = proposer(settings(quick), count(SamNetwork(sam, info)))
+    crops = proposer(settings(quick, crop_layers=1), SamNetwork(sam, info))
     places = chosen_places(lidar, image, prompts)
     ladder = {
         "official": lambda: official(sam, config).generate(image),
@@ -94,6 +95,7 @@ def on_cpu(image: NDArray[np.uint8], prompts: Prompts, quick: bool) -> list[Clai
         "lidar_prompts_alone": lambda: official(sam, config, [places]).generate(image),
         "grid": lambda: grid.propose(image),
         "lidar": lambda: lidar.propose(image, prompts),
+        "lidar_crops": lambda: crops.propose(image, prompts),
     }
     for name in ("grid", "lidar"):  # compile, fill caches
         ladder[name]()
@@ -134,7 +136,7 @@ def on_cpu(image: NDArray[np.uint8], prompts: Prompts, quick: bool) -> list[Clai
         ),
         *(
             faster(f"ladder_{name}", times[name], base, goal=None, unit="s", agreement=agree[name])
-            for name in ("decoder_alone", "run_lengths_alone", "lidar_prompts_alone")
+            for name in ("decoder_alone", "run_lengths_alone", "lidar_prompts_alone", "lidar_crops")
         ),
     ]
 
@@ -284,7 +286,9 @@ def label_quality() -> list[Claim]:
         for mode in ("lidar", "grid"):
             output = Path(folder) / mode
             job = ["--dataset", "demo", "--dataroot", city, "--output", output, "--runner", "sequential"]
-            call([labelgen, "run", *job, "--no-report", "--set", f"regions.mode={mode}"])
+            sets = (f"regions.mode={mode}", "regions.crop_layers=0", "fusion.enabled=false")
+            options = [part for value in sets for part in ("--set", value)]
+            call([labelgen, "run", *job, "--no-report", *options])
             miou[mode] = json.loads(call([labelgen, "evaluate", output, "--json"]))["miou"]
     agreement = {"lidar": miou["lidar"], "grid": miou["grid"]}
     return [
