@@ -1,8 +1,8 @@
 """Masks against segment-anything's own automatic generator: same network, same image, in one process.
 
 The picture is a front view of the simulated city, 1600 x 900; the network is the small Sam, with the demo
-preset's thresholds and without its crops. The ladder takes each step alone. With ``--quick`` the grid has 8 x 8
-points, not 32 x 32. On a GPU, the real architectures with random weights follow.
+preset's thresholds and without its crops. The ladder takes each step alone. With ``--quick`` the grid has
+8 x 8 points, not 32 x 32. On a GPU, the real architectures with random weights follow.
 """
 
 from __future__ import annotations
