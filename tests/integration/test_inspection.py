@@ -220,6 +220,7 @@ def test_the_pictures_default_place(made):
         "frame_id": open_run(run).frames[0],
         "picture": str(run / "report" / f"{open_run(run).frames[0]}.png"),
         "missing": [],
+        "captions": [],
     }
     assert Image.open(result["picture"]).size[0] == 2400
 
