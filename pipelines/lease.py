@@ -278,6 +278,8 @@ def _mutex(store: Store) -> Iterator[None]:
     end = time.monotonic() + 2 * _MUTEX_STALE_S
     while not store.create(_MUTEX, token):
         with contextlib.suppress(OSError):
+            if store.read(_MUTEX) == token:
+                break  # a store wrote it and lost the reply, and then met itself
             if time.time() - store.changed(_MUTEX) > _MUTEX_STALE_S:
                 store.remove(_MUTEX)
         if time.monotonic() > end:
