@@ -1,0 +1,119 @@
+"""Which classes are learned from labels, and which are known by their names alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from labelgen.distill.settings import checked
+from labelgen.errors import UserError
+from labelgen.taxonomy import Taxonomy
+
+#: Bytes of the largest file that is read.
+_LARGEST = 1 << 16
+
+
+@dataclass(frozen=True)
+class ClassSplit:
+    """The classes of a taxonomy in two parts.
+
+    Attributes:
+        name: of the split.
+        base: train ids of the classes whose labels may be learned from, ascending.
+        novel: train ids of the others, ascending.
+    """
+
+    name: str
+    base: tuple[int, ...]
+    novel: tuple[int, ...]
+
+    def is_novel(self) -> NDArray[np.bool_]:
+        """(256,) by label."""
+        table = np.zeros(256, np.bool_)
+        table[list(self.novel)] = True
+        return table
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    novel: list[str]
+    base: list[str] | None = None
+
+
+def load_class_split(name_or_path: str, taxonomy: Taxonomy) -> ClassSplit:
+    """Load a split that is shipped with the package by name, or one from a YAML file.
+
+    The file names ``novel`` classes and ``base`` ones; without ``base`` all others are meant.
+
+    Args:
+        name_or_path: a file's name without its ending in ``labelgen/distill/configs/classes``, or a path.
+        taxonomy: whose classes are divided.
+
+    Raises:
+        UserError: no such split, an unreadable file, a class that the taxonomy lacks, that is named twice, in
+            both parts or in neither, or no base class; names file and class.
+    """
+    folder = resources.files("labelgen.distill") / "configs" / "classes"
+    shipped = {p.name.removesuffix(".yaml"): p for p in folder.iterdir() if p.name.endswith(".yaml")}
+    if name_or_path in shipped:
+        name, where, text = name_or_path, f"{name_or_path}.yaml", shipped[name_or_path].read_text("utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            known = ", ".join(sorted(shipped))
+            raise UserError(f"split of classes {name_or_path!r} is neither a file nor one of {known}")
+        name, where, text = path.stem, str(path), _read(path)
+    file = checked(_File, _parse(text, where), where)
+    ids = {spec.name: spec.id for spec in taxonomy.classes}
+    base = [n for n in ids if n not in file.novel] if file.base is None else file.base
+    for given in (base, file.novel):
+        for number, one in enumerate(given):
+            if one not in ids:
+                known = ", ".join(ids)
+                raise UserError(f"{where}: class {one!r} is none of taxonomy {taxonomy.name}'s: {known}")
+            if one in given[:number]:
+                raise UserError(f"{where}: class {one!r} is named twice")
+    for one in ids:
+        if one in base and one in file.novel:
+            raise UserError(f"{where}: class {one!r} is both base and novel; keep it in one of the two")
+        if one not in base and one not in file.novel:
+            raise UserError(
+                f"{where}: class {one!r} of taxonomy {taxonomy.name} is neither base nor novel; add it to "
+                "one of the two"
+            )
+    if not base:
+        raise UserError(f"{where}: no base class is left to learn from; {file.novel[0]!r} could be one")
+    return ClassSplit(name, _ids(base, ids), _ids(file.novel, ids))
+
+
+def _ids(names: list[str], ids: dict[str, int]) -> tuple[int, ...]:
+    return tuple(sorted(ids[name] for name in names))
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_LARGEST + 1)
+    except OSError as error:
+        raise UserError(f"cannot read the split of classes {path}: {error.strerror}") from error
+    if len(raw) > _LARGEST:
+        raise UserError(f"{path}: more than {_LARGEST} bytes are no split of classes")
+    return raw.decode("utf-8", "replace")
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{where}: a mapping with novel and base classes is expected")
+    return content
