@@ -7,7 +7,7 @@ it starts at once and the rules can be tested without an engine.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from pipelines.metrics import Metrics, Sink
 DEATHS = 2
 #: Deaths from which a frame is given up: the process of its own took its worker along, too.
 GIVE_UP = DEATHS + 2
+#: Name of writing, beside those of the operators.
+WRITE = "write"
 
 
 class Orders(NamedTuple):
@@ -57,7 +59,7 @@ class Ledger:
         self._of_worker: dict[str, tuple[str, str]] = {}
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._inside: set[str] = set()
-        self._shards: dict[str, str] = {}
+        self._shards: defaultdict[str, list[str]] = defaultdict(list)
         self._stop = False
         self._passed = self._left = self._failed = 0
 
@@ -70,21 +72,14 @@ class Ledger:
             frame_id: of the frame.
             finish: the frame is done even if the run is being stopped.
         """
-        self._let_go(worker)
-        entry = (operator, frame_id)
-        other = self._at_work.get(entry)
-        if other is not None:
-            self._let_go(other)
-            self._deaths[entry] += 1
-            self.metrics.died(operator)
+        deaths = self._take_over(worker, operator, frame_id)
         if finish or not self._stop:
-            self._at_work[entry] = worker
-            self._of_worker[worker] = entry
+            self._enter(worker, operator, frame_id)
             self._inside.add(frame_id)
             self.metrics.begun(operator)
         else:
             self._inside.discard(frame_id)
-        return Orders(self._deaths[entry], self._stop)
+        return Orders(deaths, self._stop)
 
     def end(self, worker: str, operator: str, report: Mapping[str, Any]) -> None:
         """A worker is done with its frame; see `pipelines.metrics.report_of`."""
@@ -97,17 +92,33 @@ class Ledger:
             self._left += 1
             self._inside.discard(entry[1] if entry else "")
 
-    def assign(self, frame_ids: Sequence[str], shard_id: str) -> dict[str, str]:
-        """Frames are about to be written as a shard; gives those that were to be in another, and in which.
+    def begin_write(self, worker: str, name: str) -> int:
+        """A worker is about to write a shard, or a single frame of one; gives the writers that died over it.
+
+        Args:
+            worker: its name.
+            name: of the shard or frame.
+        """
+        deaths = self._take_over(worker, WRITE, name)
+        self._enter(worker, WRITE, name)
+        return deaths
+
+    def end_write(self, worker: str) -> None:
+        """A worker has written what it was about to."""
+        self._let_go(worker)
+
+    def assign(self, frame_ids: Sequence[str], shard_id: str) -> dict[str, list[str]]:
+        """Frames are about to be written as a shard; gives all others that they were to be in before.
 
         Blocks that are lost with a node are made again, and may then be grouped in another way.
         """
-        others = {
-            frame_id: self._shards[frame_id]
-            for frame_id in frame_ids
-            if self._shards.get(frame_id, shard_id) != shard_id
-        }
-        self._shards.update(dict.fromkeys(frame_ids, shard_id))
+        others: dict[str, list[str]] = {}
+        for frame_id in frame_ids:
+            shards = self._shards[frame_id]
+            if before := [other for other in shards if other != shard_id]:
+                others[frame_id] = before
+            if shard_id not in shards:
+                shards.append(shard_id)
         return others
 
     def stop(self) -> None:
@@ -123,6 +134,21 @@ class Ledger:
     def figures(self) -> dict[str, Any]:
         """See `Metrics.to_dict`."""
         return self.metrics.to_dict()
+
+    def _take_over(self, worker: str, operator: str, name: str) -> int:
+        """End what a worker had, blame who had this before; gives the deaths over it."""
+        self._let_go(worker)
+        entry = (operator, name)
+        other = self._at_work.get(entry)
+        if other is not None:
+            self._let_go(other)
+            self._deaths[entry] += 1
+            self.metrics.died(operator)
+        return self._deaths[entry]
+
+    def _enter(self, worker: str, operator: str, name: str) -> None:
+        self._at_work[operator, name] = worker
+        self._of_worker[worker] = operator, name
 
     def _let_go(self, worker: str) -> None:
         entry = self._of_worker.pop(worker, None)

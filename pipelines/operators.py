@@ -25,8 +25,8 @@ from labelgen.shards.commit import published
 from labelgen.shards.store import open_store
 from labelgen.shards.writer import shard_id_of
 from pipelines.isolation import limit_memory, run_isolated
-from pipelines.job import FIRST, Job, commit
-from pipelines.ledger import DEATHS, GIVE_UP, Orders
+from pipelines.job import FIRST, Committed, Job, commit
+from pipelines.ledger import DEATHS, GIVE_UP, WRITE, Orders
 from pipelines.metrics import report_of
 from pipelines.stages import FrameTask, Stage, is_fatal, run_stages
 
@@ -144,7 +144,7 @@ def run_task(job: Job, operator: str, ledger: Any, last: bool, row: Row) -> Row:
 
 
 def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
-    """Commit a group of frames as one shard.
+    """Commit a group of frames as one shard; one by one, if it kills those who write it.
 
     Args:
         job: without its frames.
@@ -152,29 +152,72 @@ def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
         batch: a pyarrow table of rows.
 
     Returns:
-        One pickled `pipelines.job.Committed`.
+        Pickled `pipelines.job.Committed`, one a shard.
     """
     tasks = [pickle.loads(data.as_py()) for data in batch.column("task")] if batch.num_rows else []
     if not tasks:  # an empty block without columns reaches the last operator when there is nothing to do
         return {"committed": []}
     tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
     tasks = [task for task in tasks if not task.skipped]
+    if not tasks:
+        return {"committed": []}
+    group = shard_id_of(_identities(tasks), job.fingerprint)
+    if _writers_lost(ledger, group) < DEATHS:
+        committed = [_write(job, ledger, tasks)]
+    else:
+        committed = [_write_alone(job, ledger, task) for task in tasks]
+    if ledger is not None:
+        ledger.end_write.remote(WORKER)
+    return {"committed": [pickle.dumps(one) for one in committed]}
+
+
+def _write(job: Job, ledger: Any, tasks: list[FrameTask]) -> Committed:
     left = _not_written(job, ledger, tasks)
     committed = commit(job, left)
     # What was published before counts here: whoever did it died before it could say so.
-    committed = replace(committed, frames=committed.frames + len(tasks) - len(left))
-    return {"committed": [pickle.dumps(committed)]}
+    return replace(committed, frames=committed.frames + len(tasks) - len(left))
+
+
+def _write_alone(job: Job, ledger: Any, task: FrameTask) -> Committed:
+    """Commit a frame of a group that writers died over, alone; it is given up if they still do."""
+    deaths = _writers_lost(ledger, task.frame.frame_id)
+    if deaths >= DEATHS and task.failure is None:
+        task.fail(WRITE, "WorkerDied", f"{deaths} workers died while they wrote it, alone")
+    return _write(job, ledger, [task])
+
+
+def _writers_lost(ledger: Any, name: str) -> int:
+    """Put a shard or frame on the books as being written; gives the workers that died over that."""
+    if ledger is not None:
+        with contextlib.suppress(RayError):
+            deaths: int = _answer(ledger.begin_write.remote(WORKER, name))
+            return deaths
+    return 0
 
 
 def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTask]:
     """The tasks without those that an earlier write, of another group of frames, has published."""
-    if ledger is None or not tasks:
+    if ledger is None:
         return tasks
-    group = [(task.frame.frame_id, task.frame.source_id) for task in tasks]
-    shard_id = shard_id_of(group, job.fingerprint)
     with contextlib.suppress(RayError):
-        others: dict[str, str] = _answer(ledger.assign.remote([frame_id for frame_id, _ in group], shard_id))
-        store = open_store(job.run)
-        held = {other for other in set(others.values()) if published(store, other, job.fingerprint)}
-        return [task for task in tasks if others.get(task.frame.frame_id) not in held]
+        while tasks:
+            group = _identities(tasks)
+            shard_id = shard_id_of(group, job.fingerprint)
+            others: dict[str, list[str]] = _answer(
+                ledger.assign.remote([frame_id for frame_id, _ in group], shard_id)
+            )
+            store = open_store(job.run)
+            held = {
+                other
+                for other in {name for names in others.values() for name in names}
+                if published(store, other, job.fingerprint)
+            }
+            left = [task for task in tasks if held.isdisjoint(others.get(task.frame.frame_id, ()))]
+            if len(left) == len(tasks):
+                break
+            tasks = left  # another group, which is to be on the books, too
     return tasks
+
+
+def _identities(tasks: Sequence[FrameTask]) -> list[tuple[str, str]]:
+    return [(task.frame.frame_id, task.frame.source_id) for task in tasks]

@@ -333,7 +333,13 @@ def test_disk_full(dataroot, undisturbed, cluster, tmp_path, seed):
 @trials(2, 900)
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("segfault", "SIGSEGV"), ("allocate", "0.3 GB"), ("exit", "exit code 3"), ("cuda", "illegal memory")],
+    [
+        ("segfault", "SIGSEGV"),
+        ("allocate", "0.3 GB"),
+        ("exit", "exit code 3"),
+        ("cuda", "illegal memory"),
+        ("write", "while they wrote it"),
+    ],
 )
 def test_poison_frames_are_found_and_named(dataroot, undisturbed, cluster, tmp_path, seed, fault, words):
     rng, run = random.Random(seed), tmp_path / "run"

@@ -42,7 +42,7 @@ class Work:
     Attributes:
         seconds: of computing per frame.
         faults: {frame id: what happens}: ``segfault``, ``allocate`` without end,
-            ``memory``, ``exit``, ``cuda``, ``error``.
+            ``memory``, ``exit``, ``cuda``, ``error``; ``write``: whoever writes it dies (see `LightJob`).
     """
 
     seconds: float
@@ -95,12 +95,14 @@ class LightJob(Job):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickled in a worker: put the faults of writing in place there."""
         self.__dict__.update(state)
-        if self.kill_writers:
+        if self.kill_writers or "write" in self.faults.values():
             operators.commit = _commit_and_die  # type: ignore[assignment]
         _fill_disk(self.full_disk)
 
 
 def _commit_and_die(job: LightJob, tasks: list[FrameTask]) -> Committed:
+    if any(job.faults.get(task.frame.frame_id) == "write" for task in tasks if task.failure is None):
+        os.kill(os.getpid(), signal.SIGKILL)
     committed = commit(job, tasks)
     # The process may serve a job without such marks by now.
     for mark in sorted(Path(job.kill_writers).iterdir()) if job.kill_writers else []:

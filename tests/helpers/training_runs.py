@@ -38,6 +38,7 @@ TAXONOMY = Taxonomy(
 )
 #: Ids in the label files; 9 is of no class.
 CATEGORIES = {"ground": 1, "car": 2, "tree": 3, "other": 9}
+CAR = 1
 WIDTH = 8
 PER_CLASS = (120, 60, 60)
 
@@ -56,7 +57,8 @@ def make_training_run(
     """Write a run into ``folder/run`` and its truth into ``folder/data``.
 
     Points of the front half are seen and have pseudo-labels, one in ten of them wrong; the others have none.
-    Each frame has 6 regions, two of every class, whose features are their class's direction with noise.
+    Each frame has 6 regions, two of every class, whose features are their class's direction with noise. The
+    two cars are instances, of truth and pseudo-labels.
 
     Args:
         folder: empty.
@@ -74,10 +76,11 @@ def make_training_run(
     plan, records = [], []
     for number, (scene, index) in enumerate((scene, index) for scene in scenes for index in range(frames)):
         frame_id = f"{scene}-{index}"
-        record, truth = _record(np.random.default_rng(number), frame_id, scene, index, captions)
+        record, truth, instance = _record(np.random.default_rng(number), frame_id, scene, index, captions)
         ids = np.array([1, 2, 3], np.uint8)[truth]
         ids[0] = 9
         (root / f"{frame_id}.bin").write_bytes(ids.tobytes())
+        np.savez(root / f"{frame_id}.npz", data=ids.astype(np.uint16) * 1000 + instance)
         records.append(record)
         plan.append(
             Frame(
@@ -90,6 +93,7 @@ def make_training_run(
                 global_from_lidar=np.eye(4),
                 cameras=(),
                 label_path=f"{frame_id}.bin",
+                panoptic_path=f"{frame_id}.npz",
                 source_id="source",
             )
         )
@@ -109,7 +113,7 @@ def make_training_run(
 
 def _record(
     rng: np.random.Generator, frame_id: str, scene: str, index: int, captions: bool
-) -> tuple[FrameRecord, np.ndarray]:
+) -> tuple[FrameRecord, np.ndarray, np.ndarray]:
     truth = np.repeat(np.arange(3), PER_CLASS)
     N = len(truth)
     xyz = rng.uniform(-12, 12, (N, 3))
@@ -123,6 +127,7 @@ def _record(
     wrong = rng.random(N) < 0.1
     label = np.where(wrong, rng.integers(0, 3, N), truth)
     label[~seen] = UNLABELLED
+    instance = np.where(truth == CAR, region - 2 * CAR + 1, 0).astype(np.uint16)
     rows = np.flatnonzero(seen)
     feature = np.eye(3, WIDTH)[np.repeat(np.arange(3), 2)] + rng.normal(0, 0.05, (6, WIDTH))
     feature /= np.linalg.norm(feature, axis=1, keepdims=True)
@@ -163,7 +168,7 @@ def _record(
             label=label.astype(np.uint8),
             confidence=np.where(seen, np.where(wrong, 90, 230), 0).astype(np.uint8),
             margin=np.zeros(N, np.uint8),
-            instance=np.zeros(N, np.uint16),
+            instance=np.where(label == CAR, instance, 0).astype(np.uint16),
             region=np.where(seen, region, NO_REGION).astype(np.uint16),
             camera=np.where(seen, 0, NO_CAMERA).astype(np.uint8),
             views=seen.astype(np.uint8),
@@ -172,4 +177,4 @@ def _record(
         xyz=xyz.astype(np.float32),
         intensity=rng.uniform(0, 60, N).astype(np.float32),
     )
-    return record, truth
+    return record, truth, instance

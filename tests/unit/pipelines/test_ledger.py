@@ -130,3 +130,24 @@ def test_a_sink_sees_the_same_numbers():
     assert sink.counts["stage_seconds", ("stage", "vote")] == figures["seconds"]["vote"]["total"]
     assert sink.values["coverage"] == figures["coverage"] == 0.4
     assert sink.values["gpu_bytes"] == figures["gpu_bytes"] == 7
+
+
+def test_writers_that_die_are_counted_and_those_that_end_are_not():
+    ledger = Ledger()
+    assert ledger.begin_write("a", "shard") == 0
+    ledger.end_write("a")
+    assert ledger.begin_write("b", "shard") == 0, "lost with a node and made again, not died over"
+    assert ledger.begin_write("c", "shard") == 1
+    assert ledger.begin_write("c", "shard of one") == 0
+    assert ledger.begin_write("d", "shard of one") == 1
+    assert ledger.begin_write("e", "shard") == 1, "c had gone on to another"
+    assert ledger.take().inside == 0, "frames that are written have left"
+    assert ledger.figures()["worker_deaths"] == {"write": 2}
+
+
+def test_all_shards_that_a_frame_was_to_be_in_are_kept():
+    ledger = Ledger()
+    assert ledger.assign(["x", "y"], "first") == {}
+    assert ledger.assign(["y", "z"], "second") == {"y": ["first"]}
+    assert ledger.assign(["y"], "third") == {"y": ["first", "second"]}
+    assert ledger.assign(["x", "y"], "first") == {"y": ["second", "third"]}
