@@ -175,7 +175,7 @@ def kill_one(rng: random.Random, name: str) -> str:
 # --- the driver --------------------------------------------------------------------------------------------
 
 
-@trials(12, 0)
+@trials(8, 0)
 def test_kill_the_driver(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run = random.Random(seed), tmp_path / "run"
     process = start(dataroot, run, cluster.address)
@@ -189,7 +189,7 @@ def test_kill_the_driver(dataroot, undisturbed, cluster, tmp_path, seed):
     check(run, undisturbed)
 
 
-@trials(6, 100)
+@trials(4, 100)
 def test_kill_the_sequential_driver(dataroot, undisturbed, tmp_path, seed):
     """The frame that it was at is done in a process of its own by the next one."""
     rng, run = random.Random(seed), tmp_path / "run"
@@ -204,7 +204,7 @@ def test_kill_the_sequential_driver(dataroot, undisturbed, tmp_path, seed):
     check(run, undisturbed)
 
 
-@trials(4, 150)
+@trials(2, 150)
 @pytest.mark.parametrize("runner", ["ray", "sequential"])
 def test_sigterm_finishes_what_is_begun(dataroot, undisturbed, cluster, tmp_path, seed, runner):
     rng, run = random.Random(seed), tmp_path / "run"
@@ -226,7 +226,7 @@ def test_sigterm_finishes_what_is_begun(dataroot, undisturbed, cluster, tmp_path
 # --- workers and nodes -------------------------------------------------------------------------------------
 
 
-@trials(10, 200)
+@trials(7, 200)
 def test_kill_model_actors(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run = random.Random(seed), tmp_path / "run"
     plan = light_plan(dataroot, run, ON_RAY, seconds=LONG)
@@ -235,7 +235,7 @@ def test_kill_model_actors(dataroot, undisturbed, cluster, tmp_path, seed):
     check(run, undisturbed)
 
 
-@trials(8, 300)
+@trials(7, 300)
 def test_kill_any_worker(dataroot, undisturbed, cluster, tmp_path, seed):
     """Readers, voters, writers, the ledger, and Ray Data's own."""
     rng, run = random.Random(seed), tmp_path / "run"
@@ -245,7 +245,7 @@ def test_kill_any_worker(dataroot, undisturbed, cluster, tmp_path, seed):
     check(run, undisturbed)
 
 
-@trials(8, 400)
+@trials(7, 400)
 def test_lose_a_node(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run = random.Random(seed), tmp_path / "run"
     plan = light_plan(dataroot, run, ON_RAY, seconds=LONG)
@@ -261,7 +261,7 @@ def test_lose_a_node(dataroot, undisturbed, cluster, tmp_path, seed):
     check(run, undisturbed)
 
 
-@trials(8, 500)
+@trials(4, 500)
 def test_kill_writers_after_they_wrote_and_before_they_say_so(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run, marks = random.Random(seed), tmp_path / "run", tmp_path / "marks"
     marks.mkdir()
@@ -276,7 +276,7 @@ def test_kill_writers_after_they_wrote_and_before_they_say_so(dataroot, undistur
 # --- several drivers ---------------------------------------------------------------------------------------
 
 
-@trials(4, 600)
+@trials(3, 600)
 def test_a_second_driver_is_refused(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run = random.Random(seed), tmp_path / "run"
     first = start(dataroot, run, cluster.address)
@@ -292,7 +292,7 @@ def test_a_second_driver_is_refused(dataroot, undisturbed, cluster, tmp_path, se
     check(run, undisturbed)
 
 
-@trials(6, 700)
+@trials(4, 700)
 def test_drivers_that_share_do_no_frame_twice(dataroot, undisturbed, cluster, tmp_path, seed):
     """In every second trial, one of them is killed, and what it left is taken up."""
     rng, run = random.Random(seed), tmp_path / "run"
@@ -319,7 +319,7 @@ def test_drivers_that_share_do_no_frame_twice(dataroot, undisturbed, cluster, tm
 # --- disk and poison ---------------------------------------------------------------------------------------
 
 
-@trials(4, 800)
+@trials(3, 800)
 def test_disk_full(dataroot, undisturbed, cluster, tmp_path, seed):
     rng, run, full = random.Random(seed), tmp_path / "run", tmp_path / "full"
     plan = light_plan(dataroot, run, ON_RAY, seconds=LONG, full_disk=str(full))
@@ -330,7 +330,7 @@ def test_disk_full(dataroot, undisturbed, cluster, tmp_path, seed):
     check(run, undisturbed)
 
 
-@trials(2, 900)
+@trials(1, 900)
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
