@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.datasets.loading import load_cloud, load_image, load_instances, load_truth
+from labelgen.datasets.loading import load_cloud, load_image, load_panoptic, load_truth
 from labelgen.datasets.manifest import DatasetInfo, read_frames, write_frames
 from labelgen.datasets.nuscenes import plan_nuscenes
 from labelgen.datasets.semantickitti import plan_semantickitti
@@ -19,7 +19,7 @@ __all__ = [
     "DatasetInfo",
     "load_cloud",
     "load_image",
-    "load_instances",
+    "load_panoptic",
     "load_truth",
     "plan_frames",
     "read_frames",

@@ -173,23 +173,27 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
     else:
         ids = np.frombuffer(data, np.uint8).astype(np.int64)
     _check_length(frame, frame.label_path, len(ids), points)
-    known = np.full(len(table) + 1, UNLABELLED, np.uint8)
-    known[:-1] = table
-    out: NDArray[np.uint8] = known[np.minimum(ids, len(table))]
-    return out
+    return _train_ids(ids, table)
 
 
-def load_instances(root: Path, frame: Frame, points: int | None) -> NDArray[np.int64]:
-    """Read which instance each point truly belongs to.
+def load_panoptic(
+    root: Path, frame: Frame, table: NDArray[np.uint8], points: int | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read which object each point truly belongs to, and of which class that file holds it to be.
+
+    nuScenes' panoptic truth has classes of its own: points in two boxes are noise there and not in the
+    lidarseg truth. The evaluations of both data sets read this file alone.
 
     Args:
         root: the data root.
         frame: its ``panoptic_path`` names an ``npz`` with ``data`` (nuScenes: 1000 x category + instance), or
             a ``*.label`` file whose upper 16 bits count (SemanticKITTI).
+        table: as for `load_truth`.
         points: how many there must be; None where the cloud is not known.
 
     Returns:
-        (N,) int64; equal numbers within one class are one instance, 0 included.
+        (N,) uint8 train ids, 255 for what no class claims; (N,) int64: equal numbers within one class are one
+        instance, 0 included.
 
     Raises:
         FrameError: as `load_truth`.
@@ -199,7 +203,8 @@ def load_instances(root: Path, frame: Frame, points: int | None) -> NDArray[np.i
         raise FrameError("the data set has no instances for this frame", frame_id=frame.frame_id)
     data = read_file(root, path, frame.frame_id, CLOUD_LIMIT)
     if path.endswith(KITTI_LABELS):
-        ids = (_kitti_labels(data, frame, path) >> 16).astype(np.int64)
+        labels = _kitti_labels(data, frame, path)
+        ids, numbers = (labels & 0xFFFF).astype(np.int64), (labels >> 16).astype(np.int64)
     else:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -208,7 +213,10 @@ def load_instances(root: Path, frame: Frame, points: int | None) -> NDArray[np.i
                 raise ValueError(
                     f"data is {stored.dtype} {stored.shape}, one whole number per point is expected"
                 )
-            ids = stored.astype(np.int64)
+            numbers = stored.astype(np.int64)
+            if numbers.min(initial=0) < 0 or numbers.max(initial=0) >> 32:
+                raise ValueError("data holds numbers below 0 or above 32 bits")
+            ids = numbers // 1000
         except Exception as error:  # on broken bytes zipfile and numpy raise whatever they come upon
             raise FrameError(
                 f"not an npz with 'data' ({error}); copy it again from the data set",
@@ -216,7 +224,14 @@ def load_instances(root: Path, frame: Frame, points: int | None) -> NDArray[np.i
                 path=path,
             ) from None
     _check_length(frame, path, len(ids), points)
-    return ids
+    return _train_ids(ids, table), numbers
+
+
+def _train_ids(ids: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    known = np.full(len(table) + 1, UNLABELLED, np.uint8)
+    known[:-1] = table
+    out: NDArray[np.uint8] = known[np.minimum(ids, len(table))]
+    return out
 
 
 def _kitti_labels(data: bytes, frame: Frame, path: str) -> NDArray[np.uint32]:

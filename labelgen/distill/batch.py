@@ -12,7 +12,8 @@ from labelgen.records import UNLABELLED
 
 #: ``Batch.label`` of points without a class, for ``ignore_index``.
 IGNORE = UNLABELLED
-#: ``Batch.view_region`` of a view that falls in no region, ``Batch.raw_point`` of a point that was left out.
+#: ``Batch.view_region`` of a view in no region, ``Batch.instance`` of a point in no object,
+#: ``Batch.raw_point`` of a point that was left out.
 NONE = -1
 
 
@@ -30,6 +31,9 @@ class Batch:
         frame: (N,) int64 frame of each point, 0..B-1, ascending.
         label: (N,) int64 class, 255 (`IGNORE`) for none.
         confidence: (N,) float32 in 0..1, of the label; 1 where the labels are true ones.
+        instance: (N,) int64 number of the object that the point is of, 0, 1, ... through the whole batch, the
+            objects of a frame together; -1 (`NONE`) for stuff, for points without a label, and for things
+            that have no number in the run.
         neighbours: (N, k) int64 nearest points of the same frame, itself not among them; as many as the
             backbone wants. Frames of at most k points repeat some of their own.
         view_point: (V,) int64 point of each view. A view stands for a raw point that a camera sees and has
@@ -55,6 +59,7 @@ class Batch:
     frame: Tensor
     label: Tensor | None = None
     confidence: Tensor | None = None
+    instance: Tensor | None = None
     neighbours: Tensor | None = None
     view_point: Tensor | None = None
     view_camera: Tensor | None = None

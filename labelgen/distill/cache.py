@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.loading import load_cloud, load_truth
+from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
 from labelgen.datasets.manifest import DatasetInfo
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.errors import FrameError, UserError
@@ -23,6 +23,7 @@ from labelgen.taxonomy import Taxonomy
 SOURCES: dict[str, tuple[str, ...]] = {
     "label": ("points/label",),
     "confidence": ("points/confidence",),
+    "instance": ("points/label", "points/instance"),
     "view_point": ("views/point", "views/visible"),
     "view_camera": ("views/camera",),
     "view_uv": ("views/uv",),
@@ -34,6 +35,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "region_feature": ("regions/feature",),
     "caption_feature": ("regions/caption_feature",),
 }
+#: Fields that can be made from the data set's truth instead.
+OF_TRUTH = ("label", "confidence", "instance")
 #: What makes an array that a run may lack.
 MADE_BY = {
     "regions/caption_feature": "label with captions: `labelgen run --set semantics.captions=blip2`",
@@ -87,7 +90,7 @@ class Cache:
         Raises:
             UserError: the run stores one not, or the data set has no truth; says what makes it.
         """
-        wanted = [field for field in needs if not (truth and field in ("label", "confidence"))]
+        wanted = [field for field in needs if not (truth and field in OF_TRUTH)]
         arrays = dict.fromkeys(array for field in wanted for array in SOURCES[field])
         for array in arrays:
             if array not in self.run.arrays:
@@ -132,6 +135,16 @@ class Cache:
         """
         table = self.taxonomy.train_id_table(self.dataset.categories)
         return load_truth(self.root, self.frame(frame_id), table, self.run.entry(frame_id).num_points)
+
+    def true_objects(self, frame_id: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """True class ids and instances of all points, see `labelgen.datasets.load_panoptic`.
+
+        Raises:
+            FrameError: there are none, or they are damaged.
+            UserError: the data set's categories do not fit the taxonomy.
+        """
+        table = self.taxonomy.train_id_table(self.dataset.categories)
+        return load_panoptic(self.root, self.frame(frame_id), table, self.run.entry(frame_id).num_points)
 
     def frame(self, frame_id: str) -> Frame:
         """Of the plan.

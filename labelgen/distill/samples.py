@@ -16,17 +16,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from labelgen.data.fields import read_sample
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
-from labelgen.distill.batch import IGNORE, NONE, Batch
+from labelgen.distill.batch import NONE, Batch
 from labelgen.distill.cache import Cache
+from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
+from labelgen.distill.targets import TargetReader, from_zero
 from labelgen.errors import FrameError, LabelgenError, UserError
 from labelgen.records import NO_REGION
 
 #: Arrays of one frame, by the names of `Batch`; numbers count within the frame.
 Part = dict[str, Any]
-#: Fields of `Batch` that number the points, or the regions, of their frame.
+#: Fields of `Batch` that number the points, the regions, or the objects, of their frame.
 POINT_NUMBERS = ("neighbours", "view_point", "raw_point")
 REGION_NUMBERS = ("view_region",)
+OBJECT_NUMBERS = ("instance",)
 _PLAIN = {
     "region_camera": ("regions/camera", np.int64),
     "region_label": ("regions/label", np.int64),
@@ -40,8 +43,9 @@ _PLAIN = {
 class _Cloud:
     xyz: NDArray[np.float32]
     intensity: NDArray[np.float32]
-    label: NDArray[np.uint8] | None
-    confidence: NDArray[np.float32] | None
+    label: NDArray[np.uint8] | None = None
+    confidence: NDArray[np.float32] | None = None
+    instance: NDArray[np.int64] | None = None
 
 
 class Samples(Dataset[Part]):
@@ -56,7 +60,8 @@ class Samples(Dataset[Part]):
         bounds: two corners, metres; points beyond them are left out. None: no bounds.
         seed: of what is random.
         training: whether points are augmented and limited in number; otherwise ``raw_point`` is given.
-        truth: labels are the data set's, with confidence 1, instead of the run's.
+        truth: labels and instances are the data set's instead of the run's; see `TargetReader`.
+        classes: its novel classes are hidden: their points come without label and instance.
 
     Raises:
         UserError: the cache lacks what a field is made from (names it, and what makes it).
@@ -74,15 +79,20 @@ class Samples(Dataset[Part]):
         seed: int = 0,
         training: bool = True,
         truth: bool = False,
+        classes: ClassSplit | None = None,
     ) -> None:
+        if "instance" in needs:
+            needs = [*needs, "label"]
         self.views = any(name.startswith("view_") for name in needs)
         needs = [*needs, *(["view_point"] if self.views else [])]
         self.cache, self.frames, self.needs, self.config = cache, tuple(frames), frozenset(needs), config
         self.arrays = cache.check(needs, truth)
-        if truth and (without := [f for f in frames if cache.frame(f).label_path is None]):
-            raise UserError(f"{len(without)} frames have no truth to learn from, such as {without[0]}")
-        self.neighbours, self.bounds, self.seed = neighbours, bounds, seed
-        self.training, self.truth = training, truth
+        self.neighbours, self.bounds, self.seed, self.training = neighbours, bounds, seed, training
+        self.targets: TargetReader | None = None
+        if "label" in needs:
+            self.targets = TargetReader(
+                cache, frames, needs, truth=truth, min_confidence=config.min_confidence, classes=classes
+            )
         if config.polarmix and self.views:
             raise UserError("data.polarmix mixes frames, whose views would be lost; set it to 0 here")
 
@@ -105,6 +115,8 @@ class Samples(Dataset[Part]):
         if cloud.label is not None and cloud.confidence is not None:
             part["label"] = cloud.label[chosen].astype(np.int64)
             part["confidence"] = cloud.confidence[chosen]
+        if cloud.instance is not None:
+            part["instance"] = from_zero(cloud.instance[chosen])
         if self.neighbours:
             part["neighbours"] = nearest(part["xyz"], self.neighbours)
         if not self.training:
@@ -114,23 +126,17 @@ class Samples(Dataset[Part]):
     def _cloud(self, frame_id: str, stored: dict[str, Any]) -> _Cloud:
         xyz, intensity = self.cache.cloud(frame_id)
         intensity = normalise_intensity(intensity, self.cache.frame(frame_id).lidar_layout)
-        label = confidence = None
-        if "label" in self.needs and self.truth:
-            label = self.cache.truth(frame_id)
-            confidence = np.ones(len(label), np.float32)
-        elif "label" in self.needs:
-            label = stored["points/label"].copy()
-            sure = stored.get("points/confidence")
-            confidence = np.ones(len(label), np.float32) if sure is None else sure.astype(np.float32) / 255
-            label[confidence < self.config.min_confidence] = IGNORE
-        if label is not None and label.max(initial=0, where=label != IGNORE) >= len(self.cache.taxonomy):
-            raise UserError(f"frame {frame_id}: a label is none of the {len(self.cache.taxonomy)} classes")
-        return _Cloud(xyz, intensity, label, confidence)
+        if self.targets is None:
+            return _Cloud(xyz, intensity)
+        found = self.targets(frame_id, stored)
+        return _Cloud(xyz, intensity, found.label, found.confidence, found.instance)
 
     def _mixed(self, cloud: _Cloud, rng: np.random.Generator) -> _Cloud:
         """A sector of the cloud replaced by the same one of another frame."""
         other_id = self.frames[int(rng.integers(len(self.frames)))]
         other = self._cloud(other_id, read_sample(self.cache.run.frame(other_id), self.arrays))
+        if cloud.instance is not None and other.instance is not None:
+            other.instance[other.instance != NONE] += len(cloud.xyz)  # objects of the two stay apart
         begin, width = rng.uniform(-np.pi, np.pi), rng.uniform(np.pi / 4, np.pi)
         keep, take = ~in_sector(cloud.xyz, begin, width), in_sector(other.xyz, begin, width)
 
@@ -138,7 +144,7 @@ class Samples(Dataset[Part]):
             ours, theirs = getattr(cloud, name), getattr(other, name)
             return None if ours is None else np.concatenate([ours[keep], theirs[take]])
 
-        return _Cloud(*(join(name) for name in ("xyz", "intensity", "label", "confidence")))
+        return _Cloud(*(join(name) for name in ("xyz", "intensity", "label", "confidence", "instance")))
 
     def _thin(
         self, xyz: NDArray[np.float32], rng: np.random.Generator
@@ -255,9 +261,12 @@ def join(parts: Sequence[Part]) -> Batch:
     names = [name for name in parts[0] if name not in ("frame_id", "regions")]
     points = np.cumsum([0, *(len(part["xyz"]) for part in parts)])
     regions = np.cumsum([0, *(part.get("regions", 0) for part in parts)])
+    objects = np.cumsum([0, *(_objects(part) for part in parts)])
+    starts_of = dict.fromkeys(POINT_NUMBERS, points) | dict.fromkeys(REGION_NUMBERS, regions)
+    starts_of |= dict.fromkeys(OBJECT_NUMBERS, objects)
     joined: dict[str, Any] = {}
     for name in names:
-        starts = points if name in POINT_NUMBERS else regions if name in REGION_NUMBERS else None
+        starts = starts_of.get(name)
         rows = [part[name] for part in parts]
         if starts is not None:
             rows = [
@@ -270,6 +279,10 @@ def join(parts: Sequence[Part]) -> Batch:
     if "raw_point" in parts[0]:
         joined["raw_frame"] = _owner([len(part["raw_point"]) for part in parts])
     return Batch(frame_id=tuple(part["frame_id"] for part in parts), **joined)
+
+
+def _objects(part: Part) -> int:
+    return int(part["instance"].max(initial=NONE)) + 1 if "instance" in part else 0
 
 
 def _owner(lengths: Sequence[int]) -> torch.Tensor:

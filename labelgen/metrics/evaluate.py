@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.loading import load_instances, load_truth
+from labelgen.datasets.loading import load_panoptic, load_truth
 from labelgen.datasets.manifest import DatasetInfo
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -103,9 +103,9 @@ def evaluate_run(
                 score.update(truth[chosen], labels.label[chosen])
             if frame.panoptic_path is not None:
                 instances += int(np.count_nonzero(labels.instance))
-                true_instance = load_instances(root, frame, len(labels))
+                true_objects = load_panoptic(root, frame, table, len(labels))
                 for one in panoptic.values():
-                    one.update(truth, true_instance, labels.label, labels.instance)
+                    one.update(*true_objects, labels.label, labels.instance)
         except ValueError as error:
             raise UserError(f"frame {frame.frame_id}: {error} in taxonomy {taxonomy.name}") from error
     return {

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labelgen.datasets import loading
-from labelgen.datasets.loading import load_cloud, load_image, load_instances, load_truth
+from labelgen.datasets.loading import load_cloud, load_image, load_panoptic, load_truth
 from labelgen.errors import FrameError
 
 from .frames import make_camera, make_frame
@@ -262,25 +262,42 @@ class TestTruth:
             load_truth(tmp_path, replace(frame, label_path=None), np.zeros(256, np.uint8), 1)
 
 
+#: Id 24 is of class 4, others of none.
+TABLE = np.where(np.arange(256) == 24, 4, 255).astype(np.uint8)
+
+
 class TestInstances:
     def test_npz_of_nuscenes(self, tmp_path, frame):
         frame = replace(frame, panoptic_path="p.npz")
         ids = np.array([24000, 17003, 17004], np.uint16)
         np.savez_compressed(tmp_path / "p.npz", data=ids)
-        assert load_instances(tmp_path, frame, 3).tolist() == ids.tolist()
-        assert "3 labels for 2 points" in refused(load_instances, tmp_path, frame, 2)
-        assert "no instances" in refused(load_instances, tmp_path, replace(frame, panoptic_path=None), 3)
+        classes, instances = load_panoptic(tmp_path, frame, TABLE, 3)
+        assert instances.tolist() == ids.tolist()
+        assert classes.tolist() == [4, 255, 255]
+        assert classes.dtype == np.uint8
+        assert "3 labels for 2 points" in refused(load_panoptic, tmp_path, frame, TABLE, 2)
+        without = replace(frame, panoptic_path=None)
+        assert "no instances" in refused(load_panoptic, tmp_path, without, TABLE, 3)
+
+    def test_labels_of_semantickitti(self, tmp_path, frame):
+        np.array([24 | 7 << 16, 17, 65535 << 16 | 65535], "<u4").tofile(tmp_path / "p.label")
+        frame = replace(frame, panoptic_path="p.label")
+        classes, instances = load_panoptic(tmp_path, frame, TABLE, None)
+        assert (classes.tolist(), instances.tolist()) == ([4, 255, 255], [7, 0, 65535])
 
     @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04broken"])
     def test_what_is_no_npz(self, tmp_path, frame, content):
         (tmp_path / "p.npz").write_bytes(content)
-        message = refused(load_instances, tmp_path, replace(frame, panoptic_path="p.npz"), 3)
+        message = refused(load_panoptic, tmp_path, replace(frame, panoptic_path="p.npz"), TABLE, 3)
         assert "not an npz" in message
 
     def test_arrays_of_another_kind(self, tmp_path, frame):
         frame = replace(frame, panoptic_path="p.npz")
         for arrays in ({"other": np.zeros(3, int)}, {"data": np.zeros(3)}, {"data": np.zeros((3, 2), int)}):
             np.savez(tmp_path / "p.npz", **arrays)
-            assert "not an npz with 'data'" in refused(load_instances, tmp_path, frame, 3)
+            assert "not an npz with 'data'" in refused(load_panoptic, tmp_path, frame, TABLE, 3)
+        for numbers in (np.array([-1, 0, 0]), np.array([2**32, 0, 0]), np.array([2**63, 0, 0], np.uint64)):
+            np.savez(tmp_path / "p.npz", data=numbers)
+            assert "32 bits" in refused(load_panoptic, tmp_path, frame, TABLE, 3)
         np.savez(tmp_path / "p.npz", data=np.array([{}, {}, {}], object))
-        assert "not an npz" in refused(load_instances, tmp_path, frame, 3)
+        assert "not an npz" in refused(load_panoptic, tmp_path, frame, TABLE, 3)

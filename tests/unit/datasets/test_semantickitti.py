@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from labelgen.datasets import load_instances, load_truth, plan_frames
+from labelgen.datasets import load_panoptic, load_truth, plan_frames
 from labelgen.datasets.semantickitti import CATEGORIES
 from labelgen.errors import FrameError, UserError
 from labelgen.taxonomy import load_taxonomy
@@ -96,11 +96,13 @@ def test_labels_have_a_class_and_an_instance(root):
         raw = np.fromfile(root / frame.label_path, np.uint32)
         expected = [(LEARNING_MAP[int(v) & 0xFFFF] or 256) - 1 for v in raw]
         assert load_truth(root, frame, table, 50).tolist() == expected
-        assert (load_instances(root, frame, 50) == number + 7).all()
+        classes, instances = load_panoptic(root, frame, table, 50)
+        assert classes.tolist() == expected
+        assert (instances == number + 7).all()
     with pytest.raises(FrameError, match="50 labels for 49 points"):
         load_truth(root, frames[0], table, 49)
     with pytest.raises(FrameError, match="50 labels for 49 points"):
-        load_instances(root, frames[0], 49)
+        load_panoptic(root, frames[0], table, 49)
     np.full(50, 60_000, np.uint32).tofile(root / frames[0].label_path)
     assert (load_truth(root, frames[0], table, 50) == 255).all()
     (root / frames[0].label_path).write_bytes(b"12345")

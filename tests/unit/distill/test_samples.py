@@ -11,6 +11,7 @@ from torch._utils import ExceptionWrapper
 from labelgen.distill.augment import in_sector, move, voxelise
 from labelgen.distill.batch import NONE
 from labelgen.distill.cache import SOURCES, open_cache
+from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
 from labelgen.distill.order import Batches
 from labelgen.distill.samples import Samples, batches_of, join, nearest, plain
@@ -74,8 +75,7 @@ def test_what_was_stored_comes_out_by_its_own_numbers(cache):
 def test_the_label_of_a_point_is_that_of_its_own_raw_point(cache):
     one = samples(cache, ("label", "confidence"), training=False)[0, 0]
     record = cache.run.frame(cache.run.frames[0]).record()
-    place = {tuple(row): n for n, row in enumerate(record.xyz.tolist())}
-    rows = [place[tuple(row)] for row in one["xyz"].tolist()]
+    rows = rows_of(cache, one)
     assert np.array_equal(one["label"], record.labels.label[rows])
     assert np.allclose(one["confidence"], record.labels.confidence[rows] / 255)
     true = samples(cache, ("label", "confidence"), training=False, truth=True)[0, 0]
@@ -83,6 +83,130 @@ def test_the_label_of_a_point_is_that_of_its_own_raw_point(cache):
     truth[0] = 255
     assert np.array_equal(true["label"], truth[rows])
     assert (true["confidence"] == 1).all()
+
+
+def rows_of(cache, one):
+    """Raw row of each point of a part that was not moved, by its place."""
+    xyz = cache.run.frame(one["frame_id"]).record().xyz
+    place = {tuple(row): n for n, row in enumerate(xyz.tolist())}
+    return [place[tuple(row)] for row in one["xyz"].tolist()]
+
+
+def partition(numbers):
+    """Which rows belong together, whatever their numbers."""
+    return {tuple(np.flatnonzero(numbers == n)) for n in np.unique(numbers[numbers >= 0])}
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_objects_are_those_of_the_source_with_the_labels_of_the_same_points(cache, truth):
+    whole = samples(cache, ("instance",), training=False, truth=truth)
+    parts = [whole[0, 0], whole[0, 1]]
+    batch = join(parts)
+    begin = 0
+    for part, frame_id in zip(parts, cache.run.frames[:2], strict=True):
+        rows = rows_of(cache, part)
+        if truth:
+            stored = np.load(cache.root / f"{frame_id}.npz")["data"][rows]
+            label, number = stored // 1000 - 1, stored
+            assert np.array_equal(part["label"], np.where(label > 2, 255, label))
+        else:
+            labels = cache.run.frame(frame_id).labels
+            label, number = labels.label[rows], labels.instance[rows].astype(int)
+            assert np.array_equal(part["label"], label)
+        expected = np.where((label == 1) & (number > 0), number, -1)
+        count = len(partition(expected))
+        assert count == 2 if truth else 1 <= count <= 2
+        assert partition(part["instance"]) == partition(expected)
+        assert set(part["instance"]) == set(range(-1, count))
+        mine = batch.instance[batch.frame == cache.run.frames.index(frame_id)].numpy()
+        assert np.array_equal(mine, np.where(part["instance"] < 0, -1, part["instance"] + begin))
+        begin += count
+    assert batch.instance.dtype == torch.int64
+    moved = join(
+        [samples(cache, ("instance",), DataConfig(max_points=60), truth=truth)[0, n] for n in (0, 1)]
+    )
+    assert set(moved.label[moved.instance >= 0].tolist()) == {1}
+    present = torch.unique(moved.instance[moved.instance >= 0])
+    assert torch.equal(present, torch.arange(len(present)))  # those cropped away leave no gap
+    for number in present:
+        assert len(torch.unique(moved.frame[moved.instance == number])) == 1
+
+
+def test_objects_of_two_frames_that_are_mixed_stay_apart(cache):
+    config = DataConfig(polarmix=1, rotate=False, flip=0, scale=0, max_points=None)
+    mixed = samples(cache, ("instance",), config, bounds=None, truth=True)
+    true = {}
+    for frame_id in cache.run.frames:
+        numbers = np.load(cache.root / f"{frame_id}.npz")["data"]
+        for row, number in zip(cache.run.frame(frame_id).xyz.tolist(), numbers.tolist(), strict=True):
+            true[tuple(row)] = (frame_id, number) if number // 1000 == 2 else None
+    several = 0
+    for epoch in range(6):
+        part = mixed[epoch, 0]
+        expected = [true[tuple(row)] for row in part["xyz"].tolist()]
+        pairs = set(zip(part["instance"].tolist(), expected, strict=True)) - {(-1, None)}
+        assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+        several += len({b[0] for _, b in pairs}) == 2
+    assert several
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_what_is_novel_never_reaches_a_batch(tmp_path, truth):
+    """Batches are the same to the bit whether novel points have a truth or none at all."""
+    made = [open_cache(make_training_run(tmp_path / name, ("a",), 2)) for name in ("one", "two")]
+    if truth:
+        for frame_id in made[1].run.frames:
+            path = made[1].root / f"{frame_id}.npz"
+            stored = np.load(path)["data"]
+            assert (stored // 1000 == 2).sum() > 9
+            np.savez(path, data=np.where(stored // 1000 == 2, 0, stored))
+            ids = np.fromfile(made[1].root / f"{frame_id}.bin", np.uint8)
+            np.where(ids == 2, 0, ids).astype(np.uint8).tofile(made[1].root / f"{frame_id}.bin")
+    split = ClassSplit("no cars", (0, 2), (1,))
+    needs = ("label", "confidence", "instance")
+    for config in (DataConfig(), DataConfig(polarmix=1)):
+        for fields_ in (needs, needs[:2]):
+            one, two = (
+                samples(c, fields_, config, bounds=None, truth=truth, classes=s)
+                for c, s in zip(made, (split, split if not truth else None), strict=True)
+            )
+            for key in ((0, 0), (1, 1)):
+                a, b = join([one[key]]), join([two[key]])
+                assert same(a, b)
+                assert set(a.label.tolist()) <= {0, 2, 255}
+                assert a.instance is None or set(a.instance.tolist()) == {-1}
+    shown = join([samples(made[0], needs, training=False, truth=truth)[0, 0]])
+    hidden = join([samples(made[0], needs, training=False, truth=truth, classes=split)[0, 0]])
+    novel = shown.label == 1
+    assert novel.sum() > 9
+    assert (hidden.label[novel] == 255).all()
+    assert torch.equal(hidden.label[~novel], shown.label[~novel])
+    assert set(hidden.confidence[novel].tolist()) == {float(truth)}
+
+
+def test_frames_without_instances_are_named_or_have_none(tmp_path):
+    cache = open_cache(make_training_run(tmp_path, ("a",), 2))
+    bare = dict(cache.plan)
+    bare["a-1"] = replace(bare["a-1"], panoptic_path=None)
+    with pytest.raises(
+        UserError, match=r"1 frames have no truth .* a-1: .*frames\.parquet names no panoptic_path"
+    ):
+        samples(replace(cache, plan=bare), ("instance",), truth=True)
+    samples(replace(cache, plan=bare), ("label",), truth=True)
+    part = samples(replace(cache, plan=bare), ("instance",), training=False)[0, 1]  # of the run
+    assert part["instance"].max() >= 0
+    (tmp_path / "data" / "a-1.npz").unlink()
+    with pytest.raises(FrameError, match=r"a-1: a-1\.npz: no such file"):
+        samples(cache, ("instance",), truth=True)[0, 1]
+    np.savez(tmp_path / "data" / "a-1.npz", data=np.zeros(3, np.uint16))
+    with pytest.raises(FrameError, match=r"a-1: a-1\.npz: 3 labels for 240 points"):
+        samples(cache, ("instance",), truth=True)[0, 1]
+    np.savez(tmp_path / "data" / "a-1.npz", data=np.full(240, 3000, np.uint16))  # nothing but stuff
+    part = samples(cache, ("instance",), truth=True, training=False)[0, 1]
+    assert set(part["instance"]) == {-1}
+    assert set(part["label"]) == {2}
+    both = samples(cache, ("instance",), truth=True, training=False)
+    assert set(join([both[0, 1], both[0, 0]]).instance.tolist()) == {-1, 0, 1}
 
 
 def test_labels_of_low_confidence_are_no_labels(cache):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.datasets import load_instances, load_truth, plan_frames
+from labelgen.datasets import load_panoptic, load_truth, plan_frames
 from labelgen.errors import FrameError, UserError
 from labelgen.metrics import Details, evaluate_run
 from labelgen.records import PointLabels
@@ -128,7 +128,8 @@ def test_by_range_and_visibility(planned):
 
 def test_instances_are_scored_by_both_devkits(planned):
     root, frames, info, truth = planned
-    numbers = {f.frame_id: load_instances(root, f, 60) for f in frames}
+    table = TAXONOMY.train_id_table(info.categories)
+    numbers = {f.frame_id: load_panoptic(root, f, table, 60)[1] for f in frames}
 
     def labels_of(frame_id):
         things = truth[frame_id] < 10
