@@ -9,7 +9,7 @@ from typing import Any
 
 from labelgen.datasets import DatasetInfo
 from labelgen.distill.cache import Cache
-from labelgen.distill.predict import as_labels, load_predictor
+from labelgen.distill.predict import load_predictor
 from labelgen.distill.state import weights_file
 from labelgen.errors import FrameError
 from labelgen.models.execution import select_device
@@ -47,7 +47,7 @@ class Predict:
         for frame_id in scene.frame_ids:
             stored = scene.run.frame(frame_id)
             try:
-                for _, probability in predictor(cache, [frame_id]):
-                    yield Derived(frame_id, as_labels(probability, stored.array("points/views")))
+                for _, labels in predictor.labels(cache, [frame_id]):
+                    yield Derived(frame_id, labels)
             except (ValueError, FrameError) as error:
                 yield failure(stored.entry, self.name, error)

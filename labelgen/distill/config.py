@@ -90,6 +90,8 @@ def load_train_config(
 ) -> TrainConfig:
     """The settings of a method: its file, then a size's, then a file of the user's, then single fields.
 
+    A folder of the size's name may hold what the size means for single methods.
+
     Args:
         method: name of a file in ``labelgen/distill/configs``.
         size: name of a file in ``labelgen/distill/configs/sizes``.
@@ -112,6 +114,9 @@ def load_train_config(
                 f"unknown {what} {path.name.removesuffix('.yaml')!r}; there are {', '.join(names)}"
             )
         _lay_over(data, _parse(path.read_text(), path.name))
+    own = folder / "sizes" / (size or "") / f"{method}.yaml"
+    if size is not None and own.is_file():
+        _lay_over(data, _parse(own.read_text(), own.name))
     if file is not None:
         try:
             _lay_over(data, _parse(file.read_text(), str(file)))

@@ -14,6 +14,7 @@ from labelgen.distill.config import TrainConfig
 from labelgen.distill.methods import PRETRAINING, CacheInfo, Method, make_method
 from labelgen.distill.methods.heads import class_text
 from labelgen.distill.methods.segmentation import Segmentation, SegmentationSettings, zero_shot
+from labelgen.distill.panoptic import Panoptic, PanopticSettings
 from labelgen.distill.settings import checked
 from labelgen.errors import UserError
 
@@ -77,8 +78,11 @@ def make_model(config: TrainConfig, info: CacheInfo, compiled: bool = False) -> 
     if config.method in ON_LABELS:
         settings = checked(SegmentationSettings, config.settings, f"method {config.method}")
         return Model(backbone, Segmentation(settings, backbone.width, info), config.method == "probe")
+    if config.method == Panoptic.name:
+        chosen = checked(PanopticSettings, config.settings, f"method {config.method}")
+        return Model(backbone, Panoptic(chosen, backbone.width, info))
     if config.method not in PRETRAINING:
-        names = ", ".join((*ON_LABELS, *sorted(PRETRAINING)))
+        names = ", ".join((*ON_LABELS, Panoptic.name, *sorted(PRETRAINING)))
         raise UserError(f"unknown method {config.method!r}; there are {names}")
     return Model(backbone, make_method(config.method, config.settings, backbone.width, info))
 

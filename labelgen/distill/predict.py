@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelgen.distill.batch import NONE
+from labelgen.distill.batch import NONE, Batch
 from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
 from labelgen.distill.methods.segmentation import Segmentation
 from labelgen.distill.model import Model, make_model
+from labelgen.distill.panoptic import Panoptic, Segments
 from labelgen.distill.samples import Samples, batches_of
 from labelgen.distill.state import read_model, weights_file
 from labelgen.errors import UserError
@@ -44,7 +47,7 @@ class Predictor:
     @property
     def gives_classes(self) -> bool:
         """Whether the method has a head for classes, or one that leads into the space of their texts."""
-        if isinstance(self.model.method, Segmentation):
+        if isinstance(self.model.method, Segmentation | Panoptic):
             return True
         width, text = self.model.backbone.width, self.info.text_embeddings
         with torch.inference_mode():
@@ -55,7 +58,7 @@ class Predictor:
         """The frames as they are: no augmentation, no limit on points."""
         backbone = self.model.backbone
         return Samples(
-            cache, frames, (), self.config.data,
+            cache, frames, self.model.method.inputs, self.config.data,
             neighbours=backbone.neighbours, bounds=backbone.bounds, training=False,
         )  # fmt: skip
 
@@ -71,19 +74,42 @@ class Predictor:
             frames: ids.
             workers: processes that make batches; 0: this one.
         """
-        samples = self.samples(cache, frames)
-        for batch in batches_of(samples, [[(0, number)] for number in range(len(frames))], workers):
-            out = torch.zeros(0, self.info.classes)
+        for batch, raw in self._batches(cache, frames, workers):
+            probability = np.zeros((len(raw), self.info.classes), np.float32)
             if len(batch):
-                with torch.inference_mode(), precision(self.device, self.config.runtime.precision):
+                with self._computing():
                     logits = self.model.logits(batch.to(self.device), self.info)
                 out = logits.float().softmax(dim=1).cpu()
-            assert batch.raw_point is not None
-            raw = batch.raw_point.numpy()
-            probability = np.zeros((len(raw), self.info.classes), np.float32)
-            if len(out):
                 probability[raw != NONE] = out.numpy()[raw[raw != NONE]]
             yield batch.frame_id[0], probability
+
+    def labels(
+        self, cache: Cache, frames: Sequence[str], workers: int = 0
+    ) -> Iterator[tuple[str, PointLabels]]:
+        """Frame by frame, its id and the labels of its raw points; arguments as for a call."""
+        if not isinstance(self.model.method, Panoptic):
+            for frame_id, probability in self(cache, frames, workers):
+                yield frame_id, as_labels(probability, _views(cache, frame_id))
+            return
+        for batch, raw in self._batches(cache, frames, workers):
+            with self._computing():
+                moved = batch.to(self.device)
+                found = self.model.method.segments(moved, self.model.features(moved)) if len(batch) else None
+            yield batch.frame_id[0], segments_as_labels(found, raw, _views(cache, batch.frame_id[0]))
+
+    def _batches(
+        self, cache: Cache, frames: Sequence[str], workers: int
+    ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
+        """Frame by frame, with the points that answer for its raw points."""
+        order = [[(0, number)] for number in range(len(frames))]
+        for batch in batches_of(self.samples(cache, frames), order, workers):
+            assert batch.raw_point is not None
+            yield batch, batch.raw_point.numpy()
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with torch.inference_mode(), precision(self.device, self.config.runtime.precision):
+            yield
 
 
 def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predictor:
@@ -126,20 +152,60 @@ def as_labels(probability: NDArray[np.float32], views: NDArray[np.uint8]) -> Poi
         The best class, its probability as confidence, its lead over the second as margin. No region and no
         camera decided; points that are not finite have the reason ``NO_CAMERA``.
     """
-    N = len(probability)
     ranked = np.sort(probability, axis=1)[:, ::-1]
     lead = ranked[:, 0] - (ranked[:, 1] if ranked.shape[1] > 1 else 0)
     known = ranked[:, 0] > 0
+    label = np.where(known, probability.argmax(axis=1), UNLABELLED)
+    return _labels(label, ranked[:, 0], lead, np.zeros(len(label)), views, Reason.NO_CAMERA)
+
+
+def segments_as_labels(
+    segments: Segments | None, raw_point: NDArray[np.int64], views: NDArray[np.uint8]
+) -> PointLabels:
+    """Labels of a frame from segments of its points.
+
+    Args:
+        segments: of the batch's points; None where it has none.
+        raw_point: (N,) the point that answers for each raw one, `NONE` for those that are not finite.
+        views: see `as_labels`.
+
+    Returns:
+        As `as_labels`, with the objects' numbers; points in no segment have the reason ``NO_REGION``.
+    """
+    columns = np.zeros((4, len(raw_point)))
+    columns[0] = UNLABELLED
+    known = raw_point != NONE
+    if segments is not None:
+        found = (segments.label, segments.confidence, segments.margin, segments.instance)
+        columns[:, known] = torch.stack([column.double().cpu() for column in found])[:, raw_point[known]]
+    why = np.where(known, Reason.NO_REGION, Reason.NO_CAMERA)
+    return _labels(*columns, views, why)
+
+
+def _labels(
+    label: NDArray[Any],
+    confidence: NDArray[Any],
+    margin: NDArray[Any],
+    instance: NDArray[Any],
+    views: NDArray[np.uint8],
+    why_not: Any,
+) -> PointLabels:
+    N = len(label)
     return PointLabels(
-        label=np.where(known, probability.argmax(axis=1), UNLABELLED).astype(np.uint8),
-        confidence=np.round(ranked[:, 0] * 255).astype(np.uint8),
-        margin=np.round(lead * 255).astype(np.uint8),
-        instance=np.zeros(N, np.uint16),
+        label=label.astype(np.uint8),
+        confidence=np.round(confidence * 255).astype(np.uint8),
+        margin=np.round(margin * 255).astype(np.uint8),
+        instance=instance.astype(np.uint16),
         region=np.full(N, NO_REGION, np.uint16),
         camera=np.full(N, NO_CAMERA, np.uint8),
         views=views,
-        reason=np.where(known, Reason.LABELLED, Reason.NO_CAMERA).astype(np.uint8),
+        reason=np.where(label == UNLABELLED, why_not, Reason.LABELLED).astype(np.uint8),
     )
+
+
+def _views(cache: Cache, frame_id: str) -> NDArray[np.uint8]:
+    views: NDArray[np.uint8] = cache.run.frame(frame_id).array("points/views")
+    return views
 
 
 def score(

@@ -88,6 +88,7 @@ def train(
     samples = Samples(
         cache, frames, model.method.needs, config.data,
         neighbours=model.backbone.neighbours, bounds=model.backbone.bounds, seed=config.seed, truth=truth,
+        classes=model.method.classes,
     )  # fmt: skip
     digest = config.digest(
         run=cache.run.info.fingerprint,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
+from labelgen.distill.classes import ClassSplit
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.taxonomy import Taxonomy
 
@@ -55,9 +56,11 @@ class Method(nn.Module, ABC):
 
     Attributes:
         Settings: of the method, of its class.
+        classes: base and novel ones, where some are not to be learned from: batches come without the latter.
         needs: optional fields of `Batch` that the loss reads, such as ``("view_region", "region_feature")``;
             a cache without what they are made from is refused by name before training begins. May depend on
             the settings, so that those of an instance count.
+        inputs: optional fields of `Batch` that labelling a frame reads.
 
     Args:
         settings: of the method; an instance of its ``Settings``.
@@ -70,6 +73,8 @@ class Method(nn.Module, ABC):
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     needs: Sequence[str] = ()
+    inputs: Sequence[str] = ()
+    classes: ClassSplit | None = None
 
     def __init__(self, settings: MethodSettings, width: int, info: CacheInfo) -> None:
         super().__init__()

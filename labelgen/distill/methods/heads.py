@@ -122,3 +122,31 @@ def class_text(info: CacheInfo, method: str) -> Tensor:
             f"regions/feature is {width} wide: they are of different models; label the run anew"
         )
     return torch.from_numpy(text.copy())
+
+
+def class_words(info: CacheInfo, vocabulary: str, method: str) -> tuple[Tensor, Tensor]:
+    """(W, D) L2-normalised texts and (W,) class of each, void words left out.
+
+    Args:
+        info: of the cache.
+        vocabulary: ``words``: all of the taxonomy, by the run's text encoder; ``classes``: the stored texts.
+        method: for errors.
+
+    Raises:
+        UserError: the run has no texts or no features, its text encoder is unknown or not here, or texts and
+            features are of two models.
+    """
+    width = feature_width(info, method)
+    if vocabulary == "classes":
+        return class_text(info, method), torch.arange(info.classes)
+    if info.vocabulary is None:
+        raise UserError(f"method {method} needs the text encoder of a run; or set vocabulary=classes")
+    words = info.vocabulary()
+    chosen = words.word_class < info.classes
+    text, owner = words.word_feature[chosen], words.word_class[chosen]
+    if text.shape[1] != width:
+        raise UserError(
+            f"method {method}: words are {text.shape[1]} wide and regions/feature {width}: of another text "
+            "encoder; label the run anew"
+        )
+    return torch.from_numpy(text.copy()), torch.from_numpy(owner.astype("int64"))

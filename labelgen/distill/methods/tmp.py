@@ -17,14 +17,13 @@ from labelgen.distill.losses import info_nce, soft_targets, text_contrast
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
 from labelgen.distill.methods.heads import (
     UnitHead,
-    class_text,
+    class_words,
     feature_width,
     full_precision,
     given,
     has_class,
     pool_regions,
 )
-from labelgen.errors import UserError
 
 
 class TmpSettings(MethodSettings):
@@ -53,7 +52,7 @@ class Tmp(Method):
         super().__init__(settings, width, info)
         self.settings = settings
         self.head = UnitHead(width, feature_width(info, self.name))
-        text, group = self._vocabulary(info)
+        text, group = class_words(info, settings.vocabulary, self.name)
         self.register_buffer("text", text, persistent=False)
         self.register_buffer("group", group, persistent=False)
         self.register_buffer("target", soft_targets(text, group, settings.own), persistent=False)
@@ -87,18 +86,3 @@ class Tmp(Method):
         """(N, D) in the space of the texts."""
         unit: Tensor = self.head(features)
         return unit
-
-    def _vocabulary(self, info: CacheInfo) -> tuple[Tensor, Tensor]:
-        if self.settings.vocabulary == "classes":
-            return class_text(info, self.name), torch.arange(info.classes)
-        if info.vocabulary is None:
-            raise UserError("method tmp needs the text encoder of a run; or set vocabulary=classes")
-        vocabulary = info.vocabulary()
-        chosen = vocabulary.word_class < info.classes  # no void words
-        text, group = vocabulary.word_feature[chosen], vocabulary.word_class[chosen]
-        if text.shape[1] != info.feature_width:
-            raise UserError(
-                f"method tmp: words are {text.shape[1]} wide and regions/feature {info.feature_width}: "
-                "of another text encoder; label the run anew"
-            )
-        return torch.from_numpy(text.copy()), torch.from_numpy(group.astype("int64"))

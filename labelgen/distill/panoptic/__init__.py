@@ -1,0 +1,7 @@
+"""Open-vocabulary panoptic segmentation of point clouds, trained on base classes."""
+
+from labelgen.distill.panoptic.method import Panoptic
+from labelgen.distill.panoptic.segments import Segments
+from labelgen.distill.panoptic.settings import PanopticSettings
+
+__all__ = ["Panoptic", "PanopticSettings", "Segments"]

@@ -1,0 +1,169 @@
+"""Open-vocabulary panoptic segmentation: points with image features, queries, a class head of texts.
+
+Xiao et al., "3D Open-Vocabulary Panoptic Segmentation with 2D-3D Vision-Language Distillation", ECCV 2024.
+The paper came without code; docs/panoptic.md says what is published and what is our reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from labelgen.distill.batch import IGNORE, Batch
+from labelgen.distill.classes import ClassSplit
+from labelgen.distill.losses import pool
+from labelgen.distill.losses.segmentation import lovasz_softmax
+from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.heads import class_words, feature_width, full_precision, given, pairs
+from labelgen.distill.panoptic.decoder import Decoder
+from labelgen.distill.panoptic.objective import Objective
+from labelgen.distill.panoptic.segment_targets import find_segment_targets
+from labelgen.distill.panoptic.segments import (
+    Segments,
+    allowed_classes,
+    ensemble,
+    find_segments,
+    image_embedding,
+)
+from labelgen.distill.panoptic.settings import PanopticSettings
+from labelgen.distill.panoptic.text import TextHead
+from labelgen.errors import UserError
+from labelgen.taxonomy import Taxonomy
+
+
+class Panoptic(Method):
+    """Segments of base and novel classes.
+
+    Attributes:
+        classes: base ones, whose labels are learned from, and novel ones, known by their names alone.
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = PanopticSettings
+    name: ClassVar[str] = "panoptic"
+    inputs: Sequence[str] = ("view_point", "view_region", "region_feature")
+    needs: Sequence[str] = ("label", "instance", *inputs)
+    thing: Tensor
+    allowed: Tensor
+
+    def __init__(self, settings: PanopticSettings, width: int, info: CacheInfo) -> None:
+        super().__init__(settings, width, info)
+        self.settings = settings
+        self.classes = _split(settings, info.taxonomy)
+        thing = [spec.thing for spec in info.taxonomy.classes]
+        self.things = [c for c in self.classes.base if thing[c]]
+        self.stuff = [c for c in self.classes.base if not thing[c]]
+        learned, size = settings.decoder.queries, settings.decoder.width
+        self.register_buffer("thing", torch.tensor(thing), persistent=False)
+        self.register_buffer("allowed", allowed_classes(learned, self.stuff, len(thing)), persistent=False)
+        D = feature_width(info, self.name)
+        self.point_norm = nn.LayerNorm(width)
+        self.unseen = nn.Parameter(torch.zeros(D if settings.fusion else 0))
+        self.decoder = Decoder(settings.decoder, width + len(self.unseen), D)
+        self.semantic = nn.Linear(size, len(self.classes.base))
+        self.head = TextHead(*class_words(info, settings.vocabulary, self.name), settings.temperature)
+        last = self.decoder.to_class[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():  # embeddings start in the middle of the texts, which is as near to every class
+            last.weight *= 0.1
+            last.bias.copy_(self.head.middle)
+
+    @full_precision
+    def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """``loss`` and its weighted parts, means over frames and layers; see `Objective`."""
+        image, seen = self.image(batch)
+        feature, place = self._points(batch, features, image, seen)
+        label, instance = given(batch.label), given(batch.instance)
+        sums: dict[str, list[Tensor]] = {}
+        for rows in frame_slices(batch):
+            targets = find_segment_targets(
+                label[rows], instance[rows], self.things, self.stuff, self.settings.min_points
+            )
+            objective = Objective(
+                self.settings, self.classes.base, self.stuff, targets, image[rows], seen[rows]
+            )
+            for layer, said in enumerate(self.decoder(feature[rows], place[rows], self._fixed())):
+                logits = self.head(said.embedding) if layer else None
+                for name, value in objective.layer(said, logits).items():
+                    sums.setdefault(name, []).append(value)
+        losses = {name: torch.stack(values).mean() for name, values in sums.items()}
+        if self.settings.loss.semantic:
+            losses["semantic"] = self.settings.loss.semantic * self._semantic(feature, label)
+        # Connected to what came in, also where nothing is to be learned.
+        return {"loss": torch.stack([features.sum() * 0, *losses.values()]).sum(), **losses}
+
+    @torch.inference_mode()
+    def segments(self, batch: Batch, features: Tensor) -> Segments:
+        """Segments of the points of a batch of one frame.
+
+        Args:
+            batch: with the fields of ``inputs``.
+            features: (N, C) of the backbone.
+        """
+        image, seen = self.image(batch)
+        feature, place = self._points(batch, features.float(), image, seen)
+        said = self.decoder(feature, place, self._fixed())[-1]
+        logits = self.head(said.embedding)
+        if self.settings.head == "unified":
+            probability = logits.sigmoid() * self.allowed
+        else:
+            cosines = self.head.cosines(image_embedding(said.mask, image, seen))
+            probability = ensemble(logits, cosines, self.classes.novel, self.allowed, self.settings.ensemble)
+        learned = self.settings.decoder.queries
+        return find_segments(said.mask, probability, learned, self.thing, self.settings.inference)
+
+    def image(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Image features of the points: the mean over the views that fall in a region, as in `OpenScene`.
+
+        Returns:
+            (N, D) float32, L2-normalised, zeros where no camera sees a point; (N,) bool, whether any does.
+        """
+        point, region = pairs(batch)
+        fused, _ = pool(given(batch.region_feature)[region].float(), point, len(batch))
+        return normalize(fused, dim=1), fused.any(1)  # a region without pixels has a feature of zeros
+
+    def _points(self, batch: Batch, features: Tensor, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = self.point_norm(features)
+        if self.settings.fusion:
+            shown = torch.where(seen[:, None], image * image.shape[1] ** 0.5, self.unseen)
+            inputs = torch.cat([inputs, shown.to(inputs.dtype)], 1)
+        feature, place = self.decoder.points(inputs, batch.xyz.to(inputs.dtype))
+        return feature, place
+
+    def _fixed(self) -> Tensor:
+        """(S, width) queries of the stuff classes: the weights that tell their points."""
+        return self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
+
+    def _semantic(self, feature: Tensor, label: Tensor) -> Tensor:
+        known = label != IGNORE
+        if not known.any():
+            return feature.sum() * 0
+        logits = self.semantic(feature[known])
+        column = torch.searchsorted(label.new_tensor(self.classes.base), label[known])
+        return cross_entropy(logits, column) + lovasz_softmax(logits.softmax(1), column)
+
+
+def frame_slices(batch: Batch) -> Iterator[slice]:
+    """Rows of each frame that has any."""
+    begin = 0
+    for count in torch.bincount(batch.frame, minlength=batch.frames).tolist():
+        if count:
+            yield slice(begin, begin + count)
+        begin += count
+
+
+def _split(settings: PanopticSettings, taxonomy: Taxonomy) -> ClassSplit:
+    ids = {spec.name: spec.id for spec in taxonomy.classes}
+    if unknown := [name for name in settings.novel if name not in ids]:
+        raise UserError(
+            f"method panoptic: novel class {unknown[0]!r} is none of taxonomy {taxonomy.name}'s: "
+            f"{', '.join(ids)}"
+        )
+    novel = tuple(sorted(ids[name] for name in settings.novel))
+    base = tuple(c for c in ids.values() if c not in novel)
+    if not base:
+        raise UserError("method panoptic: every class is novel; leave at least one to learn from")
+    return ClassSplit(settings.classes, base, novel)

@@ -1,0 +1,58 @@
+"""What the queries of a frame should find: base things as objects, base stuff as one segment per class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labelgen.distill.batch import IGNORE
+
+
+@dataclass(frozen=True)
+class SegmentTargets:
+    """Truth of one frame, on its P labelled points alone: what is not labelled is neither in nor out.
+
+    Attributes:
+        rows: (P,) int64 points that are labelled, of the frame's.
+        label: (P,) int64 class.
+        thing: (G,) int64 class of each object.
+        thing_mask: (G, P) 0 or 1.
+        stuff: (K,) int64 places, in the list of stuff classes, of those that are there.
+        stuff_mask: (K, P) 0 or 1.
+    """
+
+    rows: Tensor
+    label: Tensor
+    thing: Tensor
+    thing_mask: Tensor
+    stuff: Tensor
+    stuff_mask: Tensor
+
+
+def find_segment_targets(
+    label: Tensor, instance: Tensor, things: Sequence[int], stuff: Sequence[int], min_points: int
+) -> SegmentTargets:
+    """What is to be found in one frame.
+
+    Points of a thing without an instance belong to no object, but are known to be in no segment of stuff.
+
+    Args:
+        label: (n,) int64 class, `IGNORE` for none.
+        instance: (n,) int64, negative for none.
+        things: classes of objects.
+        stuff: classes of segments.
+        min_points: objects with fewer are left out.
+    """
+    rows = (label != IGNORE).nonzero()[:, 0]
+    label, instance = label[rows], instance[rows]
+    own = torch.isin(label, label.new_tensor(tuple(things))) & (instance >= 0)
+    number, member, size = instance[own].unique(return_inverse=True, return_counts=True)
+    kind = torch.zeros_like(number).index_put_((member,), label[own])  # an object is of one class
+    large = (size >= min_points).nonzero()[:, 0]
+    mask = (instance == number[large, None]) & own
+    found = torch.stack([label == c for c in stuff]) if stuff else mask.new_zeros(0, len(label))
+    present = found.any(1).nonzero()[:, 0]
+    return SegmentTargets(rows, label, kind[large], mask.float(), present, found[present].float())

@@ -1,0 +1,98 @@
+"""What can be set of the panoptic method, with P3Former's values where its code has them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from labelgen.distill.methods.base import MethodSettings
+
+Weight = Field(1.0, ge=0)
+
+
+class DecoderSettings(MethodSettings):
+    """Size of the query decoder."""
+
+    width: int = Field(256, ge=8, description="of queries and of what they look at")
+    layers: int = Field(6, ge=1)
+    queries: int = Field(128, ge=1, description="learned ones, for things and novel classes")
+    heads: int = Field(8, ge=1, description="of the attention between queries")
+    hidden: int = Field(2048, ge=1, description="width inside the feed-forward part")
+    frequencies: int = Field(
+        6,
+        ge=0,
+        description="sines and cosines of the positions, each twice the last; 0: none, as in P3Former",
+    )
+    span: tuple[float, float, float] = Field(
+        (50.0, 50.0, 5.0), description="half the extent that positions are divided by, metres"
+    )
+
+
+class FocalSettings(MethodSettings):
+    """Of the focal losses and costs."""
+
+    alpha: float = Field(0.25, gt=0, lt=1)
+    class_gamma: float = Field(4.0, ge=0)
+    mask_gamma: float = Field(2.0, ge=0)
+
+
+class CostSettings(MethodSettings):
+    """Weights in the matching of queries with objects."""
+
+    classes: float = Weight
+    mask: float = Weight
+    dice: float = Field(2.0, ge=0)
+
+
+class LossSettings(MethodSettings):
+    """Weights of the losses; 0 leaves one out."""
+
+    classes: float = Weight
+    mask: float = Weight
+    dice: float = Field(2.0, ge=0)
+    position: float = Field(0.4, ge=0, description="dice of the masks from positions alone")
+    semantic: float = Field(1.0, ge=0, description="cross entropy and Lovász of the points' own classes")
+    object: float = Field(0.5, ge=0, description="L_O: class embeddings at what the cameras say of the masks")
+    voxel: float = Field(0.5, ge=0, description="L_V: image features rebuilt from masks and embeddings")
+
+
+class InferenceSettings(MethodSettings):
+    """From scores and masks to segments."""
+
+    learned_weight: float = Field(2.0, gt=0, description="of the scores of learned queries over stuff's")
+    keep: float = Field(0.4, ge=0, description="queries of lower scores give no segment")
+    overlap: float = Field(
+        0.8, ge=0, description="segments whose share of their mask is lower are dropped; 0: none"
+    )
+
+
+class EnsembleSettings(MethodSettings):
+    """FC-CLIP's, of ``head: ensemble``."""
+
+    base: float = Field(0.4, ge=0, le=1, description="exponent of the pooled image feature's classifier")
+    novel: float = Field(0.8, ge=0, le=1, description="the same for novel classes")
+    temperature: float = Field(0.02, gt=0, description="of the softmax over cosines")
+
+
+class PanopticSettings(MethodSettings):
+    """Open-vocabulary panoptic segmentation; see docs/panoptic.md."""
+
+    classes: str = Field("all", description="name of the split into base and novel classes")
+    novel: tuple[str, ...] = Field((), description="its novel classes, whose labels are never learned from")
+    labels: Literal["truth", "pseudo"] = Field("truth", description="pseudo: the run's classes and instances")
+    vocabulary: Literal["words", "classes"] = Field(
+        "words", description="texts: every word of the taxonomy, the best counts; or one per class"
+    )
+    fusion: bool = Field(True, description="points carry image features into the decoder")
+    head: Literal["unified", "ensemble"] = Field(
+        "unified", description="how segments get classes: class embedding alone, or FC-CLIP's two classifiers"
+    )
+    temperature: float = Field(0.04, gt=0, description="of the class head's cosines, at first")
+    min_points: int = Field(5, ge=1, description="smaller objects are not asked for")
+    decoder: DecoderSettings = DecoderSettings()
+    focal: FocalSettings = FocalSettings()
+    cost: CostSettings = CostSettings()
+    loss: LossSettings = LossSettings()
+    inference: InferenceSettings = InferenceSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()

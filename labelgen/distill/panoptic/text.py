@@ -1,0 +1,52 @@
+"""The class head: cosines with the words of every class, base or novel."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+#: Highest scale of the cosines, CLIP's.
+_STEEPEST = 100.0
+#: Probability of a class at the mean of the texts, where embeddings start: as many queries find nothing.
+_PRIOR = 0.02
+
+
+class TextHead(nn.Module):
+    """``logit_c = s (max over the words w of c of cos(f, t_w) - m)``, with s and m learned.
+
+    Args:
+        text: (W, D) features of words, L2-normalised.
+        owner: (W,) int64 class of each, ascending, no class without one.
+        temperature: 1 / s, at first.
+    """
+
+    text: Tensor
+    owner: Tensor
+
+    def __init__(self, text: Tensor, owner: Tensor, temperature: float) -> None:
+        super().__init__()
+        self.register_buffer("text", text, persistent=False)
+        self.register_buffer("owner", owner, persistent=False)
+        self.classes = int(owner.max()) + 1
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        typical = float(self.cosines(self.middle[None]).mean())
+        self.margin = nn.Parameter(torch.tensor(typical - temperature * math.log(_PRIOR / (1 - _PRIOR))))
+
+    @property
+    def middle(self) -> Tensor:
+        """(D,) mean direction of all texts."""
+        return normalize(self.text.mean(0), dim=0)
+
+    def cosines(self, embedding: Tensor) -> Tensor:
+        """(Q, D) of any length to (Q, C) cosines with each class's best word."""
+        cosine = normalize(embedding, dim=1) @ self.text.to(embedding.dtype).T
+        owner = self.owner.expand(len(cosine), -1)
+        best = cosine.new_full((len(cosine), self.classes), -1.0)
+        return best.scatter_reduce(1, owner, cosine, "amax")
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(Q, D) of any length to (Q, C) logits."""
+        return self.log_scale.exp().clamp_max(_STEEPEST) * (self.cosines(embedding) - self.margin)
