@@ -22,6 +22,7 @@ from labelgen.cli import (
     run,
     taxonomy,
     train,
+    train_panoptic,
     verify,
     world,
 )
@@ -54,6 +55,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
 app.add_typer(taxonomy.app, name="taxonomy")
+train.app.command("panoptic")(train_panoptic.panoptic)
 app.add_typer(train.app, name="train")
 
 

@@ -83,8 +83,10 @@ def pretrain(
     Example: `labelgen train pretrain slidr runs/nuscenes --split slidr --output runs/slidr`
     """
     _check_pretraining(method)
-    task = _task(method, run, output, size, config, override, split, dataroot, start=start, val_run=val_run)
-    _finish(_run(task, f"pre-training {method}", ray_workers, ray), as_json)
+    task = make_task(
+        method, run, output, size, config, override, split, dataroot, start=start, val_run=val_run
+    )
+    show_result(do_task(task, f"pre-training {method}", ray_workers, ray), as_json)
 
 
 @app.command("annotation-free")
@@ -112,13 +114,14 @@ def annotation_free(
     """
     from pipelines.distill import self_train
 
-    task = _task(
+    task = make_task(
         "annotation-free", run, output, size, config, override, split, dataroot,
         start=start, keep_head=keep_head, val_run=val_run,
     )  # fmt: skip
     with frame_progress(Console(stderr=True), len(task.cache.run) * (rounds - 1), "labelling") as advance:
-        _finish(
-            self_train(task, rounds, lambda name, one: _run(one, name, ray_workers, ray), advance), as_json
+        show_result(
+            self_train(task, rounds, lambda name, one: do_task(one, name, ray_workers, ray), advance),
+            as_json,
         )
 
 
@@ -142,11 +145,11 @@ def probe(
 
     Example: `labelgen train probe runs/nuscenes --from runs/slidr`
     """
-    task = _task(
+    task = make_task(
         "probe", run, output, size, config, override, split, dataroot,
         start=start, fraction=fraction, val_run=val_run,
     )  # fmt: skip
-    _finish(_run(task, "probing"), as_json)
+    show_result(do_task(task, "probing"), as_json)
 
 
 @app.command("finetune")
@@ -172,11 +175,11 @@ def finetune(
 
     Example: `labelgen train finetune runs/nuscenes --fraction 1 --from runs/slidr`
     """
-    task = _task(
+    task = make_task(
         "finetune", run, output, size, config, override, split, dataroot,
         start=start, keep_head=keep_head, fraction=fraction, val_run=val_run,
     )  # fmt: skip
-    _finish(_run(task, f"fine-tuning on {fraction} %", ray_workers, ray), as_json)
+    show_result(do_task(task, f"fine-tuning on {fraction} %", ray_workers, ray), as_json)
 
 
 @app.command("predict")
@@ -236,21 +239,21 @@ def distill(
     first: Task | None = None
     if method != "annotation-free":
         _check_pretraining(method)
-        first = _task(method, run, folder / "pretrain", size, config, override, split, dataroot)
-    training = _task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
+        first = make_task(method, run, folder / "pretrain", size, config, override, split, dataroot)
+    training = make_task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
     with frame_progress(Console(stderr=True), len(training.cache.run) * rounds, "labelling") as advance:
-        summary = distill_run(first, training, rounds, lambda name, one: _run(one, name), advance)
+        summary = distill_run(first, training, rounds, lambda name, one: do_task(one, name), advance)
     sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.root)
     sources.save_report(f"{summary['predicted']['run']}/report", 3)
     page = write_report(folder, summary)
     if as_json:
         typer.echo(json.dumps(summary | {"report": str(page)}))
         return
-    _finish(summary["training"], False)
+    show_result(summary["training"], False)
     typer.echo(f"report: {page}   run: {summary['predicted']['run']}")
 
 
-def _task(
+def make_task(
     method: str,
     run: str,
     output: Path | None,
@@ -265,6 +268,7 @@ def _task(
     fraction: int = 100,
     val_run: str | None = None,
 ) -> Task:
+    """A training's task from the options that all trainings share."""
     from labelgen.distill import train
     from labelgen.distill.cache import open_cache
     from labelgen.distill.config import load_train_config
@@ -297,7 +301,8 @@ def _task(
     )
 
 
-def _run(task: Task, name: str, workers: int = 0, address: str | None = None) -> dict[str, Any]:
+def do_task(task: Task, name: str, workers: int = 0, address: str | None = None) -> dict[str, Any]:
+    """Train and score, with a bar; on Ray with ``workers``."""
     from labelgen.distill.loop import length_of
     from labelgen.distill.order import batches_per_epoch
     from labelgen.distill.protocols import run_task
@@ -322,7 +327,8 @@ def _run(task: Task, name: str, workers: int = 0, address: str | None = None) ->
         return run_task(task, report)
 
 
-def _finish(result: dict[str, Any], as_json: bool) -> None:
+def show_result(result: dict[str, Any], as_json: bool) -> None:
+    """Print what `run_task` gave."""
     if as_json:
         typer.echo(json.dumps(result))
         return

@@ -13,6 +13,8 @@ from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.log import read_log
 from labelgen.distill.loop import Report
+from labelgen.distill.panoptic import Panoptic
+from labelgen.distill.panoptic.score import score_panoptic
 from labelgen.distill.predict import Predictor, score, score_labels
 from labelgen.distill.splits import Split, choose_fraction
 from labelgen.distill.train import Place, Start, train
@@ -48,6 +50,8 @@ class Task:
     @property
     def truth(self) -> bool:
         """Whether true labels are learned from."""
+        if self.config.method == Panoptic.name:
+            return self.config.settings.get("labels", "truth") == "truth"
         return self.config.method in ON_TRUTH
 
     @property
@@ -67,9 +71,9 @@ def run_task(task: Task, report: Report | None = None, place: Place | None = Non
         place: of this process among several; only the first scores.
 
     Returns:
-        What the file holds: ``method``, ``backbone``, ``checkpoint``, ``start``, ``split``, ``fraction``,
-        ``frames`` (learned from), ``steps``, ``loss`` (of the last line of the log), ``seconds`` (of this
-        call) and ``scores`` of the held-out frames, see `scores_of`; None where there is no truth.
+        What the file holds: ``method``, its ``settings``, ``backbone``, ``checkpoint``, ``start``, ``split``,
+        ``fraction``, ``frames`` (learned from), ``steps``, ``loss`` (of the last line of the log),
+        ``seconds`` (of this call) and ``scores`` of the held-out frames, see `scores_of`; None where there is no truth.
 
     Raises:
         UserError: as `train`; a probe without a checkpoint.
@@ -86,6 +90,7 @@ def run_task(task: Task, report: Report | None = None, place: Place | None = Non
     log = read_log(task.folder)
     result = {
         "method": task.config.method,
+        "settings": task.config.settings,
         "backbone": task.config.backbone,
         "checkpoint": str(task.folder),
         "start": None if task.start.checkpoint is None else str(task.start.checkpoint),
@@ -106,8 +111,8 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
 
     Returns:
         ``network``: what `SegmentationScore.result` gives, and ``protocols``; ``labels``: the same of the
-        run's own labels there, on the same points; ``frames``. None without truth, or where the method gives
-        no class scores.
+        run's own labels there, on the same points; ``frames``. Of the method panoptic what `score_panoptic`
+        gives. None without truth, or where the method gives no class scores.
     """
     cache = task.scored or task.cache
     if not cache.dataset.categories or not predictor.gives_classes:
@@ -115,6 +120,17 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
     frames = [f for f in task.split.val if cache.frame(f).label_path is not None]
     if not frames:
         return None
+    if isinstance(predictor.model.method, Panoptic):
+        if any(cache.frame(f).panoptic_path is None for f in frames):
+            return None
+        classes, run = predictor.model.method.classes, cache.run
+        return {
+            "frames": len(frames),
+            "network": score_panoptic(
+                predictor.labels(cache, frames, task.config.runtime.workers), cache, classes
+            ),
+            "labels": score_panoptic(((f, run.frame(f).labels) for f in frames), cache, classes),
+        }
     network, labels = (
         score(predictor, cache, frames, task.config.runtime.workers),
         score_labels(cache, frames),

@@ -1,0 +1,120 @@
+"""``labelgen train panoptic``: open-vocabulary panoptic segmentation from a run."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from labelgen.cli.options import Dataroot, Json, RunFolder
+from labelgen.cli.train import (
+    Config,
+    Output,
+    Override,
+    Ray,
+    Size,
+    SplitName,
+    Start,
+    ValRun,
+    Workers,
+    do_task,
+    make_task,
+    show_result,
+)
+
+
+class Variant(StrEnum):
+    """See `labelgen.distill.panoptic.variants`."""
+
+    PFC = "pfc"
+    FUSION = "fusion"
+    UNIFIED = "unified"
+    OBJECT = "object"
+    FULL = "full"
+
+
+class Labels(StrEnum):
+    """What is learned from."""
+
+    TRUTH = "truth"
+    PSEUDO = "pseudo"
+
+
+def panoptic(
+    run: RunFolder,
+    classes: Annotated[
+        str,
+        typer.Option(
+            "--classes",
+            help="Which classes are novel: nuscenes-b12n4, nuscenes-b11n5, semantickitti-b14n5, a YAML file, "
+            "or all for none.",
+        ),
+    ] = "all",
+    variant: Annotated[
+        Variant,
+        typer.Option(
+            help="pfc: without CLIP features, two classifiers; then one thing more each: their fusion, the "
+            "unified head, the object loss, the voxel loss (full)."
+        ),
+    ] = Variant.FULL,
+    labels: Annotated[
+        Labels, typer.Option(help="truth: the data set's; pseudo: the run's own classes and instances.")
+    ] = Labels.TRUTH,
+    output: Output = None,
+    size: Size = None,
+    config: Config = None,
+    override: Override = None,
+    split: SplitName = "auto",
+    start: Start = None,
+    val_run: ValRun = None,
+    dataroot: Dataroot = None,
+    ray_workers: Workers = 0,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Learn segments of base classes; name novel ones by their texts (docs/panoptic.md).
+
+    Labels of novel classes reach no loss. `labelgen train predict` labels a run with the result, objects
+    numbered.
+
+    Example: `labelgen train panoptic runs/demo --classes nuscenes-b12n4 --size demo`
+
+    Example: `labelgen train panoptic runs/demo --labels pseudo --size demo --output runs/from-pseudo`
+
+    Example: `labelgen train panoptic runs/demo --classes mine.yaml --variant pfc --set seed=1`
+    """
+    from labelgen.distill.classes import load_class_split
+    from labelgen.distill.panoptic.variants import overrides
+    from labelgen.shards import open_run
+    from labelgen.taxonomy import Taxonomy
+
+    opened = open_run(run)
+    taxonomy = Taxonomy.from_dict(opened.info.taxonomy, f"{opened.url}/run.json: taxonomy")
+    chosen = load_class_split(classes, taxonomy)
+    novel = [taxonomy.names[c] for c in chosen.novel]
+    settings = {"classes": chosen.name, "novel": novel, "labels": labels.value}
+    given = [f"settings.{name}={json.dumps(value)}" for name, value in settings.items()]
+    task = make_task(
+        "panoptic", run, output, size, config, [*overrides(variant.value), *given, *(override or ())], split,
+        dataroot, start=start, val_run=val_run,
+    )  # fmt: skip
+    result = do_task(task, "panoptic segmentation", ray_workers, ray)
+    show_result(result, as_json)
+    if not as_json and result["scores"] is not None:
+        _show_quality(result["scores"])
+
+
+def _show_quality(scores: dict[str, Any]) -> None:
+    table = Table(title="panoptic quality", title_justify="left")
+    for column in ("", "PQ", "RQ", "SQ", "mIoU", "PQ of the run's labels"):
+        table.add_column(column, justify="right" if column else "left")
+    network, labels = (scores[name]["panoptic"]["groups"] for name in ("network", "labels"))
+    for name, means in network.items():
+        if means["classes"]:
+            values = (*(means[key] for key in ("pq", "rq", "sq", "miou")), labels[name]["pq"])
+            table.add_row(name, *(f"{value:.1%}" for value in values))
+    Console().print(table)
