@@ -62,6 +62,12 @@ class Taxonomy:
             table[spec.id] = spec.color
         return table
 
+    def things(self) -> NDArray[np.bool_]:
+        """(256,) bool by label: whether it is a countable object's."""
+        table = np.zeros(256, np.bool_)
+        table[[spec.id for spec in self.classes if spec.thing]] = True
+        return table
+
     def train_id_table(self, index_of_category: Mapping[str, int]) -> NDArray[np.uint8]:
         """Map the data set's label ids to train ids.
 

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 _MOST_WARNINGS = 8
 
+ClassSplitName = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        help="Tell base and novel classes apart in panoptic scores: nuscenes-b12n4, nuscenes-b11n5, "
+        "semantickitti-b14n5, or a YAML file.",
+        show_default=False,
+    ),
+]
+
 
 def inspect(
     run: RunFolder,
@@ -107,6 +117,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    classes: ClassSplitName = None,
     ladder: Annotated[
         bool,
         typer.Option(
@@ -119,11 +130,12 @@ def evaluate(
     """Score a run against the data set's truth: mIoU, IoU of every class, coverage, and how mIoU is computed.
 
     Also by range, number of cameras and visibility; accuracy by tenths of confidence and calibration error;
-    panoptic quality where labels and truth have instances. Failed frames count, with all their points
-    unlabelled. The ladder runs the semantic encoder again, on true masks: seconds per frame. It is kept, for
-    `labelgen report` to show.
+    panoptic quality of things, stuff, base and novel classes, where labels and truth have instances. Failed
+    frames count, with all their points unlabelled. The ladder runs the semantic encoder again, on true masks:
+    seconds per frame. It is kept, for `labelgen report` to show.
 
     Examples: `labelgen evaluate runs/demo`, `labelgen evaluate runs/demo --ladder`,
+    `labelgen evaluate runs/demo-predicted --classes nuscenes-b12n4`,
     `labelgen evaluate runs/nuscenes-v1.0-trainval-val --dataroot /data/nuscenes --protocol devkit --json`
     """
     import numpy as np
@@ -141,7 +153,7 @@ def evaluate(
     if ladder:
         _climb(opened, dataroot, as_json)
         return
-    result = RunSources(opened, dataroot).evaluate()
+    result = RunSources(opened, dataroot).evaluate(classes)
     if protocol is not None:
         chosen = result["protocols"][protocol]
         if chosen["miou"] is None and result["points"]:
@@ -181,6 +193,7 @@ def report(
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, max=100, help="Frames to draw: the worst ones.")
     ] = 20,
+    classes: ClassSplitName = None,
     dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:
@@ -196,7 +209,9 @@ def report(
     from labelgen.shards import open_run
 
     opened = open_run(run)
-    page, missing = RunSources(opened, dataroot).save_report(out or f"{opened.url}/report", pictures)
+    page, missing = RunSources(opened, dataroot).save_report(
+        out or f"{opened.url}/report", pictures, classes=classes
+    )
     _announce("report", page, missing, as_json)
 
 

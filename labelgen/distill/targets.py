@@ -60,8 +60,7 @@ class TargetReader:
     ) -> None:
         self.cache, self.truth, self.min_confidence = cache, truth, min_confidence
         self.objects = "instance" in needs
-        things = [spec.id for spec in cache.taxonomy.classes if spec.thing]
-        self.thing = np.isin(np.arange(256), things)
+        self.thing = cache.taxonomy.things()
         self.hidden = np.zeros(256, np.bool_) if classes is None else classes.is_novel()
         field = "panoptic_path" if self.objects else "label_path"
         if truth and (without := [f for f in frames if getattr(cache.frame(f), field) is None]):

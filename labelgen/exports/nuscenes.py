@@ -73,8 +73,7 @@ def write_panoptic(source: Source, out: Output, fill: str, split: str, task: str
     """
     _check_complete(source)
     table = _challenge_ids(source)
-    things = np.zeros(256, bool)
-    things[[spec.id for spec in source.taxonomy.classes if spec.thing]] = True
+    things = source.taxonomy.things()
     scene, numbers = "", defaultdict[int, dict[int, int]](dict)
     for frame, stored in source.frames():
         if task == "segmentation" or frame.scene_id != scene:

@@ -16,13 +16,15 @@ _SCAN = re.compile(r"(?:.*/)?sequences/(\d\d)/velodyne/(\d{6})\.bin$")
 def write_semantickitti(source: Source, out: Output, folder: str = "predictions") -> None:
     """uint32 per point: the data set's original class id in the low 16 bits, the instance in the high ones.
 
+    Only things have one; of stuff, and of points without a label, it is 0.
+
     Unlabelled points are 0, which the evaluation counts as wrong where the truth has a class. Every file is
     named after its own scan: the evaluation pairs sorted lists and would not notice a shift.
 
     Raises:
         UserError: a frame's LiDAR file is not one of SemanticKITTI's, or the plan has no categories.
     """
-    table = source.dataset_ids().astype(np.uint32)
+    table, things = source.dataset_ids().astype(np.uint32), source.taxonomy.things()
     for frame, stored in source.frames():
         match = _SCAN.match(frame.lidar_path)
         if match is None:
@@ -30,7 +32,9 @@ def write_semantickitti(source: Source, out: Output, folder: str = "predictions"
                 f"frame {frame.frame_id}: {frame.lidar_path} is not sequences/XX/velodyne/NNNNNN.bin"
             )
         sequence, scan = match.groups()
-        values = stored.labels.instance.astype(np.uint32) << 16 | table[source.labels(stored)]
+        label = source.labels(stored)
+        instance = np.where(things[label], stored.labels.instance, 0).astype(np.uint32)
+        values = instance << 16 | table[label]
         out.array(f"sequences/{sequence}/{folder}/{scan}.label", values)
 
 

@@ -22,7 +22,7 @@ from labelgen.inspection.bill import shown
 from labelgen.inspection.ladder import kept_ladder
 from labelgen.inspection.legend import REASON_TEXT
 from labelgen.inspection.markup import Html, bar, join, number, table, tag
-from labelgen.inspection.report_scores import classes_html, ladder_html, score, steps_html
+from labelgen.inspection.report_scores import classes_html, ladder_html, panoptic_html, score, steps_html
 from labelgen.inspection.report_style import CSS
 from labelgen.inspection.scatter import SCRIPT_SOURCE, script_html
 from labelgen.inspection.summary import summarise_run
@@ -95,6 +95,7 @@ def report_html(
         _warnings(info),
         None if evaluation is None else steps_html([*before, (name, evaluation)]),
         classes_html(info, summary, evaluation),
+        None if evaluation is None else panoptic_html(evaluation),
         ladder_html(ladder),
         tag("div", _confidence(summary), _reasons(summary), class_="two"),
         _timings(summary),

@@ -42,11 +42,43 @@ def steps_html(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> Html | None:
     if len(steps) < 2:
         return None
     keys = ("miou", "coverage", "miou_all")
-    rows = [
-        tag("tr", tag("td", name), *(number(score(result[key])) for key in keys)) for name, result in steps
-    ]
     columns = ["labels", "#mIoU", "#coverage", "#mIoU of all points"]
+    values = [[result[key] for key in keys] for _, result in steps]
+    if any(result.get("panoptic") for _, result in steps):
+        columns.append("#PQ")
+        for row, (_, result) in zip(values, steps, strict=True):
+            row.append(result["panoptic"]["devkit"]["pq"] if result.get("panoptic") else None)
+    rows = [
+        tag("tr", tag("td", name), *(number(score(value)) for value in row))
+        for (name, _), row in zip(steps, values, strict=True)
+    ]
     return join(tag("h2", "Step by step"), table(columns, rows))
+
+
+def panoptic_html(evaluation: Mapping[str, Any]) -> Html | None:
+    """Panoptic quality of groups of classes, by the rules of both devkits; None without instances."""
+    if not evaluation.get("panoptic"):
+        return None
+    keys = ("pq", "rq", "sq", "pq_dagger", "miou")
+    columns = ["classes", "#there", "#PQ", "#RQ", "#SQ", "#PQ dagger", "#mIoU", ""]
+    parts = [tag("h2", "Panoptic quality")]
+    if "split" in evaluation:
+        split = evaluation["split"]
+        parts.append(tag("p", f"split {split['name']}; novel: {', '.join(split['novel']) or 'none'}"))
+    for name, found in evaluation["panoptic"].items():
+        rows = [
+            tag(
+                "tr",
+                tag("td", group),
+                number(f"{means['present']} of {means['classes']}"),
+                *(number(score(means[key])) for key in keys),
+                bar(means["pq"] or 0.0),
+            )
+            for group, means in found["groups"].items()
+        ]
+        note = f"by the rules of {name}: segments from {found['min_points']} points, over all classes"
+        parts += [tag("p", note, class_="muted"), table(columns, rows)]
+    return join(*parts)
 
 
 def ladder_html(rungs: Sequence[Mapping[str, Any]]) -> Html | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.datasets.loading import load_cloud, load_image, load_truth
+from labelgen.distill.classes import load_class_split
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame, PointCloud
 from labelgen.inspection.markup import Html
@@ -93,12 +94,18 @@ class RunSources:
         """Whether the data set names truth for any of the run's frames."""
         return bool(self._info.categories) and any(f.label_path is not None for f in self._outcomes())
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self, classes: str | None = None) -> dict[str, Any]:
         """Score all frames that were labelled or failed; see `labelgen.metrics.evaluate_run`.
+
+        Args:
+            classes: name or file of a split into base and novel classes, see
+                `labelgen.distill.classes.load_class_split`; the result then has ``split`` {"name", "base",
+                "novel"}, too, with names of classes.
 
         Raises:
             UserError: there is no truth, it is not below the data root, or it does not fit.
         """
+        split = None if classes is None else load_class_split(classes, self.taxonomy)
 
         def labels_of(frame_id: str) -> PointLabels | None:
             return self.run.frame(frame_id).labels if frame_id in self.run else None
@@ -116,22 +123,31 @@ class RunSources:
             return Details(xyz, in_image)
 
         try:
-            return evaluate_run(
-                self._outcomes(), self._info, self.dataroot, labels_of, self.taxonomy, details_of
-            )
+            result = evaluate_run(
+                self._outcomes(), self._info, self.dataroot, labels_of, self.taxonomy, details_of,
+                None if split is None else split.novel,
+            )  # fmt: skip
         except FrameError as error:
             raise UserError(f"{error} (looked below {self.dataroot}; --dataroot names another)") from error
+        if split is not None:
+            names = self.taxonomy.names
+            parts = {"base": [names[k] for k in split.base], "novel": [names[k] for k in split.novel]}
+            result["split"] = {"name": split.name, **parts}
+        return result
 
-    def steps(self) -> list[tuple[str, dict[str, Any]]]:
+    def steps(self, classes: str | None = None) -> list[tuple[str, dict[str, Any]]]:
         """Name and scores of the run that this one comes from, step by step, and of this one at the end.
+
+        Args:
+            classes: as for `evaluate`.
 
         Raises:
             UserError: as `evaluate`.
         """
         before: list[tuple[str, dict[str, Any]]] = []
         if self.run.parent is not None:
-            before = RunSources(self.run.parent, self.dataroot).steps()
-        return [*before, (self.run.name, self.evaluate())]
+            before = RunSources(self.run.parent, self.dataroot).steps(classes)
+        return [*before, (self.run.name, self.evaluate(classes))]
 
     def _outcomes(self) -> list[Frame]:
         """Frames that the run is done with."""
@@ -203,6 +219,7 @@ class RunSources:
         out_dir: Path | str,
         pictures: int = 6,
         steps: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        classes: str | None = None,
     ) -> tuple[str, list[str]]:
         """Write ``out_dir/index.html`` with scores where there is truth and with some frames drawn.
 
@@ -210,6 +227,7 @@ class RunSources:
             out_dir: a folder, made if it is missing, or an address.
             pictures: how many frames: the worst of the run. The first can be turned in space.
             steps: of `steps`, if they are known already.
+            classes: as for `evaluate`.
 
         Returns:
             The page, and one line for each thing that had to be left out.
@@ -221,7 +239,7 @@ class RunSources:
         worst = self.worst(pictures)
         try:
             if not steps and self.has_truth:
-                steps = self.steps()
+                steps = self.steps(classes)
         except UserError as error:
             missing.append(f"scores: {error}")
 

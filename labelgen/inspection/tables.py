@@ -116,11 +116,17 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
         console.print(deciles)
         console.print(f"  expected calibration error {_number(trust['ece'])}", highlight=False)
     if result.get("panoptic"):
-        panoptic = _table("panoptic rules of", "PQ", "SQ", "RQ", "PQ things", "PQ stuff", "PQ dagger")
+        if "split" in result:
+            novel = ", ".join(result["split"]["novel"]) or "none"
+            console.print(plain(f"  split {result['split']['name']}: novel classes {novel}"))
         for name, found in result["panoptic"].items():
-            keys = ("pq", "sq", "rq", "pq_things", "pq_stuff", "pq_dagger")
-            panoptic.add_row(name, *(_number(found[key]) for key in keys))
-        console.print(panoptic)
+            title = f"panoptic, by the rules of {name}: segments from {found['min_points']} points"
+            panoptic = _table("classes", "there", "PQ", "RQ", "SQ", "PQ dagger", "mIoU", title=title)
+            for group, means in found["groups"].items():
+                keys = ("pq", "rq", "sq", "pq_dagger", "miou")
+                there = f"{means['present']} of {means['classes']}"
+                panoptic.add_row(group, there, *(_number(means[key]) for key in keys))
+            console.print(panoptic)
 
 
 def render_steps(console: Console, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

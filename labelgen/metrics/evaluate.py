@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def evaluate_run(
     labels_of: Callable[[str], PointLabels | None],
     taxonomy: Taxonomy,
     details_of: Callable[[str], Details] | None = None,
+    novel: Collection[int] | None = None,
 ) -> dict[str, Any]:
     """Score the labels of all frames that have truth, in one confusion matrix over all their points.
 
@@ -59,17 +60,20 @@ def evaluate_run(
         labels_of: the labels of a frame by its id, or None where it has none.
         taxonomy: that the labels were made with.
         details_of: more about the points of a labelled frame by its id, for the scores that need it.
+        novel: classes that were not learned from labels; panoptic scores are then told for them, too.
 
     Returns:
         What `SegmentationScore.result` gives, and ``frames``, ``frames_without_labels``,
         ``frames_without_truth``; ``protocols``: see `SegmentationScore.protocols`; ``by_cameras`` {"0", "1",
         "2+"}: the same scores over the points that so many cameras see; ``by_range`` {"0-10 m", ...} and
         ``by_visibility`` {"seen", "hidden", "outside"}: likewise, empty where not known; ``confidence``: see
-        `ConfidenceScore.result`; ``panoptic`` {"devkit", "semantickitti"}: see `PanopticScore.result`, None
-        where truth or labels have no instances. Frames without labels are in the first two only.
+        `ConfidenceScore.result`; ``panoptic`` {"devkit", "semantickitti"}: see `PanopticScore.result`; None
+        where truth or labels have no instances, unless ``novel`` asks for it. Frames without labels are in
+        the totals, ``protocols`` and ``panoptic`` only.
 
     Raises:
-        UserError: no frame has truth, or labels and truth do not fit the taxonomy.
+        UserError: no frame has truth, or labels and truth do not fit the taxonomy; with ``novel``, no frame
+            has true instances.
         FrameError: a truth file is missing, unreadable or of another length than the labels.
     """
     frames = list(frames)
@@ -84,15 +88,23 @@ def evaluate_run(
         "by_visibility": {},
     }
     confidence = ConfidenceScore()
-    things = [spec.thing for spec in taxonomy.classes]
+    countable = taxonomy.things()
+    things = countable[: len(taxonomy)].tolist()
     panoptic = {name: PanopticScore(taxonomy.names, things, least) for name, least in MIN_POINTS.items()}
+    if novel is not None and not any(frame.panoptic_path for frame in with_truth):
+        raise UserError(f"data set {info.dataset} {info.version} has no true instances to compare with")
     instances = without_labels = 0
     for frame in with_truth:
         labels = labels_of(frame.frame_id)
         truth = load_truth(root, frame, table, None if labels is None else len(labels))
         if labels is None:
             without_labels += 1
-            total.update(truth, np.full(len(truth), UNLABELLED, np.uint8))
+            nothing = np.full(len(truth), UNLABELLED, np.uint8)
+            total.update(truth, nothing)
+            if frame.panoptic_path is not None:
+                true_objects = load_panoptic(root, frame, table, len(truth))
+                for one in panoptic.values():
+                    one.update(*true_objects, nothing, nothing)
             continue
         try:
             total.update(truth, labels.label)
@@ -102,10 +114,11 @@ def evaluate_run(
                 score = parts[group].setdefault(name, SegmentationScore(taxonomy.names))
                 score.update(truth[chosen], labels.label[chosen])
             if frame.panoptic_path is not None:
-                instances += int(np.count_nonzero(labels.instance))
+                instance = np.where(countable[labels.label], labels.instance, 0)
+                instances += int(np.count_nonzero(instance))
                 true_objects = load_panoptic(root, frame, table, len(labels))
                 for one in panoptic.values():
-                    one.update(*true_objects, labels.label, labels.instance)
+                    one.update(*true_objects, labels.label, instance)
         except ValueError as error:
             raise UserError(f"frame {frame.frame_id}: {error} in taxonomy {taxonomy.name}") from error
     return {
@@ -118,7 +131,9 @@ def evaluate_run(
             group: {name: score.result() for name, score in scores.items()} for group, scores in parts.items()
         },
         "confidence": confidence.result(),
-        "panoptic": {name: one.result() for name, one in panoptic.items()} if instances else None,
+        "panoptic": {name: one.result(novel) for name, one in panoptic.items()}
+        if instances or novel is not None
+        else None,
     }
 
 

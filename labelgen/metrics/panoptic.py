@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from labelgen.records import UNLABELLED
 
 #: {protocol: fewest points of a segment that counts as missed or as false}.
 MIN_POINTS = {"devkit": 15, "semantickitti": 50}
+#: Means over classes, of `PanopticScore.result`.
+MEANS = ("pq", "sq", "rq", "pq_dagger", "miou")
 
 
 class PanopticScore:
@@ -85,33 +87,62 @@ class PanopticScore:
         self.counts += other.counts
         self.overlap += other.overlap
 
-    def result(self) -> dict[str, Any]:
+    def result(self, novel: Collection[int] | None = None) -> dict[str, Any]:
         """The scores so far, ready for JSON.
 
+        Args:
+            novel: ids of the classes that were not learned from labels, where classes are so divided.
+
         Returns:
-            ``pq``, ``sq``, ``rq``: means over all classes; ``pq_things``, ``pq_stuff``; ``pq_dagger``: mean
-            of the things' PQ and the stuff's IoU (no label is a miss, empty classes count 0); ``classes``
-            {name: {"pq", "sq", "rq", "tp", "fp", "fn"}}; ``min_points``.
+            ``pq``, ``sq``, ``rq``, ``miou``, ``pq_dagger``: means over all classes; ``pq_things``,
+            ``pq_stuff``; ``groups`` {"all", "things", "stuff"; of divided classes "base things", "base
+            stuff", "novel things", "novel stuff", too}: the five means over these classes, None where there
+            are none; ``classes``, their number; ``present``, how many of them have a segment, true or
+            predicted, that counts; ``pq_present``, mean over those. ``classes`` {name: {"pq", "sq", "rq",
+            "iou", "tp", "fp", "fn"}}; ``min_points``.
+
+            PQ-dagger takes the IoU of a stuff class for its PQ (Porzi et al., Seamless Scene Segmentation,
+            2019). IoU is that of both devkits' panoptic evaluation: no label is a miss, an empty class has 0.
         """
         tp, fp, fn = self.counts.astype(np.float64)
         sq = self.overlap / np.maximum(tp, 1)
         rq = tp / np.maximum(tp + fp / 2 + fn / 2, 0.5)
-        pq = sq * rq
-        things = np.array(self.things, np.bool_)
         iou = self.points.protocols()["semantickitti"]["iou"]
-        dagger = np.where(things, pq, [iou[name] for name in self.names])
-        columns = {"pq": pq, "sq": sq, "rq": rq}
+        columns = {"pq": sq * rq, "sq": sq, "rq": rq, "iou": np.array([iou[name] for name in self.names])}
         counts = dict(zip(("tp", "fp", "fn"), self.counts, strict=True))
+        groups = {name: self._means(columns, chosen) for name, chosen in self._groups(novel).items()}
         return {
-            **{name: _mean(values) for name, values in columns.items()},
-            "pq_things": _mean(pq[things]),
-            "pq_stuff": _mean(pq[~things]),
-            "pq_dagger": _mean(dagger),
+            **{name: groups["all"][name] for name in MEANS},
+            "pq_things": groups["things"]["pq"],
+            "pq_stuff": groups["stuff"]["pq"],
             "min_points": self.min_points,
+            "groups": groups,
             "classes": {
                 name: {key: values[k].item() for key, values in (columns | counts).items()}
                 for k, name in enumerate(self.names)
             },
+        }
+
+    def _groups(self, novel: Collection[int] | None) -> dict[str, NDArray[np.bool_]]:
+        things = np.array(self.things, np.bool_)
+        groups = {"all": np.ones_like(things), "things": things, "stuff": ~things}
+        if novel is not None:
+            new = np.isin(np.arange(len(things)), list(novel))
+            groups |= {"base things": things & ~new, "base stuff": ~things & ~new}
+            groups |= {"novel things": things & new, "novel stuff": ~things & new}
+        return groups
+
+    def _means(
+        self, columns: dict[str, NDArray[np.float64]], chosen: NDArray[np.bool_]
+    ) -> dict[str, float | int | None]:
+        dagger = np.where(self.things, columns["pq"], columns["iou"])
+        present = chosen & (self.counts > 0).any(axis=0)
+        values = (columns["pq"], columns["sq"], columns["rq"], dagger, columns["iou"])
+        return {
+            **{name: _mean(column[chosen]) for name, column in zip(MEANS, values, strict=True)},
+            "classes": int(chosen.sum()),
+            "present": int(present.sum()),
+            "pq_present": _mean(columns["pq"][present]),
         }
 
 

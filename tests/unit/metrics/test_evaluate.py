@@ -138,7 +138,72 @@ def test_instances_are_scored_by_both_devkits(planned):
 
     found = evaluate_run(frames, info, root, labels_of, TAXONOMY)["panoptic"]
     assert (found["devkit"]["min_points"], found["semantickitti"]["min_points"]) == (15, 50)
+    assert "novel things" not in found["devkit"]["groups"]
     for score in found.values():
         assert score["classes"]["car"]["pq"] == 1.0
         assert score["classes"]["car"]["tp"] == sum(bool((t == 3).any()) for t in truth.values())
         assert score["pq"] == pytest.approx(sum(c["tp"] > 0 for c in score["classes"].values()) / 16)
+
+
+def test_a_failed_frame_is_a_miss_in_panoptic_scores_too(planned):
+    root, frames, info, truth = planned
+
+    def labels_of(frame_id):
+        number = np.where(truth[frame_id] < 10, 1, 0).astype(np.uint16)
+        return replace(point_labels(truth[frame_id]), instance=number)
+
+    gone = frames[0].frame_id
+    whole = evaluate_run(frames, info, root, labels_of, TAXONOMY)["panoptic"]["devkit"]["classes"]
+    found = evaluate_run(frames, info, root, lambda f: None if f == gone else labels_of(f), TAXONOMY)
+    for name, score in found["panoptic"]["devkit"]["classes"].items():
+        number = TAXONOMY.names.index(name)
+        large = int(np.count_nonzero(truth[gone] == number) >= 15)
+        assert score["fn"] == large
+        assert score["tp"] == whole[name]["tp"] - bool((truth[gone] == number).any())
+
+
+def test_stuff_is_one_segment_whatever_number_the_run_gives_it(planned):
+    root, frames, info, truth = planned
+
+    def labels_of(frame_id):
+        return replace(point_labels(truth[frame_id]), instance=np.arange(60).astype(np.uint16) % 7 + 1)
+
+    found = evaluate_run(frames, info, root, labels_of, TAXONOMY)["panoptic"]["devkit"]["classes"]
+    for spec in TAXONOMY.classes:
+        if not spec.thing and found[spec.name]["tp"]:
+            assert found[spec.name]["pq"] == 1.0
+    assert found["car"]["pq"] < 1.0
+
+
+def test_classes_of_panoptic_scores_are_those_of_the_panoptic_truth(planned, tmp_path):
+    """As in nuscenes-devkit: what is noise in the panoptic files alone does not count there."""
+    root, frames, info, truth = planned
+    one = frames[0]
+    car = truth[one.frame_id] == 3
+    assert car.sum() >= 5
+    data = np.load(root / one.panoptic_path)["data"]
+    np.savez(tmp_path / "p.npz", data=np.where(car, 0, data))
+    for path in (one.label_path, one.lidar_path):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((root / path).read_bytes())
+
+    def labels_of(frame_id):
+        return replace(point_labels(truth[frame_id]), instance=(truth[frame_id] < 10).astype(np.uint16))
+
+    changed = [replace(one, panoptic_path="p.npz")]
+    found = evaluate_run(changed, info, tmp_path, labels_of, TAXONOMY)
+    assert found["panoptic"]["devkit"]["classes"]["car"] == {
+        "pq": 0.0, "sq": 0.0, "rq": 0.0, "iou": 0.0, "tp": 0, "fp": 0, "fn": 0,
+    }  # fmt: skip
+    assert found["iou"]["car"] == 1.0
+
+
+def test_base_and_novel_classes_need_true_instances(planned):
+    root, frames, info, truth = planned
+    novel = (3, 15)
+    found = evaluate_run(frames, info, root, lambda f: point_labels(truth[f]), TAXONOMY, novel=novel)
+    groups = found["panoptic"]["devkit"]["groups"]  # the run has no instances: every thing is one segment
+    assert [groups[name]["classes"] for name in ("novel things", "novel stuff", "base things")] == [1, 1, 9]
+    bare = [replace(f, panoptic_path=None) for f in frames]
+    with pytest.raises(UserError, match="no true instances"):
+        evaluate_run(bare, info, root, lambda f: point_labels(truth[f]), TAXONOMY, novel=novel)

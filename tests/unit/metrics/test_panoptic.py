@@ -15,6 +15,16 @@ from labelgen.metrics import PanopticScore
 C = 6
 NAMES = [f"class{k}" for k in range(C)]
 THINGS = [True] * 4 + [False] * 2
+NOVEL = (1, 2, 5)
+GROUPS = {
+    "all": range(C),
+    "things": range(4),
+    "stuff": [4, 5],
+    "base things": [0, 3],
+    "base stuff": [4],
+    "novel things": [1, 2],
+    "novel stuff": [5],
+}
 
 
 def scene(rng: np.random.Generator, n: int, gaps: float) -> tuple[np.ndarray, ...]:
@@ -39,7 +49,7 @@ def ours(scenes, min_points):
     score = PanopticScore(NAMES, THINGS, min_points)
     for one in scenes:
         score.update(*one)
-    return score.result()
+    return score.result(NOVEL)
 
 
 def literal(scenes, min_points):
@@ -106,14 +116,40 @@ def test_equals_the_devkit_and_the_definition(seed, frames, gaps, min_points):
         values = [one[key] for one in found["classes"].values()]
         assert values == pytest.approx(list(theirs_[1:]), abs=1e-9)
         assert values == pytest.approx(mine, abs=1e-9)
+    for group, chosen in GROUPS.items():
+        rows = [k + 1 for k in chosen]
+        means = [all_pq[rows].mean(), all_sq[rows].mean(), all_rq[rows].mean(), all_iou[rows].mean()]
+        theirs_ = [float(all_pq[k] if k <= 4 else all_iou[k]) for k in rows]
+        mine = found["groups"][group]
+        assert [mine[key] for key in ("pq", "sq", "rq", "miou")] == pytest.approx(means, abs=1e-9)
+        assert mine["pq_dagger"] == pytest.approx(np.mean(theirs_), abs=1e-9)
+        there = [k - 1 for k in rows if theirs.pan_tp[k] + theirs.pan_fp[k] + theirs.pan_fn[k]]
+        assert (mine["classes"], mine["present"]) == (len(rows), len(there))
+        if there:
+            assert mine["pq_present"] == pytest.approx(all_pq[[k + 1 for k in there]].mean(), abs=1e-9)
+        else:
+            assert mine["pq_present"] is None
+    assert list(found["groups"]) == list(GROUPS)
+    assert found["miou"] == found["groups"]["all"]["miou"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_groups_without_classes_have_no_mean():
+    score = PanopticScore(NAMES, [True] * C, 15)
+    assert set(score.result()["groups"]) == {"all", "things", "stuff"}
+    assert score.result()["groups"]["stuff"]["pq"] is None
+    none = score.result(novel=())["groups"]["novel things"]
+    assert (none["pq"], none["miou"], none["classes"], none["present"]) == (None, None, 0, 0)
 
 
 def test_truth_scores_one_and_small_segments_are_passed_over():
     truth = np.array([0] * 20 + [4] * 20, np.uint8)
     number = np.array([1] * 10 + [2] * 10 + [0] * 20)
     perfect = ours([(truth, number, truth, number + 5)], 15)
-    assert perfect["classes"]["class0"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "tp": 2, "fp": 0, "fn": 0}
+    counts = {"tp": 2, "fp": 0, "fn": 0}
+    assert perfect["classes"]["class0"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "iou": 1.0, **counts}
+    every = perfect["groups"]["all"]
+    assert (every["classes"], every["present"], every["pq_present"]) == (C, 2, 1.0)
     assert perfect["pq"] == pytest.approx(2 / C)
     nothing = np.full(40, 255, np.uint8)
     missed = ours([(truth, number, nothing, number)], 15)["classes"]
