@@ -142,7 +142,7 @@ def workers(name: str, session: str) -> dict[int, str]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
-            # A raylet dies with its agents, and a driver with its raylet: those trials have names of their own.
+            # Not the agents: a raylet dies with those, and a driver with its raylet.
             worker = title.startswith("ray::") and not title.endswith("Agent")
             if worker and name in title and session in _open_files(folder):
                 found[int(folder.name)] = title
