@@ -4,9 +4,8 @@ A run of the simulated city's validation seeds, labelled with the demo preset, c
 
 - ``cache_masks``: megabytes a frame of the features of SAM's masks, with all that expands them to points
   (the views), against float16 features of the same width for every point; at least 15 times smaller.
-  ``cache_regions``: the same with the superpixels that the demo's weak masks need beside them.
-- ``relabel_scores``, ``relabel_vote``: milliseconds a frame for other classes of all regions, and for the new
-  vote of all points; of the processor, on one core, without the disk. At most 5 for the first.
+  ``cache_regions``: the same with the superpixels that the demo's weak masks need beside them;
+  ``cache_regions_512``: so many with features 512 wide, as real CLIPs have; at least 15 times smaller.
 - ``prompts_*``: mIoU of points with classes from templates, captions, or both.
 
 And of more than a hundred single images of validation cities with true masks:
@@ -17,25 +16,22 @@ And of more than a hundred single images of validation cities with true masks:
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import harness
 import numpy as np
-from harness import Claim, faster, score
+from harness import Claim, score
 
 from labelgen.config import load_config
 from labelgen.datasets import load_truth
-from labelgen.geometry import region_hits
-from labelgen.labels import vote
 from labelgen.labels.retrieval import RetrievalSettings, build_bank, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
-from labelgen.records import FrameRecord, Reason, Regions, Semantics
+from labelgen.records import FrameRecord, Regions, Semantics
 from labelgen.semantics import make_encoder
 from labelgen.shards import Run, open_run, read_plan
 from labelgen.taxonomy import Taxonomy, load_taxonomy
@@ -48,22 +44,24 @@ from pipelines.scenes import vote_settings
 PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
 SEED = VAL_SEEDS.start + 60_000
 #: Scenes, and frames of each.
-QUICK, FULL = (1, 2), (5, 2)
+QUICK, FULL = (1, 1), (4, 2)
+#: Of the short trial: fewer masks, one look at each image, few captions.
+LIGHT = ("regions.crop_layers=0", "semantics.mode=pool", "semantics.caption_regions=4")
 #: Images that retrieval asks.
-IMAGES = 120, 480
+IMAGES = 16, 240
 
 
 def run(quick: bool) -> list[Claim]:
     scenes, frames = QUICK if quick else FULL
     with tempfile.TemporaryDirectory() as folder:
-        made = labelled(Path(folder), scenes, frames)
-        return [*cache(made), *relabelling(made), *strategies(made), retrieval(IMAGES[not quick])]
+        made = labelled(Path(folder), scenes, frames, LIGHT if quick else ())
+        return [*cache(made), *strategies(made), retrieval(IMAGES[not quick])]
 
 
-def labelled(folder: Path, scenes: int, frames: int) -> Run:
+def labelled(folder: Path, scenes: int, frames: int, changes: tuple[str, ...]) -> Run:
     """A run with captions of a city, both below a folder."""
     build(folder / "city", scenes=scenes, frames=frames, seed=SEED, image_size=(1600, 900))
-    overrides = ("dataset=nuscenes", "semantics.captions=blip2", "runtime.runner=sequential")
+    overrides = ("dataset=nuscenes", "semantics.captions=blip2", "runtime.runner=sequential", *changes)
     plan = make_plan(
         Request(
             dataroot=folder / "city",
@@ -82,12 +80,14 @@ def cache(made: Run) -> Iterator[Claim]:
     names = ("views/point", "views/region", "views/visible", "frame/region_offsets")
     views = sum(manifest.arrays[name].size for manifest in made.manifests for name in names)
     points = sum(made.entry(frame_id).num_points for frame_id in made.frames)
-    width = made.frame(made.frames[0]).semantics.feature.shape[1]
+    own = made.frame(made.frames[0]).semantics.feature.shape[1]
     superpixels = np.float16(made.info.config["regions"]["superpixel_score"])
     score_of = np.concatenate([made.frame(frame_id).regions.score for frame_id in made.frames])
-    for name, count, goal in (
-        ("cache_masks", int((score_of != superpixels).sum()), 15.0),
-        ("cache_regions", len(score_of), None),
+    masks = int((score_of != superpixels).sum())
+    for name, count, width, goal in (
+        ("cache_masks", masks, own, 15.0),
+        ("cache_regions", len(score_of), own, None),
+        ("cache_regions_512", len(score_of), 512, 15.0),
     ):
         yield score(
             name,
@@ -98,38 +98,6 @@ def cache(made: Run) -> Iterator[Claim]:
             lower_is_better=True,
             agreement={"width": width, "regions/frame": round(count / len(made))},
         )
-
-
-def relabelling(made: Run) -> Iterator[Claim]:
-    """Processor time of other classes, frame by frame."""
-    content = load_taxonomy(made.info.taxonomy["name"]).to_dict()
-    content["classes"][3]["words"] = ["automobile"]
-    operation, _ = plan_relabel(made, Taxonomy.from_dict(content | {"name": "other"}))
-    settings, _ = vote_settings(made)
-    plan = {frame.frame_id: frame for frame in read_plan(made.store)[0]}
-    scores, votes, hits = [], [], []
-    for frame_id in made.frames[:12]:
-        record = made.frame(frame_id).record()
-        cameras = plan[frame_id].cameras
-        ego = record.labels.reason == Reason.EGO
-        ok = np.ones(len(cameras), bool)
-        for _ in range(3):
-            seconds, semantics = timed(lambda record=record: operation.classify(record.semantics))
-            scores.append(seconds)
-            seconds, under = timed(lambda r=record, c=cameras: region_hits(r.views, r.regions, c))
-            hits.append(seconds)
-            parts = (len(record.labels), record.views, under, record.regions, semantics, settings, ok, ego)
-            votes.append(timed(lambda parts=parts: vote(*parts))[0])
-    regions = sum(made.entry(frame_id).num_regions or 0 for frame_id in made.frames) / len(made)
-    yield faster("relabel_scores", scores, None, goal=5.0, agreement={"regions/frame": round(regions)})
-    yield faster("relabel_vote", votes, None, goal=5.0)
-    yield faster("relabel_masks", hits, None, goal=None)
-
-
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    begin = time.process_time()
-    result = function()
-    return time.process_time() - begin, result
 
 
 def strategies(made: Run) -> Iterator[Claim]:

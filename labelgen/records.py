@@ -177,11 +177,13 @@ class RegionHits(_Record):
         offsets: (V + 1,) int64; regions of view v are ``region[offsets[v]:offsets[v + 1]]``.
         region: (H,) int32, rows of `Regions`, smallest area first.
         inside: (H,) float32 in 0..1, how much of the region there is around the view's pixel; or None.
+        reach: pixels around the view's that ``inside`` looked at; 0 without it.
     """
 
     offsets: NDArray[np.int64]
     region: NDArray[np.int32]
     inside: NDArray[np.float32] | None = None
+    reach: int = 0
 
     _SPEC: ClassVar[_Spec] = {
         "offsets": (np.int64, ("V1",)),
@@ -222,6 +224,16 @@ class Semantics(_Record):
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def largest_bits(feature: NDArray[np.float16]) -> NDArray[np.uint16]:
+    """(K,) bits of the largest magnitude in each row: 0 in a row of zeros, 0x7C00 and more beyond numbers.
+
+    Bits of float16 without their signs are in the order of magnitudes, and are compared many times faster.
+    """
+    bits = np.ascontiguousarray(feature).view(np.uint16) & np.uint16(0x7FFF)
+    largest: NDArray[np.uint16] = bits.max(axis=1, initial=0)
+    return largest
 
 
 @dataclass(frozen=True)
@@ -324,6 +336,7 @@ class FrameRecord:
         regions, semantics, labels: the stages' results.
         points: the cloud itself, stored on request only.
         dense: image features on a grid, stored on request only.
+        hits: regions under each view, all of them; None where they were not kept (an older run).
         seconds: time per stage, for the report; never part of what is compared.
     """
 
@@ -342,6 +355,7 @@ class FrameRecord:
     xyz: NDArray[np.float32] | None = None
     intensity: NDArray[np.float32] | None = None
     dense: DenseFeatures | None = None
+    hits: RegionHits | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -355,6 +369,12 @@ class FrameRecord:
         named = self.view_region[self.view_region != NO_REGION]
         if len(named) and int(named.max()) >= k:
             raise ValueError(f"frame {self.frame_id}: a view names a region beyond the {k} regions")
+        if self.hits is not None:
+            offsets, under = self.hits.offsets, self.hits.region
+            if len(offsets) != v + 1 or offsets[0] != 0 or offsets[-1] != len(under):
+                raise ValueError(f"frame {self.frame_id}: hits do not belong to these {v} views")
+            if len(under) and not 0 <= under.min() <= under.max() < k:
+                raise ValueError(f"frame {self.frame_id}: a hit names a region beyond the {k} regions")
         for name in ("xyz", "intensity"):
             array = getattr(self, name)
             if array is not None and len(array) != n:

@@ -54,9 +54,10 @@ class Revote:
         """Frame by frame."""
         for one in scene:
             try:
-                ballot = Ballot(one.record, one.frame.cameras, self.vote, self.projection, self.keep_visible)
+                record = one.votable(self.vote)
+                ballot = Ballot(record, one.frame.cameras, self.vote, self.projection, self.keep_visible)
                 visible = None if self.keep_visible else ballot.views.visible
-                yield Derived(one.frame.frame_id, ballot.labels(), visible)
+                yield Derived(one.frame.frame_id, ballot.labels(), visible, record=record)
             except (ValueError, FrameError) as error:
                 yield failure(one.stored.entry, self.name, error)
 
@@ -194,8 +195,8 @@ class FuseScene:
 
     def _numbered(self, one: SceneFrame, things: list[bool]) -> PointLabels:
         spacing = beam_spacing(one.frame.lidar_layout)
-        record = one.record
-        hits = region_hits(record.views, record.regions, one.frame.cameras)
+        record = one.votable(self.vote)
+        hits = record.hits or region_hits(record.views, record.regions, one.frame.cameras)
         instance = find_instances(
             one.xyz, record.labels, record.views, hits, record.regions, record.semantics, things,
             replace(self.instances, spacing_deg=spacing),

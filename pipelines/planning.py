@@ -94,11 +94,11 @@ class Plan:
         if self.progress.done:
             stored = sum(open_store(self.job.run).sizes(SHARDS).values())
             return round(stored / len(self.progress.done) * len(self.selected))
-        # Compressed, per frame: 11 B a point, 9 B a view, and about 100 regions an image with a float16
+        # Compressed, per frame: 11 B a point, 11 B a view, and about 100 regions an image with a float16
         # feature of 512 numbers, 400 B of run-length code and 100 B of the rest.
         points, views = 34_000, 21_000
         cameras = max((len(frame.cameras) for frame in self.selected), default=0)
-        per_frame = 11 * points + 9 * views + 100 * cameras * (2 * 512 + 500)
+        per_frame = 11 * points + 11 * views + 100 * cameras * (2 * 512 + 500)
         return per_frame * len(self.selected)
 
     def open_run(self) -> None:

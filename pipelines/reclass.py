@@ -74,8 +74,9 @@ class Relabel:
         before = translation(taxonomy, self.taxonomy)
         for one in scene:
             try:
-                semantics = self.classify(one.record.semantics)
-                yield voted_anew(one, semantics, self.vote, self.projection, before)
+                record = one.votable(self.vote)
+                semantics = self.classify(record.semantics)
+                yield voted_anew(one, record, semantics, self.vote, self.projection, before)
             except (ValueError, FrameError) as error:
                 yield failure(one.stored.entry, self.name, error)
 
@@ -130,10 +131,10 @@ class Retrieve:
         bank = load_bank(self.run, self.bank)
         for one in scene:
             try:
-                semantics = one.record.semantics
-                scores, label = retrieve(bank, semantics, one.frame.frame_id, self.retrieval)
-                found = replace(semantics, class_scores=scores, label=label)
-                yield voted_anew(one, found, self.vote, self.projection, None)
+                record = one.votable(self.vote)
+                scores, label = retrieve(bank, record.semantics, one.frame.frame_id, self.retrieval)
+                found = replace(record.semantics, class_scores=scores, label=label)
+                yield voted_anew(one, record, found, self.vote, self.projection, None)
             except (ValueError, FrameError) as error:
                 yield failure(one.stored.entry, self.name, error)
 
@@ -177,6 +178,7 @@ def _bank_key(digest: str) -> str:
 
 def voted_anew(
     one: SceneFrame,
+    stored: FrameRecord,
     semantics: Semantics,
     vote: VoteSettings,
     projection: ProjectionSettings,
@@ -186,14 +188,14 @@ def voted_anew(
 
     Args:
         one: the stored frame.
+        stored: what the vote needs of it.
         semantics: the new classes.
         vote: settings of the vote.
         projection: the depth test's tolerance.
         classes: (256,) new class of each old one; None: they are the same. A thing's number stays where its
             class does.
     """
-    stored = one.record
-    record: FrameRecord = replace(stored, semantics=semantics)
+    record = replace(stored, semantics=semantics)
     if classes is not None:
         record = replace(record, labels=replace(stored.labels, label=classes[stored.labels.label]))
     ballot = Ballot(record, one.frame.cameras, vote, projection, keep_visible=True)

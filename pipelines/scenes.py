@@ -18,7 +18,7 @@ from labelgen.errors import FrameError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
-from labelgen.labels.revote import Ballot
+from labelgen.labels.revote import Ballot, needs_masks
 from labelgen.records import UNLABELLED, FrameRecord
 from labelgen.shards import Run, read_plan
 from labelgen.shards.frames import StoredFrame
@@ -44,6 +44,14 @@ class SceneFrame:
     def record(self) -> FrameRecord:
         """All that is stored."""
         return self.stored.record()
+
+    def votable(self, settings: VoteSettings) -> FrameRecord:
+        """What a `Ballot` of these settings needs: without the masks, if they are not looked into."""
+        return self.record if needs_masks(self.stored.hit_reach, settings) else self._unmasked
+
+    @cached_property
+    def _unmasked(self) -> FrameRecord:
+        return self.stored.record(masks=False)
 
     @cached_property
     def xyz(self) -> NDArray[np.float32]:
@@ -72,9 +80,10 @@ class SceneFrame:
         From the views and regions where the labels come from a vote; where an earlier refinement changed them
         (a derived run), one vote of each label's confidence.
         """
-        record = self.record
         if not self.derived:
+            record = self.votable(settings)
             return Ballot(record, self.frame.cameras, settings, projection, keep_visible=True).sums()
+        record = self.record
         out = np.zeros((len(record.labels), classes + 1), np.float32)
         rows = np.flatnonzero(record.labels.label != UNLABELLED)
         out[rows, record.labels.label[rows]] = record.labels.confidence[rows] / np.float32(255)

@@ -340,6 +340,7 @@ def build_record(task: FrameTask, store_points: bool) -> FrameRecord:
         xyz=task.cloud.xyz if store_points else None,
         intensity=task.cloud.intensity if store_points else None,
         dense=task.dense,
+        hits=task.hits,
         seconds=task.seconds,
     )
 

@@ -29,6 +29,9 @@ def hit_evidence(
     ``residual``, 1 - residual / tolerance of the depth test; ``angle``, the cosine between the view's ray and
     the camera's axis (lens distortion left aside).
 
+    Metres count as the float16 and pixels as the whole ones that a shard keeps, so that a vote on what is
+    stored is the vote that was stored.
+
     Args:
         views: of the frame.
         hits: regions under each view; with ``inside`` where ``edge`` is asked for.
@@ -55,8 +58,8 @@ def hit_evidence(
         of_region = _less(settings.class_margin, class_margins(semantics))
     of_view = np.ones(len(views))
     if settings.residual:
-        limit = np.maximum(projection.max_residual, projection.max_residual_relative * views.depth)
-        of_view *= _less(settings.residual, 1 - np.clip(views.depth_residual / limit, 0, 1))
+        limit = np.maximum(projection.max_residual, projection.max_residual_relative * _kept(views.depth))
+        of_view *= _less(settings.residual, 1 - np.clip(_kept(views.depth_residual) / limit, 0, 1))
     if settings.angle:
         of_view *= _less(settings.angle, axis_cosines(views, cameras))
     return _product(hits.offsets, hits.region, of_view, of_region, inside, settings.edge)
@@ -83,24 +86,40 @@ def _product(
 def class_margins(semantics: Semantics) -> NDArray[np.float64]:
     """(K,) lead of the best class or void over the second, as a share of all."""
     votes = class_votes(semantics)
-    if not votes.size:
-        return np.zeros(len(votes))
-    if votes.shape[1] < 2:
-        return np.ones(len(votes))
-    top = np.partition(votes, -2, axis=1)[:, -2:]
-    return (top[:, 1] - top[:, 0]) / np.maximum(votes.sum(axis=1), 1e-9)
+    margins: NDArray[np.float64] = _leads(votes) if votes.shape[1] > 1 else np.ones(len(votes))
+    return margins
+
+
+@numba.njit(cache=True)
+def _leads(votes: NDArray[np.float64]) -> NDArray[np.float64]:
+    out = np.empty(len(votes))
+    for r in range(len(votes)):
+        first = second = total = 0.0
+        for c in range(votes.shape[1]):
+            second = max(second, min(first, votes[r, c]))
+            first = max(first, votes[r, c])
+            total += votes[r, c]
+        out[r] = (first - second) / max(total, 1e-9)
+    return out
 
 
 def axis_cosines(views: Views, cameras: Sequence[Camera]) -> NDArray[np.float64]:
-    """(V,) cosine of the angle between each view's ray and its camera's axis."""
+    """(V,) cosine of the angle between the ray of each view's pixel and its camera's axis."""
     out = np.ones(len(views))
+    pixel = np.floor(views.uv.astype(np.float64) + 0.5)
     for c, camera in enumerate(cameras):
         rows = views.camera_slice(c)
         K = camera.intrinsics
-        y = (views.uv[rows, 1] - K[1, 2]) / K[1, 1]
-        x = (views.uv[rows, 0] - K[0, 2] - K[0, 1] * y) / K[0, 0]
+        y = (pixel[rows, 1] - K[1, 2]) / K[1, 1]
+        x = (pixel[rows, 0] - K[0, 2] - K[0, 1] * y) / K[0, 0]
         out[rows] = 1 / np.sqrt(1 + x * x + y * y)
     return out
+
+
+def _kept(metres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As a shard gives them back."""
+    largest = float(np.finfo(np.float16).max)
+    return metres.clip(-largest, largest).astype(np.float16).astype(np.float32)
 
 
 def _less(strength: float, share: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from labelgen.errors import UserError
 from labelgen.labels.vote import class_votes
-from labelgen.records import UNLABELLED, Semantics
+from labelgen.records import UNLABELLED, Semantics, largest_bits
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def build_bank(frames: Iterable[tuple[str, Semantics]], most: int) -> Bank:
 
 def known(semantics: Semantics) -> NDArray[np.bool_]:
     """(K,) which regions have a feature."""
-    length = np.square(semantics.feature.astype(np.float32)).sum(axis=1)  # float16 is slow to compute with
-    found: NDArray[np.bool_] = np.isfinite(length) & (length > 0)
+    largest = largest_bits(semantics.feature)
+    found: NDArray[np.bool_] = (largest > 0) & (largest < np.float16(np.inf).view(np.uint16))
     return found
 
 

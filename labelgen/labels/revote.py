@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 from labelgen.geometry import ProjectionSettings, region_hits
+from labelgen.geometry.hits import whole_reach
 from labelgen.geometry.occlusion import is_visible
 from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.vote import VoteSettings, class_evidence, vote
-from labelgen.records import FrameRecord, FrameStatus, PointLabels, Reason, RegionHits, Views
+from labelgen.records import FrameRecord, FrameStatus, PointLabels, Reason, Views
 
 
 class Ballot:
@@ -49,7 +50,10 @@ class Ballot:
         self.views = Views(
             stored.point, stored.camera, stored.uv, stored.depth, stored.depth_residual, visible
         )
-        self.hits: RegionHits = region_hits(self.views, record.regions, cameras, settings.reach)
+        stored = record.hits
+        if stored is None or needs_masks(stored.reach, settings):
+            stored = region_hits(self.views, record.regions, cameras, settings.reach)
+        self.hits = stored
         self._record, self._settings = record, settings
         self._ok = cameras_present(record, len(cameras))
         self._ego = record.labels.reason == Reason.EGO
@@ -85,6 +89,18 @@ class Ballot:
             self._ego,
             self._evidence,
         )
+
+
+def needs_masks(stored_reach: int | None, settings: VoteSettings) -> bool:
+    """Whether a vote has to look into the masks.
+
+    The stored hits do, if they are there (an older run has none) and have looked as far as these settings do.
+
+    Args:
+        stored_reach: of the stored hits; None where there are none.
+        settings: of the vote.
+    """
+    return stored_reach is None or whole_reach(settings.reach) not in (0, stored_reach)
 
 
 def cameras_present(record: FrameRecord, cameras: int) -> NDArray[np.bool_]:

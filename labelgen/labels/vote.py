@@ -193,9 +193,21 @@ def _share(
 
 def class_votes(semantics: Semantics) -> NDArray[np.float64]:
     """(K, C + 1) float64: class scores in 0..1, and in the last column what they lack to 1 (void)."""
-    scores = np.clip(np.nan_to_num(semantics.class_scores.astype(np.float64)), 0.0, 1.0)
-    void = np.maximum(1.0 - scores.sum(axis=1, keepdims=True), 0.0)
-    return np.concatenate([scores, void], axis=1)
+    votes: NDArray[np.float64] = _with_void(semantics.class_scores.astype(np.float64))
+    return votes
+
+
+@numba.njit(cache=True)
+def _with_void(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    K, C = scores.shape
+    votes = np.empty((K, C + 1))
+    for r in range(K):
+        total = 0.0
+        for c in range(C):
+            votes[r, c] = min(scores[r, c], 1.0) if scores[r, c] > 0 else 0.0  # not a number: 0
+            total += votes[r, c]
+        votes[r, C] = max(1.0 - total, 0.0)
+    return votes
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.geometry.hits import MOST_STEPS, inside_steps
 from labelgen.records import FrameRecord, PointLabels, Regions
 from labelgen.shards.schema import ARRAYS, DENSE, ID_BYTES, UV_STEPS
 
@@ -59,12 +60,13 @@ def decode_uv(stored: NDArray[np.uint16], steps: int) -> NDArray[np.float32]:
     return ((stored.astype(np.float64) + 0.5) / steps - 0.5).astype(np.float32)
 
 
-def pack(records: Sequence[FrameRecord], steps: int) -> Columns:
-    """All columns of the records, in their order.
+def pack(records: Sequence[FrameRecord], steps: int, only: Collection[str] = ()) -> Columns:
+    """The records' columns, in their order.
 
     Args:
         records: at least one, each storable.
         steps: per pixel, from `uv_steps`.
+        only: groups whose columns are wanted, beside those of ``frame``; all by default.
 
     Raises:
         ValueError: the records disagree in what they hold (captions, features' width, points).
@@ -80,15 +82,10 @@ def pack(records: Sequence[FrameRecord], steps: int) -> Columns:
         "frame/view_offsets": _offsets(len(record.views) for record in records),
         "frame/region_offsets": _offsets(len(record.regions) for record in records),
     }
-    for name in PointLabels._SPEC:
-        columns[f"points/{name}"] = _pad(
-            f"points/{name}", [getattr(record.labels, name) for record in records]
-        )
-    for name in ("xyz", "intensity"):
-        if (arrays := _all_or_none(name, [getattr(record, name) for record in records])) is not None:
-            columns[f"points/{name}"] = _pad(f"points/{name}", arrays)
-    columns |= _views(records, steps)
-    columns |= _regions(records)
+    parts = {"points": _points, "views": lambda some: _views(some, steps), "hits": _hits, "regions": _regions}
+    for group, part in parts.items():
+        if not only or group in only:
+            columns |= part(records)
     return columns
 
 
@@ -123,6 +120,17 @@ def _stack(arrays: Sequence[Any]) -> NDArray[Any]:
     return out
 
 
+def _points(records: Sequence[FrameRecord]) -> Columns:
+    columns = {
+        f"points/{name}": _pad(f"points/{name}", [getattr(record.labels, name) for record in records])
+        for name in PointLabels._SPEC
+    }
+    for name in ("xyz", "intensity"):
+        if (arrays := _all_or_none(name, [getattr(record, name) for record in records])) is not None:
+            columns[f"points/{name}"] = _pad(f"points/{name}", arrays)
+    return columns
+
+
 def _views(records: Sequence[FrameRecord], steps: int) -> Columns:
     views = [record.views for record in records]
     return {
@@ -134,6 +142,33 @@ def _views(records: Sequence[FrameRecord], steps: int) -> Columns:
         "views/depth_residual": _half(np.concatenate([v.depth_residual for v in views])),
         "views/visible": np.concatenate([v.visible for v in views]),
     }
+
+
+def hit_reach(records: Sequence[FrameRecord]) -> int:
+    """Pixels that the hits of a shard's frames have looked around; 0 if they have not, or none are stored.
+
+    Raises:
+        ValueError: frames with different ones.
+    """
+    reach = {record.hits.reach for record in records if record.hits is not None}
+    if len(reach) > 1:
+        raise ValueError(f"hits of different reach in one shard: {sorted(reach)}")
+    only = reach.pop() if reach else 0
+    return only if 3 * only <= MOST_STEPS else 0
+
+
+def _hits(records: Sequence[FrameRecord]) -> Columns:
+    hits: Any = _all_or_none("hits", [record.hits for record in records])
+    if hits is None:
+        return {}
+    columns = {
+        "frame/hit_offsets": _offsets(len(one.region) for one in hits),
+        "views/hits": np.concatenate([np.diff(one.offsets) for one in hits]).astype(np.uint16),
+        "hits/region": np.concatenate([one.region for one in hits]).astype(np.uint16),
+    }
+    if reach := hit_reach(records):
+        columns["hits/inside"] = np.concatenate([inside_steps(one.inside, reach) for one in hits])
+    return columns
 
 
 def _half(metres: NDArray[np.float32]) -> NDArray[np.float16]:

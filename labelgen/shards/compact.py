@@ -98,7 +98,7 @@ def _groups(frames: Iterator[StoredFrame]) -> Iterator[list[StoredFrame]]:
 
 def _kind(frame: StoredFrame) -> str:
     """Equal for frames that one shard can hold: same attributes, optional arrays and widths."""
-    content = [_attributes(frame), frame.uv_steps, frame.layout]
+    content = [_attributes(frame), frame.uv_steps, frame.layout, frame.hit_reach]
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

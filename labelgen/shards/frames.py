@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import UserError
+from labelgen.geometry.hits import MOST_STEPS, inside_of_steps
 from labelgen.records import (
     NO_REGION,
     DenseFeatures,
     FrameRecord,
     FrameStatus,
     PointLabels,
+    RegionHits,
     Regions,
     Semantics,
     Views,
@@ -141,6 +143,41 @@ class StoredFrame:
         self._within("views/region", region[region != NO_REGION], self.num_regions)
         return region
 
+    @cached_property
+    def hits(self) -> RegionHits | None:
+        """All regions at each view's pixel, or None if the run did not store them (an older one)."""
+        if not self._has("hits/region"):
+            return None
+        region = self._rows("hits/region")
+        self._within("hits/region", region, self.num_regions)
+        offsets = np.concatenate([[0], np.cumsum(self._rows("views/hits"), dtype=np.int64)])
+        if offsets[-1] != len(region):
+            raise self._damage("views/hits", f"counts {offsets[-1]} of {len(region)} hits")
+        reach, inside = self.hit_reach, None
+        if reach:
+            steps = self._rows("hits/inside")
+            self._within("hits/inside", steps, 3 * reach + 1)
+            inside = inside_of_steps(steps, reach)
+        hits: RegionHits = self._record(
+            RegionHits,
+            "hits",
+            {"offsets": offsets, "region": region.astype(np.int32), "inside": inside, "reach": reach},
+        )
+        return hits
+
+    @property
+    def hit_reach(self) -> int | None:
+        """Pixels around each view's that ``hits`` have looked at, 0 for none; None if there are no hits."""
+        if not self._has("hits/region"):
+            return None
+        shard, _ = self._holder("hits/region")
+        if not shard.has("hits/inside"):
+            return 0
+        reach = shard.attributes.get("hit_reach")
+        if type(reach) is not int or not 1 <= reach <= MOST_STEPS // 3:
+            raise DamageError("torn-shard", f"{shard.where}/zarr.json", f"hit_reach is {reach!r}")
+        return reach
+
     @property
     def num_regions(self) -> int:
         """K: regions of all cameras."""
@@ -150,12 +187,13 @@ class StoredFrame:
     @cached_property
     def regions(self) -> Regions:
         """Regions of all cameras."""
+        return self._regions(tuple(self._strings("regions/rle")))
+
+    def _regions(self, codes: tuple[bytes, ...]) -> Regions:
         fields = {
             name: self._rows(f"regions/{name}") for name in Regions._SPEC if self._has(f"regions/{name}")
         }
-        regions: Regions = self._record(
-            Regions, "regions", fields | {"rle": tuple(self._strings("regions/rle"))}
-        )
+        regions: Regions = self._record(Regions, "regions", fields | {"rle": codes})
         if regions.parent is not None and len(regions):
             self._within("regions/parent", regions.parent, len(regions))
             if int(regions.parent.min()) < -1:
@@ -227,13 +265,14 @@ class StoredFrame:
         """The frame's part of one stored array, such as ``points/label`` or ``regions/feature``.
 
         As stored: values are compared with nothing else, ``views/uv`` is in steps. For ``points/*`` N rows,
-        for ``views/*`` V and for ``regions/*`` K; offsets and the bytes that they cut are not to be had so.
+        for ``views/*`` V, for ``hits/*`` as many as ``views/hits`` says, for ``regions/*`` K; offsets and the
+        bytes that they cut are not to be had so.
 
         Raises:
             DamageError: not stored, or not as it was written.
         """
         spec = ARRAYS.get(name)
-        if spec is None or spec.axes[0] not in ("F", "V", "R") or spec.group == "frame":
+        if spec is None or spec.axes[0] not in ("F", "V", "H", "R") or spec.group == "frame":
             raise ValueError(f"{name!r} is no array of one frame")
         if spec.group == DENSE:
             shard, row = self._holder(name)
@@ -241,8 +280,12 @@ class StoredFrame:
             return values
         return self._points(name.partition("/")[2]) if spec.group == "points" else self._rows(name)
 
-    def record(self) -> FrameRecord:
-        """All but dense features, as the stages gave it (pixels and metres to their arrays' precision)."""
+    def record(self, *, masks: bool = True) -> FrameRecord:
+        """All but dense features, as the stages gave it (pixels and metres to their arrays' precision).
+
+        Args:
+            masks: False leaves the regions' run-length codes empty, which take most of the time.
+        """
         entry = self.entry
         try:
             return FrameRecord(
@@ -255,11 +298,12 @@ class StoredFrame:
                 source_hashes=dict(entry.source_hashes),
                 views=self.views,
                 view_region=self.view_region,
-                regions=self.regions,
+                regions=self.regions if masks else self._regions((b"",) * self.num_regions),
                 semantics=self.semantics,
                 labels=self.labels,
                 xyz=self.xyz,
                 intensity=self.intensity,
+                hits=self.hits,
                 seconds=dict(entry.seconds),
             )
         except (TypeError, ValueError) as error:

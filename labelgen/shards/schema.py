@@ -25,6 +25,7 @@ AXES = {
     "N": "points of the longest frame",
     "V": "views of all frames",
     "R": "regions of all frames",
+    "H": "regions under the views of all frames",
     "C": "classes",
     "D": "width of the features",
     "B": "bytes of all run-length codes",
@@ -80,6 +81,7 @@ def _points(name: str, dtype: str, text: str, fill: float = 0, **more: bool) -> 
 
 _FRAME = MAX_FRAMES + 1
 _ROWS = 8192
+_HITS = 32768
 
 ARRAYS: dict[str, ArraySpec] = {
     spec.name: spec
@@ -101,6 +103,14 @@ ARRAYS: dict[str, ArraySpec] = {
             ("F+1",),
             _FRAME,
             "rows of `regions/*` of frame f: [f] to [f + 1]",
+        ),
+        ArraySpec(
+            "frame/hit_offsets",
+            "int64",
+            ("F+1",),
+            _FRAME,
+            "rows of `hits/*` of frame f: [f] to [f + 1]",
+            optional=True,
         ),
         _points("label", "uint8", "class id, 255 for unlabelled", UNLABELLED),
         _points("confidence", "uint8", "share of the votes that the winner holds, x 255"),
@@ -137,6 +147,23 @@ ARRAYS: dict[str, ArraySpec] = {
         ),
         ArraySpec(
             "views/visible", "bool", ("V",), _ROWS, "false where the occlusion test holds the point hidden"
+        ),
+        ArraySpec("views/hits", "uint16", ("V",), _ROWS, "number of regions there", optional=True),
+        ArraySpec(
+            "hits/region",
+            "uint16",
+            ("H",),
+            _HITS,
+            "regions under each view, within the frame, smallest first",
+            optional=True,
+        ),
+        ArraySpec(
+            "hits/inside",
+            "uint8",
+            ("H",),
+            _HITS,
+            "how much of the region is around the pixel: see below",
+            optional=True,
         ),
         ArraySpec("regions/camera", "uint8", ("R",), _ROWS, "camera of the frame; ascending within a frame"),
         ArraySpec(
@@ -222,14 +249,19 @@ DENSE = "dense"
 #: What every shard holds, a derived one too.
 CORE = ("frame/id", "frame/timestamp_us", "frame/num_points", "frame/status")
 #: Offsets that go with a group.
-OFFSETS = {"views": "frame/view_offsets", "regions": "frame/region_offsets"}
+OFFSETS = {
+    "views": "frame/view_offsets",
+    "regions": "frame/region_offsets",
+    "hits": "frame/hit_offsets",
+}
 
 
 def required(groups: Iterable[str]) -> set[str]:
     """Arrays that must be there if all of ``groups`` are stored completely."""
     chosen = set(groups)
     names = {spec.name for spec in ARRAYS.values() if spec.group in chosen and not spec.optional}
-    return names | set(CORE) | {OFFSETS[group] for group in chosen if group in OFFSETS}
+    offsets = {OFFSETS[group] for group in chosen if group in OFFSETS}
+    return names | set(CORE) | {name for name in offsets if not ARRAYS[name].optional}
 
 
 def check_shapes(shapes: Mapping[str, tuple[str, Sequence[int]]]) -> None:

@@ -20,7 +20,7 @@ from labelgen.shards.manifest import Manifest, data_file
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
 from labelgen.shards.store import Store, StoreError, open_store
 
-_ROWS_OF = {"views": "V", "regions": "R"}
+_ROWS_OF = {"views": "V", "regions": "R", "hits": "H"}
 
 
 class Shard:
@@ -95,7 +95,7 @@ class Shard:
             os.close(descriptor)
 
     def span(self, group: str, row: int) -> tuple[int, int]:
-        """Rows of ``views/*`` or ``regions/*`` that belong to frame ``row``."""
+        """Rows of ``views/*``, ``regions/*`` or ``hits/*`` that belong to frame ``row``."""
         offsets = self._offsets(OFFSETS[group], self._length(group))
         return int(offsets[row]), int(offsets[row + 1])
 

@@ -36,7 +36,7 @@ from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
 
 _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 8_000
 #: Attributes of a shard's root group that the format itself sets.
-RESERVED = {"format", "format_version", "fingerprint", "shard_id", "uv_steps_per_pixel"}
+RESERVED = {"format", "format_version", "fingerprint", "shard_id", "uv_steps_per_pixel", "hit_reach"}
 
 
 def shard_id_of(frames: Collection[tuple[str, str]], fingerprint: str, retry: int = 0) -> str:
@@ -141,7 +141,7 @@ def _write(
         return publish(store, _manifest(shard_id, attempt, fingerprint, parts))
     parts["path"] = path = shard_path(shard_id, attempt)
     steps = columns.uv_steps(records) if steps is None else steps
-    content = _chosen(columns.pack(records, steps), only)
+    content = _chosen(columns.pack(records, steps, {name.partition("/")[0] for name in only}), only)
     head = _attributes(attributes or {}) | {
         "format": "labelgen-shard",
         "format_version": FORMAT_VERSION,
@@ -149,6 +149,8 @@ def _write(
         "shard_id": shard_id,
         "uv_steps_per_pixel": steps,
     }
+    if "hits/inside" in content:
+        head["hit_reach"] = columns.hit_reach(records)
     dense = {} if only else columns.pack_dense(records)
     apart = features_path(shard_id, attempt)
     try:

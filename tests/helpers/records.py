@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from labelgen.geometry.hits import inside_of_steps
 from labelgen.records import (
     NO_CAMERA,
     NO_REGION,
@@ -15,6 +16,7 @@ from labelgen.records import (
     FrameStatus,
     PointLabels,
     Reason,
+    RegionHits,
     Regions,
     Semantics,
     Views,
@@ -41,6 +43,7 @@ def make_record(
     parents: bool = False,
     cloud: bool = False,
     dense: str | None = None,
+    reach: int | None = None,
 ) -> FrameRecord:
     """A random record whose parts agree with each other.
 
@@ -52,6 +55,7 @@ def make_record(
         views: V; about two thirds of the points by default.
         captions, parents, cloud: add captions with features, ``Regions.parent``, ``xyz`` and ``intensity``.
         dense: ``float16`` or ``int8``: add dense features on a grid of 3 x 4.
+        reach: add hits that have looked so many pixels around, 0 for none.
     """
     region_table = _regions(rng, regions, cameras, image_size, parents)
     view_table = _views(rng, points, cameras, image_size, views)
@@ -75,6 +79,7 @@ def make_record(
         xyz=rng.normal(0, 20, (points, 3)).astype(np.float32) if cloud else None,
         intensity=rng.random(points, np.float32) if cloud else None,
         dense=_dense(rng, cameras, width, image_size, dense) if dense else None,
+        hits=None if reach is None else _hits(rng, len(view_table), regions, reach),
         seconds={"project": 0.002, "regions": 1.5},
     )
 
@@ -98,6 +103,18 @@ def _views(
         depth=rng.uniform(1, 80, count).astype(np.float32),
         depth_residual=np.where(visible, 0, rng.exponential(5, count)).astype(np.float32),
         visible=visible,
+    )
+
+
+def _hits(rng: np.random.Generator, views: int, regions: int, reach: int) -> RegionHits:
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 4 if regions else 1, views))])
+    count = int(offsets[-1])
+    steps = rng.integers(1, 3 * reach + 1, count).astype(np.uint8) if reach else None
+    return RegionHits(
+        offsets=offsets.astype(np.int64),
+        region=rng.integers(0, max(regions, 1), count).astype(np.int32),
+        inside=None if steps is None else inside_of_steps(steps, reach),
+        reach=reach,
     )
 
 
@@ -188,6 +205,10 @@ def assert_stored(stored: FrameRecord, given: FrameRecord, uv_step: float = 1 / 
                     getattr(getattr(stored, part), field.name), getattr(getattr(given, part), field.name)
                 )
     _assert_same(stored.view_region, given.view_region)
+    assert (stored.hits is None) == (given.hits is None)
+    if stored.hits is not None and given.hits is not None:
+        for field in dataclasses.fields(given.hits):
+            _assert_same(getattr(stored.hits, field.name), getattr(given.hits, field.name))
     _assert_same(stored.xyz, given.xyz)
     _assert_same(stored.intensity, given.intensity)
     for name in ("depth", "depth_residual"):

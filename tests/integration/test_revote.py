@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
-from labelgen.labels.revote import cameras_present
-from labelgen.shards import open_run, verify
+from labelgen.labels import VoteSettings
+from labelgen.labels.revote import Ballot, cameras_present
+from labelgen.shards import open_run, read_plan, verify
+from pipelines.scenes import vote_settings
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot
@@ -135,8 +138,36 @@ def test_what_cannot_be(made, shell, tmp_path):
     refused = shell("revote", tmp_path / "blind", "--max-residual", 1)
     assert "without the depth test" in refused.err
     copy = shutil.copytree(run, tmp_path / "broken")
-    next(iter((copy / "shards").glob("*.zarr/regions/rle_bytes/c/0"))).write_bytes(b"")
+    next(iter((copy / "shards").glob("*.zarr/hits/region/c/0"))).write_bytes(b"")
     assert shell("revote", copy, "--output", tmp_path / "y").code == 2
+
+
+def test_the_stored_hits_are_what_the_masks_say(made):
+    opened = open_run(made[0])
+    plan = {frame.frame_id: frame for frame in read_plan(opened.store)[0]}
+    stored, projection = vote_settings(opened)
+    for frame_id in opened.frames:
+        record, cameras = opened.frame(frame_id).record(), plan[frame_id].cameras
+        assert record.hits.reach == 8
+        older = replace(record, hits=None)
+        for settings in (stored, replace(stored, edge_px=3.0), VoteSettings()):
+            one, other = (Ballot(r, cameras, settings, projection, True) for r in (record, older))
+            for name in ("offsets", "region"):
+                assert getattr(one.hits, name).tobytes() == getattr(other.hits, name).tobytes()
+            if settings.edge:
+                assert one.hits.inside.tobytes() == other.hits.inside.tobytes()
+            same(one.labels(), other.labels())
+            assert one.sums().tobytes() == other.sums().tobytes()
+
+
+def test_masks_are_read_where_they_are_needed_only(made, shell, tmp_path):
+    copy = shutil.copytree(made[0], tmp_path / "copy")
+    for path in (copy / "shards").glob("*.zarr/regions/rle_bytes/c/0"):
+        path.write_bytes(b"")
+    assert shell("revote", copy, "--min-margin", 0.2, "--output", tmp_path / "near").code == 0
+    found = shell("revote", copy, "--edge-px", 3, "--output", tmp_path / "far")
+    assert found.code == 2
+    assert "regions/rle_bytes" in found.err
 
 
 def test_missing_cameras_are_worked_out(made):

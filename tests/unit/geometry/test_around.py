@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.geometry import region_hits, rle
+from labelgen.geometry.hits import inside_of_steps, inside_steps, whole_reach
 from tests.helpers.geometry import make_camera, make_regions, make_views
 
 
@@ -53,3 +54,20 @@ def test_one_deep_inside_none_at_the_rim():
     assert found[1] == pytest.approx((1 / 8 + 1) / 3)
     assert found[2] == pytest.approx((3 / 8 + 2) / 3)
     assert (region_hits(views, regions, [camera], 0.1).inside > 0).all()  # at least a pixel
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), reach=st.integers(1, 85))
+def test_in_steps_it_is_the_same_to_the_last_bit(seed, reach):
+    rng = np.random.default_rng(seed)
+    mask = np.kron(rng.random((4, 5)) < 0.8, np.ones((30, 30), bool))
+    camera = make_camera(150, 120)
+    views = make_views(np.arange(200), [0] * 200, rng.uniform(0, [149, 119], (200, 2)))
+    found = region_hits(views, make_regions([0], [rle.encode(mask)], [int(mask.sum())]), [camera], reach)
+    assert found.reach == reach
+    steps = inside_steps(found.inside, reach)
+    assert inside_of_steps(steps, reach).tobytes() == found.inside.tobytes()
+
+
+def test_whole_reach():
+    assert [whole_reach(reach) for reach in (0.0, 0.1, 8.0, 8.6)] == [0, 1, 8, 9]

@@ -9,7 +9,9 @@ import pytest
 
 from labelgen.geometry import ProjectionSettings, region_hits, rle
 from labelgen.labels import VoteSettings, class_evidence, hit_evidence, vote
+from labelgen.labels.evidence import class_margins
 from labelgen.records import Semantics, Views
+from labelgen.shards.columns import decode_uv, encode_uv
 from tests.helpers.geometry import make_camera, make_regions
 
 CAMERA = make_camera(60, 60, focal=30.0, center=(29.5, 29.5))
@@ -49,12 +51,13 @@ def test_nothing_asked_nothing_computed():
 def test_each_factor_by_its_formula_and_their_product():
     views, hits, _, semantics = parts = scene()
     view = np.repeat(np.arange(len(views)), np.diff(hits.offsets))
-    tolerance = np.maximum(ProjectionSettings().max_residual, 0.05 * views.depth)
-    x, y = ((views.uv - 29.5) / 30).T
+    depth, residual = (metres.astype(np.float16) for metres in (views.depth, views.depth_residual))
+    tolerance = np.maximum(ProjectionSettings().max_residual, 0.05 * depth.astype(float))
+    x, y = ((np.floor(views.uv + 0.5) - 29.5) / 30).T
     scores = semantics.class_scores.astype(float)
     best = np.sort(np.column_stack([scores, 1 - scores.sum(1)]), axis=1)
     shares = {
-        "residual": (1 - np.minimum(views.depth_residual / tolerance, 1))[view],
+        "residual": (1 - np.minimum(residual / tolerance, 1))[view],
         "angle": (1 / np.sqrt(1 + x**2 + y**2))[view],
         "class_margin": (best[:, -1] - best[:, -2])[hits.region],
         "edge": hits.inside,
@@ -68,6 +71,27 @@ def test_each_factor_by_its_formula_and_their_product():
     assert len(np.unique(evidence(parts, edge=0.7))) > 5
     with pytest.raises(ValueError, match="with a reach"):
         evidence((views, replace(hits, inside=None), None, semantics), edge=0.7)
+
+
+def test_what_a_shard_rounds_changes_nothing():
+    views, hits, _, semantics = parts = scene(2)
+    stored = replace(
+        views,
+        uv=decode_uv(encode_uv(views.uv, 32), 32),
+        depth=views.depth.astype(np.float16).astype(np.float32),
+        depth_residual=views.depth_residual.astype(np.float16).astype(np.float32),
+    )
+    assert (stored.depth != views.depth).any()
+    found = evidence((stored, hits, None, semantics), **ALL)
+    assert found.tobytes() == evidence(parts, **ALL).tobytes()
+
+
+def test_leads_of_odd_scores():
+    scores = np.array([[np.nan, 0.5], [2.0, -1.0], [0, 0], [0.25, 0.75]], np.float16)
+    semantics = Semantics(scores, np.zeros(4, np.uint8), np.zeros((4, 1), np.float16))
+    np.testing.assert_array_equal(class_margins(semantics), [0, 1, 1, 0.5])
+    none = Semantics(np.zeros((2, 0), np.float16), np.zeros(2, np.uint8), np.zeros((2, 1), np.float16))
+    np.testing.assert_array_equal(class_margins(none), [1, 1])
 
 
 def votes(parts, factor):

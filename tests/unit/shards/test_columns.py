@@ -110,3 +110,18 @@ def test_a_parent_that_is_no_region_of_the_frame(value: int) -> None:
     assert why_not_storable(record) is None
     bad = replace(record, regions=replace(record.regions, parent=np.array([-1, 0, value, 0], np.int32)))
     assert "parent" in str(why_not_storable(bad))
+
+
+def test_hits_that_do_not_go_together_are_refused() -> None:
+    far, near, none = (some_records(count=1, reach=reach)[0] for reach in (8, 4, None))
+    for others, said in ((near, "different reach"), (none, "absent for 1")):
+        with pytest.raises(ValueError, match=said):
+            pack([far, replace(others, frame_id="other")], 32)
+
+
+def test_only_what_is_wanted_is_packed() -> None:
+    records = some_records(reach=8)
+    everything, labels = pack(records, 32), pack(records, 32, {"points"})
+    assert {name.partition("/")[0] for name in labels} == {"frame", "points"}
+    for name, values in labels.items():
+        assert values.tobytes() == everything[name].tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import pickle
@@ -44,6 +45,51 @@ def test_frames_by_id(run: Path) -> None:
         opened.frame("absent")
     with pytest.raises(UserError, match="frame-x failed in load"):
         opened.frame("frame-x")
+
+
+def test_hits_are_optional_and_masks_need_not_be_read(tmp_path: Path) -> None:
+    for name, reach in (("none", None), ("plain", 0), ("far", 8)):
+        run = make_run(tmp_path / name)
+        records = some_records(count=2, reach=reach)
+        write(run, records)
+        for record in records:
+            frame = open_run(run).frame(record.frame_id)
+            assert frame.hit_reach == reach
+            assert_stored(frame.record(), record)
+        shutil.rmtree(next((run / "shards").iterdir()) / "regions" / "rle_bytes")
+        quick = open_run(run).frame("frame-0").record(masks=False)
+        assert quick.regions.rle == (b"",) * 12
+        assert np.array_equal(quick.regions.area, records[0].regions.area)
+
+
+def test_hits_beyond_what_a_byte_holds_are_stored_without_their_surroundings(tmp_path: Path) -> None:
+    (record,) = some_records(count=1, reach=80)
+    assert record.hits is not None
+    run = make_run(tmp_path / "run")
+    write(run, [replace(record, hits=replace(record.hits, reach=86))])
+    hits = open_run(run).frame("frame-0").hits
+    assert hits is not None
+    assert (hits.reach, hits.inside) == (0, None)
+    assert np.array_equal(hits.region, record.hits.region)
+
+
+def test_a_reach_that_no_writer_gives_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    write(run, some_records(count=1, reach=8))
+    file = next((run / "shards").iterdir()) / "zarr.json"
+    for reach in (0, 86, "8", None):
+        (path,) = (run / "manifests").glob("*.json")
+        root, data = json.loads(file.read_text()), json.loads(path.read_text())
+        root["attributes"]["hit_reach"] = reach
+        file.write_text(json.dumps(root))
+        raw = file.read_bytes()
+        data["metadata"]["zarr.json"] = {
+            "size": len(raw),
+            "blake2b": hashlib.blake2b(raw, digest_size=16).hexdigest(),
+        }
+        path.write_text(json.dumps(data))
+        with pytest.raises(DamageError, match="hit_reach is"):
+            _ = open_run(run).frame("frame-0").hits
 
 
 def test_single_arrays_of_a_frame(run: Path) -> None:
@@ -165,11 +211,15 @@ def read_all(run: Path) -> list[FrameRecord]:
         ("regions__rle_offsets", lambda a: a + 10**6),
         ("regions__caption_offsets", lambda a: a * 0 - 1),
         ("regions__caption_bytes", lambda a: a * 0 + 0xFF),
+        ("frame__hit_offsets", lambda a: a + 1),
+        ("views__hits", lambda a: a + 1),
+        ("hits__region", lambda a: a * 0 + 12),
+        ("hits__inside", lambda a: a * 0 + 25),
     ],
 )
 def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, values: Any) -> None:
     run = make_run(tmp_path / "run")
-    write(run, some_records(count=3, captions=True, parents=True))
+    write(run, some_records(count=3, captions=True, parents=True, reach=8))
     forge(run)
     assert len(read_all(run)) == 3
     array = Shard(run, open_run(run).manifests[0]).array(name.replace("__", "/"))

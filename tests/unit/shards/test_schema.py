@@ -22,7 +22,7 @@ def shapes(**more: object) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 def all_shapes() -> dict[str, tuple[str, tuple[int, ...]]]:
     """Of records that hold everything, dense features of either kind."""
-    full = {"captions": True, "parents": True, "cloud": True}
+    full = {"captions": True, "parents": True, "cloud": True, "reach": 8}
     return shapes(**full, dense="float16") | shapes(**full, dense="int8")
 
 
@@ -49,7 +49,7 @@ def test_each_array_of_another_type_or_length_is_refused(name: str) -> None:
 
 
 def test_core_and_offsets_are_needed() -> None:
-    good = shapes()
+    good = shapes(reach=8)
     for name in (*CORE, *OFFSETS.values()):
         with pytest.raises(ValueError, match=name):
             check_shapes({other: value for other, value in good.items() if other != name})
