@@ -85,7 +85,10 @@ class RegionsConfig(_Section):
         None, ge=64, description="superpixel: longer side, in pixels, that images are reduced to before"
     )
     superpixel_score: float = Field(
-        0.0, ge=0, le=1, description="other backends: superpixels join their masks with this score; 0: none"
+        0.0,
+        ge=0,
+        le=1,
+        description="other backends: score of superpixels (with points) beside their masks; 0: none",
     )
     superpixel_method: Literal["slic", "felzenszwalb"] = "slic"
     superpixel_segments: int = Field(150, ge=1, description="slic: about so many per image")

@@ -49,12 +49,14 @@ class Prompts:
         depth: (P,) float32, their depths in metres.
         boxes: (B, 4) float32, pixels: left, top, right, bottom of boxes to be filled with a region each.
         image_path: of the image, relative to the data root.
+        projected: (Q, 2) float32 pixels of all LiDAR points in the image, hidden ones, too.
     """
 
     uv: NDArray[np.float32] | None = None
     depth: NDArray[np.float32] | None = None
     boxes: NDArray[np.float32] | None = None
     image_path: str = ""
+    projected: NDArray[np.float32] | None = None
 
 
 class RegionProposer(Protocol):

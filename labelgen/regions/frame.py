@@ -44,7 +44,7 @@ def _parents(regions: ImageRegions, begin: int) -> NDArray[np.int32]:
 
 
 def frame_prompts(views: Views, image_paths: Sequence[str]) -> list[Prompts]:
-    """What a frame knows of its images: the points that each camera sees.
+    """What a frame knows of its images: the points in each, and which of them the camera sees.
 
     Args:
         views: of the frame.
@@ -54,5 +54,6 @@ def frame_prompts(views: Views, image_paths: Sequence[str]) -> list[Prompts]:
     for camera, path in enumerate(image_paths):
         rows = views.camera_slice(camera)
         seen = views.visible[rows]
-        prompts.append(Prompts(uv=views.uv[rows][seen], depth=views.depth[rows][seen], image_path=path))
+        uv = views.uv[rows]
+        prompts.append(Prompts(uv[seen], views.depth[rows][seen], image_path=path, projected=uv))
     return prompts

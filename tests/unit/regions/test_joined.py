@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from labelgen.config import RegionsConfig
+from labelgen.geometry import rle
 from labelgen.regions import describe_proposer, join_cameras, make_proposer
 from labelgen.regions.base import Prompts
 from labelgen.regions.joined import JoinedProposer
@@ -41,6 +42,25 @@ def test_both_kinds_of_regions_are_there_and_scored_apart(image):
     frame = joined.propose_frame([image, None, image], [Prompts()] * 3)
     assert frame[1] is None
     assert len(join_cameras(frame)) == 2 * len(got)
+
+
+def test_superpixels_without_a_point_are_left_out(image):
+    slic = SuperpixelProposer(RegionsConfig(backend="superpixel", superpixel_segments=20))
+    joined, alone = JoinedProposer(Halves(), slic, score=0.25), slic.propose(image)
+    uv = np.array([[3.4, 5.0], [3.0, 5.4], [70.6, 40.0], [-0.6, 2.0], [90.0, 60.0]], np.float32)
+    masks = [rle.decode(code, 60, 90) for code in alone.rle]
+    want = tuple(code for code, mask in zip(alone.rle, masks, strict=True) if mask[5, 3] or mask[40, 71])
+    assert 1 <= len(want) <= 2
+    for prompts, kept in (
+        (Prompts(projected=uv), want),
+        (Prompts(projected=uv[:0]), ()),
+        (Prompts(uv=uv[:0]), alone.rle),
+    ):
+        got = joined.propose_frame([image], [prompts])[0]
+        assert got.rle == (*Halves().propose(image).rle, *kept)
+        assert joined.propose(image, prompts).rle == got.rle
+        np.testing.assert_array_equal(got.area, [rle.decode(code, 60, 90).sum() for code in got.rle])
+        np.testing.assert_array_equal(got.score[2:], np.float16(0.25))
 
 
 def test_the_configuration_joins_and_the_record_says_so(image):
