@@ -34,6 +34,29 @@ def cell_counts(codes: Sequence[bytes], size: tuple[int, int], grid: tuple[int, 
     return counts
 
 
+def class_counts(
+    codes: Sequence[bytes], size: tuple[int, int], classes: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Pixels of every mask that lie in cells of each class; as `cell_counts`, added up.
+
+    Args:
+        codes: K masks of the image's size.
+        size: (H, W) of the image.
+        classes: (h, w) in 0..count - 1, of cells that divide the image evenly.
+        count: number of classes.
+
+    Returns:
+        (K, count) int64.
+
+    Raises:
+        ValueError: if a code is not one of a mask of this size.
+    """
+    runs = parse(codes, *size)
+    row, column = (cell_of(pixels, cells) for pixels, cells in zip(size, classes.shape, strict=True))
+    counts: NDArray[np.int64] = _walk_classes(runs.ends, runs.offsets, row, column, classes, count)
+    return counts
+
+
 def cell_of(pixels: int, cells: int) -> NDArray[np.int64]:
     """(pixels,) the cell along one axis in which each pixel's centre lies."""
     return ((2 * np.arange(pixels) + 1) * cells) // (2 * pixels)
@@ -43,16 +66,44 @@ def cell_of(pixels: int, cells: int) -> NDArray[np.int64]:
 def _walk(ends: Any, offsets: Any, row: Any, column: Any, h: int, w: int) -> Any:
     """Runs go down the columns; each is cut where a row of cells ends."""
     H = len(row)
-    until = np.zeros(h, np.int64)  # where the rows of cells end
-    for y in range(H):
-        until[row[y]] = y + 1
+    until = _ends(row, h)
     counts = np.zeros((len(offsets) - 1, h, w), np.float32)
     for k in range(len(offsets) - 1):
         for run in range(offsets[k] + 1, offsets[k + 1], 2):
-            at, end = ends[run - 1], ends[run]
-            while at < end:
-                x, y = at // H, at % H
-                stop = min(end, x * H + until[row[y]])
-                counts[k, row[y], column[x]] += stop - at
-                at = stop
+            left = ends[run] - ends[run - 1]
+            x, y = divmod(ends[run - 1], H)
+            while left:
+                some = min(left, until[row[y]] - y)
+                counts[k, row[y], column[x]] += some
+                left, y = left - some, y + some
+                if y == H:
+                    x, y = x + 1, 0
     return counts
+
+
+@njit(cache=True)
+def _walk_classes(ends: Any, offsets: Any, row: Any, column: Any, classes: Any, count: int) -> Any:
+    """As `_walk`."""
+    H = len(row)
+    until = _ends(row, len(classes))
+    counts = np.zeros((len(offsets) - 1, count), np.int64)
+    for k in range(len(offsets) - 1):
+        for run in range(offsets[k] + 1, offsets[k + 1], 2):
+            left = ends[run] - ends[run - 1]
+            x, y = divmod(ends[run - 1], H)
+            while left:
+                some = min(left, until[row[y]] - y)
+                counts[k, classes[row[y], column[x]]] += some
+                left, y = left - some, y + some
+                if y == H:
+                    x, y = x + 1, 0
+    return counts
+
+
+@njit(cache=True)
+def _ends(row: Any, h: int) -> Any:
+    """(h,) where the rows of cells end, pixels."""
+    until = np.zeros(h, np.int64)
+    for y in range(len(row)):
+        until[row[y]] = y + 1
+    return until

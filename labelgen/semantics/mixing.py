@@ -61,11 +61,15 @@ def within_masks(key: Tensor, value: Tensor, counts: Tensor) -> Tensor:
     key, value, counts = key.flatten(1, 2), value.flatten(1, 2), counts.flatten(1).to(key.dtype)
     mixed = value.new_zeros(len(counts), value.shape[0], value.shape[-1])
     filled = counts.cpu() > 0
+    # One more number on both sides, 1 on the left and the logarithm on the right: the product is the score,
+    # and its many numbers are gone through once.
+    key = torch.nn.functional.pad(key * key.shape[-1] ** -0.25, (0, 1), value=1.0)
     for row in range(len(counts)):
         cells = filled[row].nonzero()[:, 0].to(key.device)
         if len(cells):
-            inside, weight = key[:, cells], counts[row, cells]
-            scores = inside @ inside.transpose(1, 2) * key.shape[-1] ** -0.5 + weight.log()
-            share = (weight / weight.sum()) @ scores.softmax(dim=-1)
-            mixed[row] = (share[:, None] @ value[:, cells])[:, 0]
+            left, weight = key.index_select(1, cells), counts[row].index_select(0, cells)
+            right = left.clone()
+            right[..., -1] = weight.log()
+            share = (weight / weight.sum()) @ (left @ right.mT).softmax(dim=-1)
+            mixed[row] = (share[:, None] @ value.index_select(1, cells))[:, 0]
     return mixed.flatten(1)

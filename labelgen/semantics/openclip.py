@@ -19,7 +19,7 @@ from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import BPE_FILE
 from labelgen.records import Regions, Semantics
-from labelgen.semantics.assignment import majority, pixel_classes
+from labelgen.semantics.assignment import cell_classes, majority
 from labelgen.semantics.clip_weights import FAULTS, describe_open_clip, one_line
 from labelgen.semantics.crops import missing_image, region_crops
 from labelgen.semantics.dense import DenseMap
@@ -178,8 +178,8 @@ class OpenClipEncoder:
             for camera in np.unique(regions.camera):
                 dense, rows = maps[camera], regions.camera_slice(int(camera))
                 assert dense is not None
-                classes = pixel_classes(dense, vocabulary)
-                scores[rows], label[rows] = majority(regions.rle[rows], classes, len(taxonomy))
+                classes = cell_classes(dense, vocabulary)
+                scores[rows], label[rows] = majority(regions.rle[rows], classes, len(taxonomy), dense.size)
         return Semantics(class_scores=scores, label=label, feature=stored)
 
     def _look(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.records import UNLABELLED
+from labelgen.records import UNLABELLED, largest_bits
 from labelgen.semantics.base import TextEncoder
 from labelgen.taxonomy import Taxonomy
 
@@ -52,22 +53,30 @@ class Vocabulary:
         """
         # In float64, since a float32 product differs in its last bit with the number of BLAS threads; and
         # with it, now and then, the float16 that is stored.
-        cosine = feature.astype(np.float64) @ self.word_feature.astype(np.float64).T
-        best = class_logits(cosine, self.word_class) / temperature
-        weight = np.exp(best - best.max(axis=1, keepdims=True))
-        probability = weight / weight.sum(axis=1, keepdims=True)
-        label = best.argmax(axis=1)
-        nothing = ~feature.any(axis=1)
-        probability[nothing] = 0
+        best = self.logits(feature) / temperature
+        probability = np.exp(best - best.max(axis=0))
+        probability /= probability.sum(axis=0)
+        label = best.argmax(axis=0)
+        nothing = largest_bits(feature) == 0
+        probability[:, nothing] = 0
         label[(label >= self.classes) | nothing] = UNLABELLED
-        return probability[:, : self.classes].astype(np.float16), label.astype(np.uint8)
+        scores = np.ascontiguousarray(probability[: self.classes].T, np.float16)
+        return scores, label.astype(np.uint8)
 
+    def logits(self, feature: NDArray[np.float16]) -> NDArray[np.float64]:
+        """(C + 1, K) cosine of (K, D) features with the best word of every class; C rows without void words.
 
-def class_logits(word_score: NDArray[np.float64], word_class: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(K, W) scores of words to (K, classes) maxima; ``word_class`` is ascending and has no gaps."""
-    begin = np.flatnonzero(np.diff(word_class, prepend=-1))
-    logits: NDArray[np.float64] = np.maximum.reduceat(word_score, begin, axis=1)
-    return logits
+        Classes come first, since maxima along rows take several times as long as those along columns.
+        """
+        cosine = self._words @ feature.T.astype(np.float64)
+        begin = np.flatnonzero(np.diff(self.word_class, prepend=-1))  # ascending, without gaps
+        best: NDArray[np.float64] = np.maximum.reduceat(cosine, begin)
+        return best
+
+    @cached_property
+    def _words(self) -> NDArray[np.float64]:
+        """(W, D) the words' features in the precision of scores."""
+        return self.word_feature.astype(np.float64)
 
 
 def build_vocabulary(encoder: TextEncoder, taxonomy: Taxonomy) -> Vocabulary:

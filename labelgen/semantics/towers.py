@@ -106,7 +106,8 @@ class Vit:
         """Keys and values of the last block's patches."""
         attn = self.last.attn
         patches = self.last.ln_1(self.before_last(pixels)[:, 1:])
-        _, key, value = F.linear(patches, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
+        C = patches.shape[-1]  # the first C rows make queries
+        key, value = F.linear(patches, attn.in_proj_weight[C:], attn.in_proj_bias[C:]).chunk(2, dim=-1)
         key, value = self._on_grid(key, pixels), self._on_grid(value, pixels)
         return split_heads(key, self.heads), split_heads(value, self.heads)
 
