@@ -55,8 +55,9 @@ def inspect(
     """Show what a run holds, what went wrong, which frames are worst, or draw one of its frames.
 
     Without `--frame`: frames, classes, coverage, confidence, failures. With it: one PNG with all cameras,
-    the bird's-eye view and the truth where there is one; files that are not there are left out. Captions of
-    its regions, if it has any, are listed on stderr; with `--json` among the rest.
+    the bird's-eye view and the truth where there is one; files that are not there are left out. How many
+    instances of which class it has, and captions of its regions, are told on stderr; with `--json` among the
+    rest.
 
     Examples: `labelgen inspect runs/demo`, `labelgen inspect runs/demo --json`,
     `labelgen inspect runs/demo --frame 0 --out frame.png`, `labelgen inspect runs/demo --worst 10`
@@ -64,6 +65,7 @@ def inspect(
     from labelgen.inspection.captions import captions_of, render_captions
     from labelgen.inspection.choose import find_frame
     from labelgen.inspection.failures import count_errors
+    from labelgen.inspection.instances import count_instances, render_instances
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_summary, summarise_run
     from labelgen.inspection.tables import render_errors, render_worst
@@ -93,9 +95,11 @@ def inspect(
     path = out or f"{opened.url}/report/{sources.frame(frame_id).frame_id}.png"
     missing = sources.save_picture(frame_id, path, width)
     told = captions_of(opened, frame_id)
+    counts = count_instances(opened.frame(frame_id).labels, sources.taxonomy)
     if not as_json:
+        render_instances(Console(stderr=True), counts)
         render_captions(Console(stderr=True), told)
-    _announce("picture", path, missing, as_json, frame_id=frame_id, captions=told)
+    _announce("picture", path, missing, as_json, frame_id=frame_id, instances=counts, captions=told)
 
 
 def evaluate(

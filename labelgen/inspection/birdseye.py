@@ -44,6 +44,7 @@ def draw_birdseye(
     width: int,
     height: int,
     reach: float = 50.0,
+    boxes: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> Canvas:
     """Draw a cloud from above.
 
@@ -57,6 +58,7 @@ def draw_birdseye(
         width: of the picture, pixels.
         height: of the picture, pixels.
         reach: metres from the middle to the nearer edge.
+        boxes: centres and half sizes (M, 3), LiDAR frame, metres; drawn as outlines.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -89,6 +91,11 @@ def draw_birdseye(
         for rows, size_of, alpha in ((low, 0.5 * radius, 0.8), (high, radius, 1.0)):
             xy = birdseye_pixels(xyz[rows], forward, width=width, height=height, reach=reach)
             drawing.draw_dots(canvas, xy, colors[rows], size_of, alpha=alpha)
+    for center, half in zip(*(boxes or ((), ())), strict=True):
+        corners = center + half * np.array([(-1, -1, 0), (-1, 1, 0), (1, 1, 0), (1, -1, 0)], np.float32)
+        xy = birdseye_pixels(corners, forward, width=width, height=height, reach=reach)
+        if (np.abs(xy - middle) < max(width, height)).all():  # far beyond the edge, pixels overflow
+            drawing.draw_polyline(canvas, xy, drawing.INK, closed=True)
     _draw_ego(canvas, middle, scale)
     texts.append((size * 0.8, size * 0.8, title, size * 1.3, drawing.INK, "lt"))
     drawing.draw_text(canvas, texts, edge=drawing.PANEL)

@@ -12,6 +12,7 @@ from labelgen.frame import Frame, PointCloud
 from labelgen.inspection import drawing
 from labelgen.inspection.birdseye import draw_birdseye
 from labelgen.inspection.camera import draw_camera
+from labelgen.inspection.instances import instance_boxes
 from labelgen.inspection.layout import forward_direction, place_cameras
 from labelgen.inspection.legend import draw_legend
 from labelgen.inspection.range_image import ROWS, draw_range
@@ -32,7 +33,7 @@ def draw_frame(
     truth: NDArray[np.uint8] | None = None,
     width: int = 2400,
 ) -> NDArray[np.uint8]:
-    """Draw all that is known about a labelled frame.
+    """Draw all that is known about a labelled frame; from above, instances have an outline.
 
     Args:
         frame: the frame; N points.
@@ -102,13 +103,11 @@ def draw_frame(
         )
     else:
         beside, bare, title = colors[truth], truth == UNLABELLED, "truth"
-    place(
-        draw_birdseye(
-            xyz, colors[label], label == UNLABELLED, forward, title="labels", width=cell, height=cell
-        ),
-        gap,
-        y,
+    boxes = None if xyz is None else instance_boxes(xyz, record.labels)[:2]
+    above = draw_birdseye(
+        xyz, colors[label], label == UNLABELLED, forward, title="labels", width=cell, height=cell, boxes=boxes
     )
+    place(above, gap, y)
     place(draw_birdseye(xyz, beside, bare, forward, title=title, width=cell, height=cell), 2 * gap + cell, y)
     x = 3 * gap + 2 * cell
     place(draw_legend(record.labels, taxonomy, truth, width=width - gap - x, height=cell), x, y)

@@ -233,8 +233,10 @@ class RunSources:
             The page, and one line for each thing that had to be left out.
 
         Raises:
-            UserError: a shard is damaged, or the folder cannot be written.
+            UserError: a shard is damaged, the folder cannot be written, or no such classes.
         """
+        if classes is not None:
+            load_class_split(classes, self.taxonomy)  # what is wrong with it is no missing score
         missing: list[str] = []
         worst = self.worst(pictures)
         try:

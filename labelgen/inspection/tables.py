@@ -121,12 +121,17 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
             console.print(plain(f"  split {result['split']['name']}: novel classes {novel}"))
         for name, found in result["panoptic"].items():
             title = f"panoptic, by the rules of {name}: segments from {found['min_points']} points"
-            panoptic = _table("classes", "there", "PQ", "RQ", "SQ", "PQ dagger", "mIoU", title=title)
-            for group, means in found["groups"].items():
-                keys = ("pq", "rq", "sq", "pq_dagger", "miou")
-                there = f"{means['present']} of {means['classes']}"
-                panoptic.add_row(group, there, *(_number(means[key]) for key in keys))
-            console.print(panoptic)
+            console.print(panoptic_table(found, title))
+
+
+def panoptic_table(found: Mapping[str, Any], title: str) -> Table:
+    """Panoptic quality of groups of classes, as of `PanopticScore.result`."""
+    table = _table("classes", "there", "PQ", "RQ", "SQ", "PQ dagger", "mIoU", title=title)
+    for group, means in found["groups"].items():
+        keys = ("pq", "rq", "sq", "pq_dagger", "miou")
+        there = f"{means['present']} of {means['classes']}"
+        table.add_row(group, there, *(_number(means[key]) for key in keys))
+    return table
 
 
 def render_steps(console: Console, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from labelgen.datasets.loading import load_image
 from labelgen.errors import FrameError, UserError
 from labelgen.geometry.rle import decode
+from labelgen.inspection.instances import instance_boxes
 from labelgen.inspection.sources import RunSources
 from labelgen.records import UNLABELLED, FrameRecord
 from labelgen.shards import StoredFrame
 
 _WORLD, _CAR = "world", "world/ego_vehicle"
 _LARGEST = 640  # pixels of an image's side in the viewer
-_FEWEST = 5  # points of an instance that gets a box
 
 
 def view_run(sources: RunSources, frames: Sequence[str], save: Path | None = None) -> list[str]:
@@ -79,7 +79,7 @@ def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[
         rr.log(f"{_CAR}/confidence", rr.Points3D(points, colors=colors))
         if truth is not None:
             rr.log(f"{_CAR}/truth", _points(rr, points, truth[finite], palette))
-        centers, halves, ids = instance_boxes(xyz, record)
+        centers, halves, ids = instance_boxes(xyz, record.labels)
         boxes = rr.Boxes3D(centers=centers, half_sizes=halves, colors=palette[ids], class_ids=ids)
         rr.log(f"{_CAR}/instances", boxes)
     for number, camera in enumerate(frame.cameras):
@@ -124,28 +124,6 @@ def region_classes(record: FrameRecord, camera: int, height: int, width: int) ->
         except ValueError as error:
             raise UserError(f"frame {record.frame_id}: region {row}: {error}") from error
     return out
-
-
-def instance_boxes(
-    xyz: NDArray[np.float32], record: FrameRecord
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
-    """Boxes along the axes around the points of each instance: centres, half sizes (M, 3) metres, classes."""
-    instance, label = record.labels.instance, record.labels.label
-    use = (instance > 0) & (label != UNLABELLED) & np.isfinite(xyz).all(axis=1)
-    centers, halves, classes = [], [], []
-    for value in np.unique(instance[use]).tolist():
-        mine = use & (instance == value)
-        if np.count_nonzero(mine) >= _FEWEST:
-            low, high = xyz[mine].min(axis=0), xyz[mine].max(axis=0)
-            centers.append((low + high) / 2)
-            halves.append((high - low) / 2)
-            classes.append(int(np.bincount(label[mine]).argmax()))
-    shape = (len(centers), 3)
-    return (
-        np.array(centers, np.float32).reshape(shape),
-        np.array(halves, np.float32).reshape(shape),
-        np.array(classes, np.uint16),
-    )
 
 
 def _ramp(confidence: NDArray[np.uint8], bare: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -216,10 +216,13 @@ def test_the_nearest_point_has_its_classs_colour_where_it_is_in_the_image(made, 
 def test_the_pictures_default_place(made):
     run = made[0]
     result = call_json("inspect", run, "--frame", "0")
+    labels = open_run(run).frame(open_run(run).frames[0]).labels
+    cars = set(labels.instance[labels.label == TAXONOMY.names.index("car")].tolist()) - {0}
     assert result == {
         "frame_id": open_run(run).frames[0],
         "picture": str(run / "report" / f"{open_run(run).frames[0]}.png"),
         "missing": [],
+        "instances": {"car": len(cars)},
         "captions": [],
     }
     assert Image.open(result["picture"]).size[0] == 2400

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.inspection.instances import instance_boxes
 from labelgen.inspection.sources import RunSources
-from labelgen.inspection.viewer import instance_boxes, region_classes, view_run
+from labelgen.inspection.viewer import region_classes, view_run
 from labelgen.records import UNLABELLED
 from labelgen.shards import open_run
 from tests.unit.exports.conftest import POINTS, SIZE, Labelled, labelled  # noqa: F401  (the fixture)
@@ -85,7 +86,7 @@ def test_regions_and_boxes(labelled: Labelled) -> None:  # noqa: F811
     rows = record.regions.camera_slice(0)
     assert set(np.unique(classes)) <= {*record.semantics.label[rows].tolist(), UNLABELLED}
     xyz = RunSources(run).xyz(run.frames[0])
-    centers, halves, ids = instance_boxes(xyz, record)
+    centers, halves, ids = instance_boxes(xyz, record.labels)
     assert len(centers) == len(halves) == len(ids) > 0
     for value in np.unique(record.labels.instance[record.labels.instance > 0])[:5]:
         mine = (
