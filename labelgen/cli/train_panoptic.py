@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.train import (
@@ -89,6 +88,7 @@ def panoptic(
     """
     from labelgen.distill.classes import load_class_split
     from labelgen.distill.panoptic.variants import overrides
+    from labelgen.inspection.tables import panoptic_table
     from labelgen.shards import open_run
     from labelgen.taxonomy import Taxonomy
 
@@ -105,16 +105,5 @@ def panoptic(
     result = do_task(task, "panoptic segmentation", ray_workers, ray)
     show_result(result, as_json)
     if not as_json and result["scores"] is not None:
-        _show_quality(result["scores"])
-
-
-def _show_quality(scores: dict[str, Any]) -> None:
-    table = Table(title="panoptic quality", title_justify="left")
-    for column in ("", "PQ", "RQ", "SQ", "mIoU", "PQ of the run's labels"):
-        table.add_column(column, justify="right" if column else "left")
-    network, labels = (scores[name]["panoptic"]["groups"] for name in ("network", "labels"))
-    for name, means in network.items():
-        if means["classes"]:
-            values = (*(means[key] for key in ("pq", "rq", "sq", "miou")), labels[name]["pq"])
-            table.add_row(name, *(f"{value:.1%}" for value in values))
-    Console().print(table)
+        for name, title in (("network", "network"), ("labels", "the run's labels")):
+            Console().print(panoptic_table(result["scores"][name]["panoptic"], title))

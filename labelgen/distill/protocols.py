@@ -73,7 +73,8 @@ def run_task(task: Task, report: Report | None = None, place: Place | None = Non
     Returns:
         What the file holds: ``method``, its ``settings``, ``backbone``, ``checkpoint``, ``start``, ``split``,
         ``fraction``, ``frames`` (learned from), ``steps``, ``loss`` (of the last line of the log),
-        ``seconds`` (of this call) and ``scores`` of the held-out frames, see `scores_of`; None where there is no truth.
+        ``seconds`` (of this call) and ``scores`` of the held-out frames, see `scores_of`; None where there
+        is no truth.
 
     Raises:
         UserError: as `train`; a probe without a checkpoint.

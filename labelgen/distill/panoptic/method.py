@@ -64,7 +64,8 @@ class Panoptic(Method):
         self.unseen = nn.Parameter(torch.zeros(D if settings.fusion else 0))
         self.decoder = Decoder(settings.decoder, width + len(self.unseen), D)
         self.semantic = nn.Linear(size, len(self.classes.base))
-        self.head = TextHead(*class_words(info, settings.vocabulary, self.name), settings.temperature)
+        text, owner = class_words(info, settings.vocabulary, self.name)
+        self.head = TextHead(text, owner, settings.temperature, self.classes.base)
         last = self.decoder.to_class[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():  # embeddings start in the middle of the texts, which is as near to every class

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn.functional import normalize
 
 #: Highest scale of the cosines, CLIP's.
 _STEEPEST = 100.0
-#: Probability of a class at the mean of the texts, where embeddings start: as many queries find nothing.
+#: Probability of a class where embeddings start, the mean of the texts: most queries find nothing.
 _PRIOR = 0.02
 
 
@@ -21,24 +22,21 @@ class TextHead(nn.Module):
         text: (W, D) features of words, L2-normalised.
         owner: (W,) int64 class of each, ascending, no class without one.
         temperature: 1 / s, at first.
+        base: classes whose words say where embeddings start: novel names are not to be known before a test.
     """
 
     text: Tensor
     owner: Tensor
 
-    def __init__(self, text: Tensor, owner: Tensor, temperature: float) -> None:
+    def __init__(self, text: Tensor, owner: Tensor, temperature: float, base: Sequence[int]) -> None:
         super().__init__()
         self.register_buffer("text", text, persistent=False)
         self.register_buffer("owner", owner, persistent=False)
         self.classes = int(owner.max()) + 1
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        typical = float(self.cosines(self.middle[None]).mean())
+        self.middle = normalize(text[torch.isin(owner, torch.tensor(base))].mean(0), dim=0)
+        typical = float(self.cosines(self.middle[None])[:, list(base)].mean())
         self.margin = nn.Parameter(torch.tensor(typical - temperature * math.log(_PRIOR / (1 - _PRIOR))))
-
-    @property
-    def middle(self) -> Tensor:
-        """(D,) mean direction of all texts."""
-        return normalize(self.text.mean(0), dim=0)
 
     def cosines(self, embedding: Tensor) -> Tensor:
         """(Q, D) of any length to (Q, C) cosines with each class's best word."""
