@@ -20,9 +20,13 @@ RAY_PORT ?= 6379
 ARGS ?=
 METHOD ?= slidr
 RUN ?= runs/demo
+CLASSES ?= nuscenes-b12n4
+VARIANT ?= full
+LABELS ?= truth
+PANOPTIC = $(or $(OUTPUT),$(RUN)-panoptic)
 SIZE ?= $(if $(filter runs/demo%,$(RUN)),demo,base)
 
-.PHONY: help setup pseudolabels cluster-up cluster-down distill test test-slow test-gpu lint format bench clean
+.PHONY: help setup pseudolabels cluster-up cluster-down distill panoptic test test-slow test-gpu lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
@@ -52,6 +56,15 @@ distill: setup ## train a 3D network from a run, label with it, report: METHOD=s
 	@$(BIN)/labelgen train distill "$(METHOD)" "$(RUN)" --size "$(SIZE)" \
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(DATAROOT),--dataroot "$(DATAROOT)") \
 		$(if $(SPLIT),--split "$(SPLIT)") $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+
+panoptic: setup ## train open-vocabulary panoptic segmentation, label, score, report: RUN=runs/demo [SIZE= CLASSES= VARIANT= LABELS=]
+	@$(BIN)/labelgen train panoptic "$(RUN)" --size "$(SIZE)" --classes "$(CLASSES)" --variant "$(VARIANT)" \
+		--labels "$(LABELS)" --output "$(PANOPTIC)" $(if $(DATAROOT),--dataroot "$(DATAROOT)") \
+		$(if $(SPLIT),--split "$(SPLIT)") $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+	@$(BIN)/labelgen train predict "$(RUN)" "$(PANOPTIC)" --output "$(PANOPTIC)-labels" \
+		$(if $(DATAROOT),--dataroot "$(DATAROOT)")
+	@$(BIN)/labelgen evaluate "$(PANOPTIC)-labels" --classes "$(CLASSES)" $(if $(DATAROOT),--dataroot "$(DATAROOT)")
+	@$(BIN)/labelgen report "$(PANOPTIC)-labels" --classes "$(CLASSES)" $(if $(DATAROOT),--dataroot "$(DATAROOT)")
 
 cluster-up: setup ## start a local Ray cluster of several nodes: NODES=3 NODE_CPUS=1 RAY_PORT=6379
 	@PATH="$(abspath $(BIN)):$$PATH" cluster/local/cluster.sh up runs/.cluster "$(RAY_PORT)" "$(NODES)" "$(NODE_CPUS)"

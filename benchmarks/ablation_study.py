@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,8 +117,8 @@ class Unit:
         return f"{self.variant.name}/{self.seed}"
 
 
-def units(seeds: int) -> Iterator[Unit]:
+def units(seeds: int, variants: Sequence[Variant] = VARIANTS) -> Iterator[Unit]:
     """Seed by seed, so that a study that is stopped has compared all variants with the seeds it got to."""
     for seed in range(seeds):
-        for variant in VARIANTS:
+        for variant in variants:
             yield Unit(variant, seed)

@@ -54,18 +54,18 @@ UOV_ROWS: tuple[tuple[str, str, str, float | None], ...] = (
 
 def tables(results: Results) -> str:
     """All tables as Markdown."""
-    lines = ["## Pre-training methods", "", _head("method", ALL)]
+    lines = ["## Pre-training methods", "", head("method", ALL)]
     for name, published in PAPERS.items():
-        cells = [_cell(results, name, protocol, published.get(protocol)) for protocol in ALL]
-        lines.append(_row(name, cells))
-    lines += ["", "## VLM2Scene: components", "", _head("components", (ONE, FIVE))]
+        cells = [cell(results, name, protocol, published.get(protocol)) for protocol in ALL]
+        lines.append(table_row(name, cells))
+    lines += ["", "## VLM2Scene: components", "", head("components", (ONE, FIVE))]
     lines += _pairs(results, COMPONENT_ROWS)
-    lines += ["", "## VLM2Scene: strategies", "", _head("strategy", (ONE, FIVE))]
+    lines += ["", "## VLM2Scene: strategies", "", head("strategy", (ONE, FIVE))]
     lines += _pairs(results, STRATEGY_ROWS)
-    lines += ["", "## UOV: training on pseudo-labels", "", _head("training", ("all points",))]
+    lines += ["", "## UOV: training on pseudo-labels", "", head("training", ("all points",))]
     for row, name, protocol, paper in UOV_ROWS:
-        lines.append(_row(row, [_cell(results, name, protocol, paper)]))
-    lines.append(_row("the pseudo-labels themselves", [_cell(results, LABELS, FREE, None)]))
+        lines.append(table_row(row, [cell(results, name, protocol, paper)]))
+    lines.append(table_row("the pseudo-labels themselves", [cell(results, LABELS, FREE, None)]))
     return "\n".join(lines) + "\n"
 
 
@@ -78,45 +78,49 @@ def orderings(results: Results) -> str:
     wanted += [("tmp", "random", FREE), ("tmp", "slidr", FREE)]
     for better, worse, protocol in wanted:
         lines.append(
-            _ordering(f"{better} > {worse}, {protocol}", results, (better, protocol), (worse, protocol))
+            ordering(f"{better} > {worse}, {protocol}", results, (better, protocol), (worse, protocol))
         )
-    lines.append(_ordering("AFI > without, after tmp", results, ("tmp", AFI), ("tmp", FREE)))
+    lines.append(ordering("AFI > without, after tmp", results, ("tmp", AFI), ("tmp", FREE)))
     free = (LABELS, FREE)
-    lines.append(_ordering("training > its pseudo-labels, after tmp", results, ("tmp", FREE), free))
+    lines.append(ordering("training > its pseudo-labels, after tmp", results, ("tmp", FREE), free))
     return "\n".join(lines) + "\n"
 
 
-def _ordering(what: str, results: Results, better: tuple[str, str], worse: tuple[str, str]) -> str:
+def ordering(what: str, results: Results, better: tuple[str, str], worse: tuple[str, str]) -> str:
+    """A row about a difference: seed by seed, its spread, and whether it holds."""
     first, second = results.get(better, {}), results.get(worse, {})
     if worse[0] == LABELS and second:
         second = dict.fromkeys(first, second[0])
     # Seed by seed: what a seed does to both cancels out.
     gains = [value - second[seed] for seed, value in first.items() if seed in second]
     if not gains:
-        return _row(what, ["", ""])
+        return table_row(what, ["", ""])
     mean, spread = statistics.mean(gains), _spread(gains)
     verdict = "no" if mean <= 0 else "yes" if spread is not None and mean > spread else "within the spread"
-    return _row(what, [_shown(gains, "+.1f"), verdict])
+    return table_row(what, [shown(gains, "+.1f"), verdict])
 
 
 def _pairs(results: Results, rows: Sequence[tuple[str, str, float, float]]) -> list[str]:
     return [
-        _row(row, [_cell(results, name, ONE, one), _cell(results, name, FIVE, five)])
+        table_row(row, [cell(results, name, ONE, one), cell(results, name, FIVE, five)])
         for row, name, one, five in rows
     ]
 
 
-def _head(first: str, columns: Sequence[str]) -> str:
+def head(first: str, columns: Sequence[str]) -> str:
+    """The first two lines of a table whose columns stand beside the papers'."""
     names = [name for column in columns for name in (column, "paper")]
     return f"| {first} | {' | '.join(names)} |\n|{' --- |' * (len(names) + 1)}"
 
 
-def _cell(results: Results, variant: str, protocol: str, paper: float | None) -> str:
+def cell(results: Results, variant: str, protocol: str, paper: float | None) -> str:
+    """A figure with its spread, and the paper's."""
     published = "" if paper is None else f"{paper:.1f}"
-    return f"{_shown(list(results.get((variant, protocol), {}).values()))} | {published}"
+    return f"{shown(list(results.get((variant, protocol), {}).values()))} | {published}"
 
 
-def _shown(values: Sequence[float], form: str = ".1f") -> str:
+def shown(values: Sequence[float], form: str = ".1f") -> str:
+    """Mean and spread; nothing of nothing."""
     if not values:
         return ""
     spread = _spread(values)
@@ -127,5 +131,6 @@ def _spread(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _row(name: str, cells: Sequence[str]) -> str:
+def table_row(name: str, cells: Sequence[str]) -> str:
+    """A line of a table."""
     return f"| {name} | {' | '.join(cells)} |"

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import cache
@@ -31,6 +31,8 @@ from ablation_study import FREE, PROBE, SHARES, SIZES, Size, Unit, units
 from ablation_tables import AFI
 from harness import machine
 
+#: Trains one unit, and gives its scores; see `train_unit`.
+Work = Callable[[Path, Size, Unit, float], dict[str, float]]
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "ablations.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -89,7 +91,7 @@ def same_study(folder: Path, size: Size) -> None:
     record.write_text(content)
 
 
-def prepare(folder: Path, size: Size) -> None:
+def prepare(folder: Path, size: Size, runs: Mapping[str, tuple[str, tuple[str, ...]]] = RUNS) -> None:
     """Cities and runs; what is there is kept, and a run that was stopped goes on."""
     from labelgen.world import build
 
@@ -99,7 +101,7 @@ def prepare(folder: Path, size: Size) -> None:
             shutil.rmtree(partial, ignore_errors=True)
             build(partial, scenes=scenes, frames=1, seed=seed, image_size=(1600, 900))
             partial.rename(city)
-    for name, (city_name, settings) in RUNS.items():
+    for name, (city_name, settings) in runs.items():
         run = folder / name
         if (run / "done").exists():
             continue
@@ -120,13 +122,15 @@ def prepare(folder: Path, size: Size) -> None:
         (run / "done").touch()
 
 
-def train_all(folder: Path, size: Size, chosen: Sequence[Unit], jobs: int, deadline: float) -> list[str]:
+def train_all(
+    folder: Path, size: Size, chosen: Sequence[Unit], jobs: int, deadline: float, work: Work | None = None
+) -> list[str]:
     """Train all units in processes of one thread each; gives a line for each that failed."""
     failed = []
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"  # inherited by the processes, before they load anything
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(train_unit, folder, size, unit, deadline): unit for unit in chosen}
+        running = {pool.submit(work or train_unit, folder, size, unit, deadline): unit for unit in chosen}
         for number, future in enumerate(as_completed(running), 1):
             unit = running[future]
             if error := future.exception():
@@ -230,13 +234,7 @@ def gather(folder: Path) -> tuple[dict[tuple[str, str], dict[int, float]], float
     """{(variant, protocol): {seed: mIoU}} of what there is, and its CPU hours."""
     from labelgen.distill.predict import score_labels
 
-    results: dict[tuple[str, str], dict[int, float]] = {}
-    seconds = 0.0
-    for record in sorted((folder / "trained").glob("*/*/*.json")):
-        found: Mapping[str, Any] = json.loads(record.read_text())
-        seconds += found["cpu_seconds"]
-        for protocol, value in found["miou"].items():
-            results.setdefault((record.parts[-3], protocol), {})[int(record.parts[-2])] = value
+    results, seconds = read_records(folder, "miou")
     if (folder / "val" / "done").exists():
         judged = cache_of(folder / "val")
         labels = score_labels(judged, tuple(judged.plan)).result()["miou_all"]
@@ -244,13 +242,28 @@ def gather(folder: Path) -> tuple[dict[tuple[str, str], dict[int, float]], float
     return results, seconds / 3600
 
 
+def read_records(folder: Path, scores: str) -> tuple[dict[tuple[str, str], dict[int, float]], float]:
+    """{(variant, score): {seed: value}} of the records of units, and their CPU seconds.
+
+    Args:
+        folder: of the study.
+        scores: field of the records.
+    """
+    results: dict[tuple[str, str], dict[int, float]] = {}
+    seconds = 0.0
+    for record in sorted((folder / "trained").glob("*/*/*.json")):
+        found: Mapping[str, Any] = json.loads(record.read_text())
+        seconds += found["cpu_seconds"]
+        for name, value in found[scores].items():
+            results.setdefault((record.parts[-3], name), {})[int(record.parts[-2])] = value
+    return results, seconds
+
+
 def rewrite(page: Path, folder: Path, name: str) -> None:
     """Put the tables between the page's marks; what else it says stays."""
     results, hours = gather(folder)
     size = SIZES[name]
     seeds = max(map(len, results.values()), default=0)
-    text = page.read_text()
-    head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
     said = (
         f"`python benchmarks/ablations.py --size {name}`: {size.train} training and {size.val} validation "
         f"cities of one frame each, up to {seeds} seeds; {size.pretrain} steps of pre-training, {size.probe} "
@@ -258,8 +271,14 @@ def rewrite(page: Path, folder: Path, name: str) -> None:
         f"{', '.join(([size.preset] if size.preset else []) + list(size.overrides))}. "
         f"{hours:.1f} CPU hours of training on {machine()}."
     )
-    parts = [head, said, ablation_tables.tables(results), ablation_tables.orderings(results), tail]
-    page.write_text("\n\n".join(part.strip("\n") for part in parts) + "\n")
+    put(page, [said, ablation_tables.tables(results), ablation_tables.orderings(results)])
+
+
+def put(page: Path, parts: Sequence[str]) -> None:
+    """Put paragraphs between a page's marks."""
+    text = page.read_text()
+    head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    page.write_text("\n\n".join(part.strip("\n") for part in (head, *parts, tail)) + "\n")
 
 
 if __name__ == "__main__":
