@@ -125,7 +125,7 @@ def run(quick: bool) -> list[Claim]:
         small = Bench(Path(temporary) / "small", points=500, image_size=(160, 90))
         claims.append(spread(small, made.address, quick))
     with tempfile.TemporaryDirectory() as temporary, cluster(1, 6) as made:
-        large = Bench(Path(temporary) / "large", points=34_000, image_size=(160, 90))
+        large = Bench(Path(temporary) / "large", points=34_000, image_size=(1600, 900))
         claims += memory(large, made.address, quick)
     claims.append(start_up())
     return claims
