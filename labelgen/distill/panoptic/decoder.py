@@ -45,6 +45,7 @@ class Decoder(nn.Module):
         self.positions = Positions(settings)
         self.share = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
         self.queries = nn.Parameter(torch.randn(settings.queries, width))
+        self.seed = nn.Linear(width, width) if settings.seeds else None
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(width)
         self.to_mask, self.to_place = _mlp(width, width, 4), _mlp(width, width, 4)
@@ -63,15 +64,20 @@ class Decoder(nn.Module):
         place: Tensor = self.share(self.positions(xyz))
         return self.share(self.enter(inputs)) + place, place
 
-    def forward(self, feature: Tensor, place: Tensor, fixed: Tensor) -> list[Prediction]:
+    def forward(self, feature: Tensor, place: Tensor, fixed: Tensor, seeds: Tensor) -> list[Prediction]:
         """Predictions before the first layer and after each.
 
         Args:
             feature: (P, width) of `points`, of one frame.
             place: (P, width) of `points`.
             fixed: (S, width) queries of the stuff classes.
+            seeds: points that the first learned queries start from.
         """
-        query = torch.cat([self.queries, fixed])
+        learned = self.queries
+        if self.seed is not None:
+            started = learned[: len(seeds)] + self.seed(feature[seeds])
+            learned = torch.cat([started, learned[len(seeds) :]])
+        query = torch.cat([learned, fixed])
         predictions = [self._say(query, feature, place)]
         for layer in self.layers:
             query = layer(query, feature, predictions[-1].mask.detach() > 0)

@@ -19,8 +19,9 @@ from labelgen.distill.losses import pool
 from labelgen.distill.losses.segmentation import lovasz_softmax
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, given, pairs
-from labelgen.distill.panoptic.decoder import Decoder
+from labelgen.distill.panoptic.decoder import Decoder, Prediction
 from labelgen.distill.panoptic.objective import Objective
+from labelgen.distill.panoptic.seeds import choose_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     Segments,
@@ -86,7 +87,7 @@ class Panoptic(Method):
             objective = Objective(
                 self.settings, self.classes.base, self.stuff, targets, image[rows], seen[rows]
             )
-            for layer, said in enumerate(self.decoder(feature[rows], place[rows], self._fixed())):
+            for layer, said in enumerate(self._decode(feature[rows], place[rows], batch.xyz[rows])):
                 logits = self.head(said.embedding) if layer else None
                 for name, value in objective.layer(said, logits).items():
                     sums.setdefault(name, []).append(value)
@@ -106,7 +107,7 @@ class Panoptic(Method):
         """
         image, seen = self.image(batch)
         feature, place = self._points(batch, features.float(), image, seen)
-        said = self.decoder(feature, place, self._fixed())[-1]
+        said = self._decode(feature, place, batch.xyz)[-1]
         logits = self.head(said.embedding)
         if self.settings.head == "unified":
             probability = logits.sigmoid() * self.allowed
@@ -134,9 +135,13 @@ class Panoptic(Method):
         feature, place = self.decoder.points(inputs, batch.xyz.to(inputs.dtype))
         return feature, place
 
-    def _fixed(self) -> Tensor:
-        """(S, width) queries of the stuff classes: the weights that tell their points."""
-        return self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
+    def _decode(self, feature: Tensor, place: Tensor, xyz: Tensor) -> list[Prediction]:
+        """Of one frame. The queries of stuff classes are the weights that tell their points."""
+        fixed = self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
+        with torch.no_grad():
+            likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
+        most = min(self.settings.decoder.seeds, self.settings.decoder.queries)
+        return self.decoder(feature, place, fixed, choose_seeds(xyz, likely.sum(1), most))
 
     def _semantic(self, feature: Tensor, label: Tensor) -> Tensor:
         known = label != IGNORE

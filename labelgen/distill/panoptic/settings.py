@@ -17,6 +17,9 @@ class DecoderSettings(MethodSettings):
     width: int = Field(256, ge=8, description="of queries and of what they look at")
     layers: int = Field(6, ge=1)
     queries: int = Field(128, ge=1, description="learned ones, for things and novel classes")
+    seeds: int = Field(
+        0, ge=0, description="of them, start from points that look like things; 0: all as in P3Former"
+    )
     heads: int = Field(8, ge=1, description="of the attention between queries")
     hidden: int = Field(2048, ge=1, description="width inside the feed-forward part")
     frequencies: int = Field(
