@@ -116,7 +116,7 @@ def ensemble(
     """
     inside = logits.masked_fill(~allowed, -torch.inf)
     outside = (cosines / settings.temperature).masked_fill(~allowed, -torch.inf)
-    exponent = torch.full((logits.shape[1],), settings.base).to(logits)
+    exponent = logits.new_full((logits.shape[1],), settings.base)
     exponent[list(novel)] = settings.novel
     both = (1 - exponent) * inside.log_softmax(1) + exponent * outside.log_softmax(1)
     both = torch.where(cosines.isnan().any(1, keepdim=True), inside, both)
