@@ -32,6 +32,7 @@ def made(count: int) -> Frames:
         changed = rng.random(35_000) < rng.choice([0.0, 0.2, 0.7], 60)[piece]
         prediction[changed] = rng.integers(0, 16, int(changed.sum()))
         truth[rng.random(35_000) < 0.1] = 255
+        instance[~np.array(THINGS)[prediction]] = 0
         out.append((truth, numbers, prediction, instance))
     return out
 

@@ -88,8 +88,7 @@ def evaluate_run(
         "by_visibility": {},
     }
     confidence = ConfidenceScore()
-    countable = taxonomy.things()
-    things = countable[: len(taxonomy)].tolist()
+    things = [spec.thing for spec in taxonomy.classes]
     panoptic = {name: PanopticScore(taxonomy.names, things, least) for name, least in MIN_POINTS.items()}
     if novel is not None and not any(frame.panoptic_path for frame in with_truth):
         raise UserError(f"data set {info.dataset} {info.version} has no true instances to compare with")
@@ -114,11 +113,10 @@ def evaluate_run(
                 score = parts[group].setdefault(name, SegmentationScore(taxonomy.names))
                 score.update(truth[chosen], labels.label[chosen])
             if frame.panoptic_path is not None:
-                instance = np.where(countable[labels.label], labels.instance, 0)
-                instances += int(np.count_nonzero(instance))
+                instances += int(np.count_nonzero(labels.instance))
                 true_objects = load_panoptic(root, frame, table, len(labels))
                 for one in panoptic.values():
-                    one.update(*true_objects, labels.label, instance)
+                    one.update(*true_objects, labels.label, labels.instance)
         except ValueError as error:
             raise UserError(f"frame {frame.frame_id}: {error} in taxonomy {taxonomy.name}") from error
     return {

@@ -20,12 +20,12 @@ MEANS = ("pq", "sq", "rq", "pq_dagger", "miou")
 class PanopticScore:
     """Gathers matches between true and predicted segments, frame by frame.
 
-    A segment is the points of one frame with the same class and instance number (0 is a number, so that
-    stuff is one segment). Points whose truth is 255 do not exist. Two segments of a class match if their IoU
-    is above 1/2. For each class PQ = SQ RQ, SQ = mean IoU of the matches, RQ = TP / (TP + FP / 2 + FN / 2);
-    segments of fewer than ``min_points`` points are neither FP nor FN (Kirillov et al., Panoptic
-    Segmentation, 2019; the point limit is the devkits'). Means are over all classes: one without any segment
-    counts 0, as in both devkits.
+    A segment is the points of one frame with the same class and instance number (0 is a number). Predicted
+    stuff is one segment per class, whatever its numbers, as in the devkits' files. Points whose truth is 255
+    do not exist. Two segments of a class match if their IoU is above 1/2. For each class PQ = SQ RQ, SQ =
+    mean IoU of the matches, RQ = TP / (TP + FP / 2 + FN / 2); segments of fewer than ``min_points`` points
+    are neither FP nor FN (Kirillov et al., Panoptic Segmentation, 2019; the point limit is the devkits').
+    Means are over all classes: one without any segment counts 0, as in both devkits.
 
     Args:
         names: of the C classes, in the order of their ids.
@@ -37,6 +37,8 @@ class PanopticScore:
         if len(things) != len(names):
             raise ValueError(f"{len(things)} things for {len(names)} classes")
         self.names, self.things, self.min_points = list(names), list(things), min_points
+        self._countable = np.zeros(256, np.bool_)
+        self._countable[: len(names)] = things
         self.counts = np.zeros((3, len(names)), np.int64)  # TP, FP, FN
         self.overlap = np.zeros(len(names))  # sum of the matches' IoU
         self.points = SegmentationScore(names)
@@ -63,6 +65,7 @@ class PanopticScore:
         if truth_instance.shape != truth.shape or instance.shape != truth.shape:
             raise ValueError("classes and instances differ in length")
         known = truth != UNLABELLED
+        instance = np.where(self._countable[prediction], instance, 0)
         true_segment, true_class, true_size = _segments(truth[known], truth_instance[known])
         our_segment, our_class, our_size = _segments(prediction[known], instance[known])
         pair, shared = np.unique(true_segment * len(our_size) + our_segment, return_counts=True)

@@ -42,6 +42,7 @@ def scene(rng: np.random.Generator, n: int, gaps: float) -> tuple[np.ndarray, ..
         instance[mine] = rng.integers(0, 4)
     truth = np.where(rng.random(n) < 0.15, 255, truth).astype(np.uint8)
     prediction = np.where(rng.random(n) < gaps, 255, prediction).astype(np.uint8)
+    instance = np.where(prediction < 4, instance, 0)  # of things, as in the devkits' files
     return truth, truth_instance, prediction, instance
 
 
