@@ -16,7 +16,11 @@ _PRIOR = 0.02
 
 
 class TextHead(nn.Module):
-    """``logit_c = s (max over the words w of c of cos(f, t_w) - m)``, with s and m learned.
+    """``logit_c = s (max over the words w of c of cos(f, t_w) - cos(f, t) - m)``, with s and m learned.
+
+    t is the mean text of the base classes, not of length 1: an image's cosines with all texts are lower than
+    a text's (the modality gap), so that a threshold learned from base classes would not hold for embeddings
+    that are like images. Which class is best is left as it is.
 
     Args:
         text: (W, D) features of words, L2-normalised.
@@ -27,6 +31,7 @@ class TextHead(nn.Module):
 
     text: Tensor
     owner: Tensor
+    middle: Tensor
 
     def __init__(self, text: Tensor, owner: Tensor, temperature: float, base: Sequence[int]) -> None:
         super().__init__()
@@ -34,9 +39,8 @@ class TextHead(nn.Module):
         self.register_buffer("owner", owner, persistent=False)
         self.classes = int(owner.max()) + 1
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        self.middle = normalize(text[torch.isin(owner, torch.tensor(base))].mean(0), dim=0)
-        typical = float(self.cosines(self.middle[None])[:, list(base)].mean())
-        self.margin = nn.Parameter(torch.tensor(typical - temperature * math.log(_PRIOR / (1 - _PRIOR))))
+        self.register_buffer("middle", text[torch.isin(owner, torch.tensor(base))].mean(0), persistent=False)
+        self.margin = nn.Parameter(torch.tensor(-temperature * math.log(_PRIOR / (1 - _PRIOR))))
 
     def cosines(self, embedding: Tensor) -> Tensor:
         """(Q, D) of any length to (Q, C) cosines with each class's best word."""
@@ -47,4 +51,6 @@ class TextHead(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """(Q, D) of any length to (Q, C) logits."""
-        return self.log_scale.exp().clamp_max(_STEEPEST) * (self.cosines(embedding) - self.margin)
+        common = normalize(embedding, dim=1) @ self.middle.to(embedding.dtype)
+        scale = self.log_scale.exp().clamp_max(_STEEPEST)
+        return scale * (self.cosines(embedding) - common[:, None] - self.margin)

@@ -131,7 +131,10 @@ def test_of_several_words_the_best_counts():
     cosines = head.cosines(torch.tensor([[0.0, 2.0, 0.0], [3.0, 0, 4.0]]))
     torch.testing.assert_close(cosines, torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
     scale, margin = head.log_scale.exp(), head.margin
-    torch.testing.assert_close(head(torch.tensor([[0.0, 2.0, 0.0]]))[0], scale * (cosines[0] - margin))
+    logits = head(torch.tensor([[0.0, 2.0, 0.0]]))[0]
+    torch.testing.assert_close(
+        logits, scale * (cosines[0] - 1 / 3 - margin)
+    )  # the mean text is (1, 1, 1) / 3
     torch.testing.assert_close(scale.detach(), torch.tensor(20.0))
 
 
