@@ -44,7 +44,8 @@ def hit_evidence(
         (H,) float64 in 0..1, or None if all strengths are 0.
 
     Raises:
-        ValueError: ``edge`` is asked for, and the hits do not know what is around them.
+        ValueError: ``edge`` is asked for, and the hits do not know what is around them; or a view names a
+            camera that is not there.
     """
     if not any((settings.class_margin, settings.edge, settings.residual, settings.angle)):
         return None
@@ -53,15 +54,21 @@ def hit_evidence(
         if settings.edge:
             raise ValueError("hits without `inside`: look them up with a reach")
         inside = np.zeros(0, np.float32)
+    if len(views) and int(views.camera.max()) >= len(cameras):
+        raise ValueError(f"camera {views.camera.max()} is named, but the frame has {len(cameras)}")
     of_region = np.ones(len(semantics))
     if settings.class_margin:
-        of_region = _less(settings.class_margin, class_margins(semantics))
-    of_view = np.ones(len(views))
-    if settings.residual:
-        limit = np.maximum(projection.max_residual, projection.max_residual_relative * _kept(views.depth))
-        of_view *= _less(settings.residual, 1 - np.clip(_kept(views.depth_residual) / limit, 0, 1))
-    if settings.angle:
-        of_view *= _less(settings.angle, axis_cosines(views, cameras))
+        of_region = 1 - settings.class_margin * (1 - class_margins(semantics))
+    of_view = _of_views(
+        np.floor(views.uv.astype(np.float64) + 0.5),
+        views.camera,
+        _kept(views.depth),
+        _kept(views.depth_residual),
+        np.array([camera.intrinsics for camera in cameras], np.float64).reshape(-1, 3, 3),
+        float(settings.residual),
+        float(settings.angle),
+        (float(projection.max_residual), float(projection.max_residual_relative)),
+    )
     return _product(hits.offsets, hits.region, of_view, of_region, inside, settings.edge)
 
 
@@ -103,16 +110,29 @@ def _leads(votes: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
-def axis_cosines(views: Views, cameras: Sequence[Camera]) -> NDArray[np.float64]:
-    """(V,) cosine of the angle between the ray of each view's pixel and its camera's axis."""
-    out = np.ones(len(views))
-    pixel = np.floor(views.uv.astype(np.float64) + 0.5)
-    for c, camera in enumerate(cameras):
-        rows = views.camera_slice(c)
-        K = camera.intrinsics
-        y = (pixel[rows, 1] - K[1, 2]) / K[1, 1]
-        x = (pixel[rows, 0] - K[0, 2] - K[0, 1] * y) / K[0, 0]
-        out[rows] = 1 / np.sqrt(1 + x * x + y * y)
+@numba.njit(cache=True, error_model="numpy")
+def _of_views(
+    pixel: NDArray[np.float64],
+    camera: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    residual: NDArray[np.float32],
+    intrinsics: NDArray[np.float64],
+    by_residual: float,
+    by_angle: float,
+    tolerance: tuple[float, float],
+) -> NDArray[np.float64]:
+    """(V,) the factors of the depth test and of the angle off the camera's axis."""
+    absolute, relative = tolerance
+    out = np.ones(len(pixel))
+    for v in range(len(pixel)):
+        if by_residual:
+            limit = max(absolute, relative * depth[v], 1e-9)
+            out[v] -= by_residual * min(max(residual[v] / limit, 0.0), 1.0)
+        if by_angle:
+            K = intrinsics[camera[v]]
+            y = (pixel[v, 1] - K[1, 2]) / K[1, 1]
+            x = (pixel[v, 0] - K[0, 2] - K[0, 1] * y) / K[0, 0]
+            out[v] *= 1.0 - by_angle * (1.0 - 1.0 / np.sqrt(1.0 + x * x + y * y))
     return out
 
 
@@ -120,8 +140,3 @@ def _kept(metres: NDArray[np.float32]) -> NDArray[np.float32]:
     """As a shard gives them back."""
     largest = float(np.finfo(np.float16).max)
     return metres.clip(-largest, largest).astype(np.float16).astype(np.float32)
-
-
-def _less(strength: float, share: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-    factor: NDArray[np.float64] = 1 - strength * (1 - share.astype(np.float64))
-    return np.clip(factor, 0.0, 1.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 
 from labelgen.records import UNLABELLED
@@ -44,7 +46,21 @@ def cell_classes(dense: DenseMap, vocabulary: Vocabulary) -> NDArray[np.int64]:
     finer = torch.nn.functional.interpolate(
         torch.from_numpy(logits).reshape(1, -1, h, w), (height, length), mode="bilinear", align_corners=False
     )
-    best: NDArray[np.int64] = finer[0].argmax(dim=0).numpy()
+    best: NDArray[np.int64] = _best(finer[0].numpy())
+    return best
+
+
+@njit(cache=True)
+def _best(logits: Any) -> Any:
+    """(h, w) the first class of the largest of (C, h, w); several times as fast as torch's and numpy's."""
+    best = np.zeros(logits.shape[1:], np.int64)
+    most = logits[0].copy()
+    for c in range(1, len(logits)):
+        for y in range(logits.shape[1]):
+            for x in range(logits.shape[2]):
+                more = logits[c, y, x] > most[y, x]
+                most[y, x] = logits[c, y, x] if more else most[y, x]
+                best[y, x] = c if more else best[y, x]
     return best
 
 

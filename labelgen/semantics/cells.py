@@ -83,16 +83,22 @@ def _walk(ends: Any, offsets: Any, row: Any, column: Any, h: int, w: int) -> Any
 
 @njit(cache=True)
 def _walk_classes(ends: Any, offsets: Any, row: Any, column: Any, classes: Any, count: int) -> Any:
-    """As `_walk`."""
+    """As `_walk`; runs are cut where the class changes down the column of cells, which is seldom."""
     H = len(row)
-    until = _ends(row, len(classes))
+    h, w = classes.shape
+    until = np.empty((h, w), np.int64)  # where the cells of one class end
+    stops = _ends(row, h)
+    for y in range(h - 1, -1, -1):
+        for x in range(w):
+            goes_on = y + 1 < h and classes[y, x] == classes[y + 1, x]
+            until[y, x] = until[y + 1, x] if goes_on else stops[y]
     counts = np.zeros((len(offsets) - 1, count), np.int64)
     for k in range(len(offsets) - 1):
         for run in range(offsets[k] + 1, offsets[k + 1], 2):
             left = ends[run] - ends[run - 1]
             x, y = divmod(ends[run - 1], H)
             while left:
-                some = min(left, until[row[y]] - y)
+                some = min(left, until[row[y], column[x]] - y)
                 counts[k, classes[row[y], column[x]]] += some
                 left, y = left - some, y + some
                 if y == H:
@@ -102,8 +108,10 @@ def _walk_classes(ends: Any, offsets: Any, row: Any, column: Any, classes: Any, 
 
 @njit(cache=True)
 def _ends(row: Any, h: int) -> Any:
-    """(h,) where the rows of cells end, pixels."""
+    """(h,) where the rows of cells end, pixels; a row without pixels ends where the one before does."""
     until = np.zeros(h, np.int64)
     for y in range(len(row)):
         until[row[y]] = y + 1
+    for i in range(1, h):
+        until[i] = max(until[i], until[i - 1])
     return until

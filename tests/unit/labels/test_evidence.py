@@ -86,6 +86,13 @@ def test_what_a_shard_rounds_changes_nothing():
     assert found.tobytes() == evidence(parts, **ALL).tobytes()
 
 
+def test_a_camera_that_is_not_there_is_refused():
+    views, hits, _, semantics = scene()
+    settings = VoteSettings(**ALL)
+    with pytest.raises(ValueError, match="camera 1"):
+        hit_evidence(views, hits, semantics, [CAMERA], settings, ProjectionSettings())
+
+
 def test_leads_of_odd_scores():
     scores = np.array([[np.nan, 0.5], [2.0, -1.0], [0, 0], [0.25, 0.75]], np.float16)
     semantics = Semantics(scores, np.zeros(4, np.uint8), np.zeros((4, 1), np.float16))

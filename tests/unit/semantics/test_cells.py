@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.geometry.rle import encode
-from labelgen.semantics.cells import cell_counts, cell_of
+from labelgen.semantics.cells import cell_counts, cell_of, class_counts
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
@@ -19,6 +19,10 @@ def test_counts_are_those_of_the_decoded_masks(height, width, h, w, seed):
     cells = np.floor((y + 0.5) * h / height).astype(int) * w + np.floor((x + 0.5) * w / width).astype(int)
     for mask, counts in zip(masks, got, strict=True):
         np.testing.assert_array_equal(counts.ravel(), np.bincount(cells[mask], minlength=h * w))
+    classes = rng.integers(0, 3, (h, w))
+    by_class = class_counts([encode(mask) for mask in masks], (height, width), classes, 4)
+    for mask, counts in zip(masks, by_class, strict=True):
+        np.testing.assert_array_equal(counts, np.bincount(classes.ravel()[cells[mask]], minlength=4))
 
 
 def test_no_masks_and_empty_masks():

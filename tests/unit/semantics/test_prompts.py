@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.semantics.prompts import build_vocabulary
+from labelgen.semantics.prompts import _half, build_vocabulary
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 
 
@@ -104,3 +104,12 @@ def test_the_shipped_taxonomy_has_words_for_every_class():
     vocabulary = build_vocabulary(HashEncoder(), load_taxonomy("nuscenes16"))
     assert vocabulary.class_embedding().shape == (16, 8)
     assert set(vocabulary.word_class) == set(range(17))
+
+
+def test_the_smallest_scores_are_rounded_as_numpy_rounds_them():
+    rng = np.random.default_rng(0)
+    steps = np.arange(2100) / 2 * 2.0**-24  # around all that are tiny, ties among them
+    share = np.concatenate([steps, rng.random(500), 10.0 ** rng.uniform(-12, 0, 500), [0.0, 1.0, 2.0**-14]])
+    table = share[:3000].reshape(300, 10)
+    assert _half(table).tobytes() == table.astype(np.float16).tobytes()
+    assert _half(table.T).tobytes() == table.T.astype(np.float16).tobytes()
