@@ -1,0 +1,34 @@
+"""Panoptic quality of a network's segments, and of a run's own, on frames with truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from labelgen.distill.cache import Cache
+from labelgen.distill.classes import ClassSplit
+from labelgen.metrics.panoptic import MIN_POINTS, PanopticScore
+from labelgen.records import PointLabels
+
+
+def score_panoptic(
+    labels: Iterable[tuple[str, PointLabels]], cache: Cache, classes: ClassSplit
+) -> dict[str, Any]:
+    """Score labels of all raw points against the panoptic truth.
+
+    Args:
+        labels: of frames by their ids.
+        cache: with the truth.
+        classes: base and novel ones, which are also scored apart.
+
+    Returns:
+        What `SegmentationScore.result` gives, ``protocols``, and ``panoptic``, see `PanopticScore.result`, by
+        the rules of the data set.
+    """
+    rules = "semantickitti" if cache.dataset.dataset == "semantickitti" else "devkit"
+    things = [spec.thing for spec in cache.taxonomy.classes]
+    found = PanopticScore(cache.taxonomy.names, things, MIN_POINTS[rules])
+    for frame_id, ours in labels:
+        found.update(*cache.true_objects(frame_id), ours.label, ours.instance)
+    points = found.points
+    return points.result() | {"protocols": points.protocols(), "panoptic": found.result(classes.novel)}

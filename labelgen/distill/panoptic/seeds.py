@@ -1,0 +1,38 @@
+"""Points that queries start from: spread over what looks like things.
+
+Queries that start from a point find its object far sooner than those that must learn where to look (Mask3D,
+Schult et al., ICRA 2023, section 3, whose queries start from farthest points).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Probability of all base things together from which a point looks like one.
+LIKELY = 0.3
+
+
+@torch.no_grad()
+def choose_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
+    """Farthest point sampling among the points that look like things, from the one that does so most.
+
+    Args:
+        xyz: (P, 3) metres.
+        thing: (P,) probability that a point is of any thing.
+        most: seeds; fewer where there are fewer points.
+
+    Returns:
+        (S,) int64 points, each once.
+    """
+    rows = (thing > LIKELY).nonzero()[:, 0]
+    if not len(rows) or not most:
+        return rows[:0]
+    place = xyz[rows]
+    chosen = [thing[rows].argmax()]
+    away = torch.full_like(thing[rows], torch.inf)
+    while len(chosen) < min(most, len(rows)):
+        away = torch.minimum(away, (place - place[chosen[-1]]).pow(2).sum(1))
+        away[chosen[-1]] = -1
+        chosen.append(away.argmax())
+    return rows[torch.stack(chosen)]
