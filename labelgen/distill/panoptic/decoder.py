@@ -73,7 +73,7 @@ class Decoder(nn.Module):
             fixed: (S, width) queries of the stuff classes.
             seeds: points that the first learned queries start from.
         """
-        learned = self.queries
+        learned: Tensor = self.queries
         if self.seed is not None:
             started = learned[: len(seeds)] + self.seed(feature[seeds])
             learned = torch.cat([started, learned[len(seeds) :]])
@@ -92,6 +92,8 @@ class Decoder(nn.Module):
 
 class Positions(nn.Module):
     """P3Former's mixed encoding of positions, Cartesian and polar, here with Fourier features of both."""
+
+    span: Tensor
 
     def __init__(self, settings: DecoderSettings) -> None:
         super().__init__()

@@ -47,6 +47,7 @@ class Panoptic(Method):
     name: ClassVar[str] = "panoptic"
     inputs: Sequence[str] = ("view_point", "view_region", "region_feature")
     needs: Sequence[str] = ("label", "instance", *inputs)
+    classes: ClassSplit
     thing: Tensor
     allowed: Tensor
 
@@ -141,7 +142,8 @@ class Panoptic(Method):
         with torch.no_grad():
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
         most = min(self.settings.decoder.seeds, self.settings.decoder.queries)
-        return self.decoder(feature, place, fixed, choose_seeds(xyz, likely.sum(1), most))
+        said: list[Prediction] = self.decoder(feature, place, fixed, choose_seeds(xyz, likely.sum(1), most))
+        return said
 
     def _semantic(self, feature: Tensor, label: Tensor) -> Tensor:
         known = label != IGNORE
