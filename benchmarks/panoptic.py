@@ -78,7 +78,9 @@ SIZES = {
         label=("regions.max_prompts=4", "runtime.runner=sequential"),
     ),
     # The study: at most two hours on two cores, of which half an hour is labelling.
-    "cpu": Size(*(80, 20, 2, 1000, 0, 0, 0), overrides=("optimizer.batch_size=1",)),
+    "cpu": Size(
+        *(80, 20, 2, 1000, 0, 0, 0), overrides=("optimizer.batch_size=1", "optimizer.learning_rate=0.0015")
+    ),
     # A night on one GPU.
     "gpu": Size(*(600, 100, 3, 20_000, 0, 0, 0), preset="base", overrides=()),
 }

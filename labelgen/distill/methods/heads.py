@@ -16,7 +16,7 @@ from labelgen.distill.methods.base import CacheInfo
 from labelgen.errors import UserError
 
 _M = TypeVar("_M")
-_Losses = Callable[[_M, Batch, Tensor], dict[str, Tensor]]
+_R = TypeVar("_R")
 
 
 class UnitHead(nn.Module):
@@ -36,11 +36,11 @@ class UnitHead(nn.Module):
         return normalize(self.linear(features), dim=1)
 
 
-def full_precision(losses: _Losses[_M]) -> _Losses[_M]:
+def full_precision(losses: Callable[[_M, Batch, Tensor], _R]) -> Callable[[_M, Batch, Tensor], _R]:
     """Heads and losses in float32 at least, whatever the backbone computes in: tau divides by little."""
 
     @wraps(losses)
-    def wrapped(self: _M, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+    def wrapped(self: _M, batch: Batch, features: Tensor) -> _R:
         half = features.dtype in (torch.float16, torch.bfloat16)
         with torch.autocast(features.device.type, enabled=False):
             return losses(self, batch, features.float() if half else features)

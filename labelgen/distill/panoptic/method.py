@@ -98,7 +98,7 @@ class Panoptic(Method):
         # Connected to what came in, also where nothing is to be learned.
         return {"loss": torch.stack([features.sum() * 0, *losses.values()]).sum(), **losses}
 
-    @torch.inference_mode()
+    @full_precision
     def segments(self, batch: Batch, features: Tensor) -> Segments:
         """Segments of the points of a batch of one frame.
 
@@ -107,7 +107,7 @@ class Panoptic(Method):
             features: (N, C) of the backbone.
         """
         image, seen = self.image(batch)
-        feature, place = self._points(batch, features.float(), image, seen)
+        feature, place = self._points(batch, features, image, seen)
         said = self._decode(feature, place, batch.xyz)[-1]
         logits = self.head(said.embedding)
         if self.settings.head == "unified":
