@@ -50,10 +50,10 @@ class Ballot:
         self.views = Views(
             stored.point, stored.camera, stored.uv, stored.depth, stored.depth_residual, visible
         )
-        stored = record.hits
-        if stored is None or needs_masks(stored.reach, settings):
-            stored = region_hits(self.views, record.regions, cameras, settings.reach)
-        self.hits = stored
+        hits = record.hits
+        if hits is None or needs_masks(hits.reach, settings):
+            hits = region_hits(self.views, record.regions, cameras, settings.reach)
+        self.hits = hits
         self._record, self._settings = record, settings
         self._ok = cameras_present(record, len(cameras))
         self._ego = record.labels.reason == Reason.EGO

@@ -45,9 +45,10 @@ class JoinedProposer:
     ) -> list[ImageRegions | None]:
         """Regions of a frame's images; see `RegionProposer.propose_frame`."""
         both = (backend.propose_frame(images, prompts) for backend in (self.masks, self.superpixels))
+        known: Sequence[Prompts | None] = prompts or [None] * len(images)
         return [
-            None if first is None or second is None else self._join(first, second, known)
-            for first, second, known in zip(*both, prompts or [None] * len(images), strict=True)
+            None if first is None or second is None else self._join(first, second, prompt)
+            for first, second, prompt in zip(*both, known, strict=True)
         ]
 
     def _join(self, first: ImageRegions, second: ImageRegions, known: Prompts | None) -> ImageRegions:

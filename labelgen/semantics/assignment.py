@@ -22,8 +22,9 @@ STEP = 8
 def pixel_classes(dense: DenseMap, vocabulary: Vocabulary) -> NDArray[np.int64]:
     """(H, W) the best class of every pixel: that of its cell in `cell_classes`."""
     cells = cell_classes(dense, vocabulary)
-    rows, columns = (cell_of(pixels, n) for pixels, n in zip(dense.size, cells.shape, strict=True))
-    return cells[rows[:, None], columns]
+    rows, columns = (cell_of(length, n) for length, n in zip(dense.size, cells.shape, strict=True))
+    pixels: NDArray[np.int64] = cells[rows[:, None], columns]
+    return pixels
 
 
 def cell_classes(dense: DenseMap, vocabulary: Vocabulary) -> NDArray[np.int64]:

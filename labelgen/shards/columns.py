@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,12 @@ def pack(records: Sequence[FrameRecord], steps: int, only: Collection[str] = ())
         "frame/view_offsets": _offsets(len(record.views) for record in records),
         "frame/region_offsets": _offsets(len(record.regions) for record in records),
     }
-    parts = {"points": _points, "views": lambda some: _views(some, steps), "hits": _hits, "regions": _regions}
+    parts: dict[str, Callable[[Sequence[FrameRecord]], Columns]] = {
+        "points": _points,
+        "views": lambda some: _views(some, steps),
+        "hits": _hits,
+        "regions": _regions,
+    }
     for group, part in parts.items():
         if not only or group in only:
             columns |= part(records)
