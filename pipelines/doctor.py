@@ -228,6 +228,8 @@ def _versions(where: str, found: Answers, mine: Answers) -> Finding:
 def _cluster(
     address: str, mine: Answers, questions: Questions, needed: int, config: RunConfig, wanted_nodes: int
 ) -> Iterator[Finding]:
+    from ray.exceptions import NodeDiedError, TaskUnschedulableError
+
     from pipelines.cluster import connect_once, on_every_node, uses_tokens, wait_for_nodes
 
     gpus: list[float] = []
@@ -251,9 +253,10 @@ def _cluster(
         where = f"{node.host} ({node.node_id[:6]})"
         gpus.append(node.resources.get("GPU", 0.0))
         if isinstance(answer, Exception):
-            # A node that is only slow is no reason not to begin.
-            late = isinstance(answer, TimeoutError) and questions.config is None
-            yield Finding("node", where, None if late else False, _why_no_answer(answer))
+            # A node that is only slow, or has left by now, is no reason not to begin.
+            absent = isinstance(answer, TimeoutError | NodeDiedError | TaskUnschedulableError)
+            begin = absent and questions.config is None
+            yield Finding("node", where, None if begin else False, _why_no_answer(answer))
             continue
         yield from judge(where, answer, mine, questions, needed)
         text, equal = f"{gpus[-1]:g} for Ray", len(answer.gpus) == gpus[-1]

@@ -117,7 +117,7 @@ def manifests(run: Path) -> int:
 @contextmanager
 def harm(rng: random.Random, run: Path, do) -> None:
     """While the block runs, do harm at a random time after a random number of shards."""
-    shards, pause = rng.randrange(SCENES * SAMPLES // 2 - 2), rng.uniform(0, 0.5)
+    shards, pause = rng.randrange(SCENES * SAMPLES // 4), rng.uniform(0, 0.5)
     ended, done = threading.Event(), []
 
     def wait() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
 
 from labelgen.config import RunConfig
 from labelgen.errors import UserError
@@ -140,3 +141,25 @@ def test_a_preflight_that_fails_says_the_first_fault_and_how_many_more(tmp_path,
     monkeypatch.setattr(doctor, "look_around", lambda *_, **__: faults)
     with pytest.raises(UserError, match=r"output, node-1: not shared \(1 more: `labelgen doctor`"):
         doctor.preflight(Plan(), "head:6379")
+
+
+@pytest.mark.parametrize(
+    ("answer", "quick", "thorough"),
+    [
+        (NodeDiedError("the node died"), None, False),
+        (TaskUnschedulableError("the node does not exist any more"), None, False),
+        (TimeoutError("no answer"), None, False),
+        (ModuleNotFoundError("No module named 'labelgen'"), False, False),
+    ],
+)
+def test_a_node_that_leaves_stops_no_run_and_fails_the_doctor(tmp_path, monkeypatch, answer, quick, thorough):
+    from pipelines import cluster
+
+    node = cluster.Node("0123456789", "spot-1", {"CPU": 8.0})
+    monkeypatch.setattr(cluster, "connect_once", lambda address: None)
+    monkeypatch.setattr(cluster, "uses_tokens", lambda: True)
+    monkeypatch.setattr(cluster, "on_every_node", lambda *args, timeout: iter([(node, answer)]))
+    for whole, expected in ((False, quick), (True, thorough)):
+        findings = look_around(RunConfig(), None, tmp_path / "run", "head:6379", 0, thorough=whole)
+        (finding,) = [finding for finding in findings if finding.check == "node"]
+        assert (finding.ok, finding.where) == (expected, "spot-1 (012345)")
