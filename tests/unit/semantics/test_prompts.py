@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.semantics.prompts import _half, build_vocabulary
+from labelgen.semantics.prompts import _half, _widened, build_vocabulary
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 
 
@@ -113,3 +113,12 @@ def test_the_smallest_scores_are_rounded_as_numpy_rounds_them():
     table = share[:3000].reshape(300, 10)
     assert _half(table).tobytes() == table.astype(np.float16).tobytes()
     assert _half(table.T).tobytes() == table.T.astype(np.float16).tobytes()
+
+
+def test_every_half_is_widened_to_itself():
+    bits = np.arange(65536, dtype=np.uint16).reshape(64, 1024)
+    half = bits.view(np.float16)
+    there = np.isfinite(half)
+    wide = _widened(bits)
+    assert wide[there].tobytes() == half[there].astype(np.float64).tobytes()
+    assert np.isinf(wide[~there]).all()
