@@ -115,8 +115,8 @@ def prepare(folder: Path, size: Size, runs: Mapping[str, tuple[str, tuple[str, .
             "--dataset",
             "nuscenes",
         ]
-        command += ["--dataroot", str(folder / f"city-{city_name}"), "--output", str(run)]
-        for setting in (*settings, "shards.store_points=true", *size.label):
+        command += ["--dataroot", str(folder / f"city-{city_name}"), "--output", str(run), "--no-report"]
+        for setting in (*settings, "shards.store_points=true", "fusion.enabled=false", *size.label):
             command += ["--set", setting]
         subprocess.run(command, check=True, cwd=ROOT)
         (run / "done").touch()
