@@ -141,8 +141,8 @@ class Panoptic(Method):
         fixed = self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
         with torch.no_grad():
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
-        most = min(self.settings.decoder.seeds, self.settings.decoder.queries)
-        said: list[Prediction] = self.decoder(feature, place, fixed, choose_seeds(xyz, likely.sum(1), most))
+        seeds = choose_seeds(xyz, likely.sum(1), self.settings.decoder.seeds)
+        said: list[Prediction] = self.decoder(feature, place, fixed, seeds)
         return said
 
     def _semantic(self, feature: Tensor, label: Tensor) -> Tensor:

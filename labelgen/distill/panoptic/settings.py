@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from labelgen.distill.methods.base import MethodSettings
 
@@ -30,6 +30,14 @@ class DecoderSettings(MethodSettings):
     span: tuple[float, float, float] = Field(
         (50.0, 50.0, 5.0), description="half the extent that positions are divided by, metres"
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.seeds > self.queries or min(self.span) <= 0:
+            raise ValueError("seeds are at most queries, and span is above 0")
+        return self
 
 
 class FocalSettings(MethodSettings):
