@@ -36,8 +36,9 @@ def write_group(folder: Path, arrays: Mapping[str, NDArray[Any]], attributes: Ma
     """
     nodes: dict[str, dict[str, Any]] = {}
     folder.mkdir()
-    for name, values in arrays.items():
-        spec = ARRAYS[name]
+    # In the table's order: zarr-python loses nodes of a group that do not follow one another.
+    for name in sorted(arrays, key=list(ARRAYS).index):
+        spec, values = ARRAYS[name], arrays[name]
         nodes.setdefault(spec.group, _group({}))
         nodes[name] = array_metadata(spec, values.shape)
         file = folder / data_file(name, values.ndim)
