@@ -45,7 +45,7 @@ class Decoder(nn.Module):
         self.positions = Positions(settings)
         self.share = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
         self.queries = nn.Parameter(torch.randn(settings.queries, width))
-        self.seed = nn.Linear(width, width) if settings.seeds else None
+        self.seed = nn.Linear(width, width) if settings.seeds + settings.looks else None
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(width)
         self.to_mask, self.to_place = _mlp(width, width, 4), _mlp(width, width, 4)

@@ -21,7 +21,7 @@ from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, given, pairs
 from labelgen.distill.panoptic.decoder import Decoder, Prediction
 from labelgen.distill.panoptic.objective import Objective
-from labelgen.distill.panoptic.seeds import choose_seeds
+from labelgen.distill.panoptic.seeds import look_seeds, thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     Segments,
@@ -88,7 +88,7 @@ class Panoptic(Method):
             objective = Objective(
                 self.settings, self.classes.base, self.stuff, targets, image[rows], seen[rows]
             )
-            for layer, said in enumerate(self._decode(feature[rows], place[rows], batch.xyz[rows])):
+            for layer, said in enumerate(self._decode(batch, rows, feature, place, image, seen)):
                 logits = self.head(said.embedding) if layer else None
                 for name, value in objective.layer(said, logits).items():
                     sums.setdefault(name, []).append(value)
@@ -108,7 +108,7 @@ class Panoptic(Method):
         """
         image, seen = self.image(batch)
         feature, place = self._points(batch, features, image, seen)
-        said = self._decode(feature, place, batch.xyz)[-1]
+        said = self._decode(batch, slice(None), feature, place, image, seen)[-1]
         logits = self.head(said.embedding)
         if self.settings.head == "unified":
             probability = logits.sigmoid() * self.allowed
@@ -136,12 +136,18 @@ class Panoptic(Method):
         feature, place = self.decoder.points(inputs, batch.xyz.to(inputs.dtype))
         return feature, place
 
-    def _decode(self, feature: Tensor, place: Tensor, xyz: Tensor) -> list[Prediction]:
-        """Of one frame. The queries of stuff classes are the weights that tell their points."""
+    def _decode(
+        self, batch: Batch, rows: slice, feature: Tensor, place: Tensor, image: Tensor, seen: Tensor
+    ) -> list[Prediction]:
+        """Of the frame in some rows. The queries of stuff classes are the weights that tell their points."""
+        feature, place = feature[rows], place[rows]
         fixed = self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
         with torch.no_grad():
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
-        seeds = choose_seeds(xyz, likely.sum(1), self.settings.decoder.seeds)
+        sizes = self.settings.decoder
+        seeds = thing_seeds(batch.xyz[rows], likely.sum(1), sizes.seeds)
+        if self.settings.fusion:
+            seeds = torch.cat([seeds, look_seeds(image[rows], seen[rows], sizes.looks)])
         said: list[Prediction] = self.decoder(feature, place, fixed, seeds)
         return said
 

@@ -1,4 +1,4 @@
-"""Points that queries start from: spread over what looks like things.
+"""Points that queries start from: spread over what looks like things, and one of each look.
 
 Queries that start from a point find its object far sooner than those that must learn where to look (Mask3D,
 Schult et al., ICRA 2023, section 3, whose queries start from farthest points).
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 #: Probability of all base things together from which a point looks like one.
 LIKELY = 0.3
+#: Rounds of k-means.
+_ROUNDS = 4
 
 
 @torch.no_grad()
-def choose_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
+def thing_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
     """Farthest point sampling among the points that look like things, from the one that does so most.
 
     Args:
@@ -28,11 +31,39 @@ def choose_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
     rows = (thing > LIKELY).nonzero()[:, 0]
     if not len(rows) or not most:
         return rows[:0]
-    place = xyz[rows]
-    chosen = [thing[rows].argmax()]
-    away = torch.full_like(thing[rows], torch.inf)
-    while len(chosen) < min(most, len(rows)):
+    return rows[_farthest(xyz[rows], int(thing[rows].argmax()), most)]
+
+
+@torch.no_grad()
+def look_seeds(image: Tensor, seen: Tensor, most: int) -> Tensor:
+    """The points nearest to the means of groups of like image features: k-means on the sphere.
+
+    Args:
+        image: (P, D) L2-normalised features.
+        seen: (P,) bool, points that have one.
+        most: groups; fewer where there are fewer points.
+
+    Returns:
+        (S,) int64 points.
+    """
+    rows = seen.nonzero()[:, 0]
+    if not len(rows) or not most:
+        return rows[:0]
+    look = image[rows]
+    centre = look[_farthest(look, 0, most)]
+    for _ in range(_ROUNDS):
+        nearest = (look @ centre.T).argmax(1)
+        total = torch.zeros_like(centre).index_add_(0, nearest, look)
+        centre = torch.where(total.any(1, keepdim=True), normalize(total, dim=1), centre)
+    return rows[(look @ centre.T).argmax(0)]
+
+
+def _farthest(place: Tensor, first: int, most: int) -> Tensor:
+    """Each time the row that is farthest from all that were chosen."""
+    chosen = [torch.tensor(first, device=place.device)]
+    away = place.new_full((len(place),), torch.inf)
+    while len(chosen) < min(most, len(place)):
         away = torch.minimum(away, (place - place[chosen[-1]]).pow(2).sum(1))
         away[chosen[-1]] = -1
         chosen.append(away.argmax())
-    return rows[torch.stack(chosen)]
+    return torch.stack(chosen)

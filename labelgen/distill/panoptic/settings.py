@@ -20,6 +20,9 @@ class DecoderSettings(MethodSettings):
     seeds: int = Field(
         0, ge=0, description="of them, start from points that look like things; 0: all as in P3Former"
     )
+    looks: int = Field(
+        0, ge=0, description="of the others, start from points of different image features; with fusion only"
+    )
     heads: int = Field(8, ge=1, description="of the attention between queries")
     hidden: int = Field(2048, ge=1, description="width inside the feed-forward part")
     frequencies: int = Field(
@@ -35,8 +38,8 @@ class DecoderSettings(MethodSettings):
     def _fits(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.seeds > self.queries or min(self.span) <= 0:
-            raise ValueError("seeds are at most queries, and span is above 0")
+        if self.seeds + self.looks > self.queries or min(self.span) <= 0:
+            raise ValueError("seeds and looks are at most queries, and span is above 0")
         return self
 
 

@@ -14,7 +14,7 @@ from labelgen.distill.batch import NONE
 from labelgen.distill.config import load_train_config
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.model import make_model
-from labelgen.distill.panoptic.seeds import choose_seeds
+from labelgen.distill.panoptic.seeds import look_seeds, thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     allowed_classes,
@@ -141,13 +141,22 @@ def test_of_several_words_the_best_counts():
 def test_seeds_lie_on_things_and_far_apart():
     xyz = torch.tensor([[0.0, 0, 0], [0.1, 0, 0], [9, 0, 0], [9, 0.1, 0], [0, 9, 0], [50, 50, 0]])
     thing = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.1])
-    assert choose_seeds(xyz, thing, 3).tolist()[0] == 0
-    assert {n // 2 for n in choose_seeds(xyz, thing, 3).tolist()} == {0, 1, 2}
-    assert sorted(choose_seeds(xyz, thing, 9).tolist()) == [0, 1, 2, 3, 4]
-    assert choose_seeds(xyz, 0 * thing, 3).tolist() == choose_seeds(xyz, thing, 0).tolist() == []
-    assert sorted(choose_seeds(0 * xyz, thing, 3).tolist()) == sorted(
-        set(choose_seeds(0 * xyz, thing, 3).tolist())
-    )
+    assert thing_seeds(xyz, thing, 3).tolist()[0] == 0
+    assert {n // 2 for n in thing_seeds(xyz, thing, 3).tolist()} == {0, 1, 2}
+    assert sorted(thing_seeds(xyz, thing, 9).tolist()) == [0, 1, 2, 3, 4]
+    assert thing_seeds(xyz, 0 * thing, 3).tolist() == thing_seeds(xyz, thing, 0).tolist() == []
+    same = thing_seeds(0 * xyz, thing, 3).tolist()
+    assert len(set(same)) == 3
+
+
+def test_seeds_of_looks_are_one_of_each():
+    image = torch.eye(4)[[0, 0, 1, 1, 1, 2, 3]]
+    image[6] = 0
+    seen = image.any(1)
+    found = look_seeds(image, seen, 3).tolist()
+    assert sorted(image[found].argmax(1).tolist()) == [0, 1, 2]
+    assert len(look_seeds(image, seen, 9)) == 6
+    assert look_seeds(image, ~image.any(1) & seen, 3).tolist() == look_seeds(image, seen, 0).tolist() == []
 
 
 def test_a_frame_asks_for_objects_and_stuff_on_labelled_points():
