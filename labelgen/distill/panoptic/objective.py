@@ -58,7 +58,7 @@ class Objective:
             logits: (Q, C) of the classes; None before the first layer, where masks alone are matched.
 
         Returns:
-            ``mask``, ``dice``, ``place``, and with logits ``class``, ``object``, ``voxel``.
+            ``mask``, ``dice``, ``place``, ``apart``, and with logits ``class``, ``object``, ``voxel``.
         """
         weight, kind, targets = self.settings.loss, self.settings.focal, self.targets
         learned = len(said.mask) - len(self.stuff)
@@ -71,6 +71,10 @@ class Objective:
             "dice": weight.dice * mean(dice(mask[query], wanted)),
             "place": weight.position * mean(dice(said.place[query][:, targets.rows], wanted)),
         }
+        if weight.apart:
+            free = torch.ones(learned, dtype=torch.bool, device=query.device)
+            free[query[query < learned]] = False
+            parts["apart"] = weight.apart * mean(mask[:learned][free].sigmoid().sum(0))
         if logits is None:
             return parts
         known = logits[:, list(self.base)]

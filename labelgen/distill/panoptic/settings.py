@@ -66,6 +66,9 @@ class LossSettings(MethodSettings):
     mask: float = Weight
     dice: float = Field(2.0, ge=0)
     position: float = Field(0.4, ge=0, description="dice of the masks from positions alone")
+    apart: float = Field(
+        0.0, ge=0, description="what queries without an object hold of labelled points; 0: as in P3Former"
+    )
     semantic: float = Field(1.0, ge=0, description="cross entropy and Lovász of the points' own classes")
     object: float = Field(0.5, ge=0, description="L_O: class embeddings at what the cameras say of the masks")
     voxel: float = Field(0.5, ge=0, description="L_V: image features rebuilt from masks and embeddings")

@@ -14,6 +14,8 @@ from labelgen.distill.batch import NONE
 from labelgen.distill.config import load_train_config
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.model import make_model
+from labelgen.distill.panoptic.decoder import Prediction
+from labelgen.distill.panoptic.objective import Objective
 from labelgen.distill.panoptic.seeds import look_seeds, thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
@@ -22,7 +24,12 @@ from labelgen.distill.panoptic.segments import (
     find_segments,
     image_embedding,
 )
-from labelgen.distill.panoptic.settings import EnsembleSettings, InferenceSettings
+from labelgen.distill.panoptic.settings import (
+    EnsembleSettings,
+    InferenceSettings,
+    LossSettings,
+    PanopticSettings,
+)
 from labelgen.distill.panoptic.text import TextHead
 from labelgen.distill.predict import segments_as_labels
 from labelgen.records import Reason
@@ -168,6 +175,20 @@ def test_a_frame_asks_for_objects_and_stuff_on_labelled_points():
     assert got.thing[1] == 0
     assert got.stuff.tolist() == [0]  # the second class of stuff is not there
     assert got.stuff_mask.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]]
+
+
+def test_queries_without_an_object_are_to_keep_off_labelled_points():
+    """One of three learned queries is given to the object; what the others hold is the loss."""
+    label, instance = torch.tensor([0, 0, 2, 255]), torch.tensor([0, 0, -1, -1])
+    targets = find_segment_targets(label, instance, [0], [2], 1)
+    image, seen = torch.zeros(4, 3), torch.zeros(4, dtype=torch.bool)
+    settings = PanopticSettings(loss=LossSettings(apart=0.5))
+    logits = masks("..xx", "xx..", ".xox", "..x.")
+    said = Prediction(logits, 0 * logits, torch.eye(4)[:, :3])
+    parts = Objective(settings, [0, 2], [2], targets, image, seen).layer(said, None)
+    share = logits.sigmoid()[[0, 2], :3]
+    torch.testing.assert_close(parts["apart"], 0.5 * share.sum(0).mean())
+    assert "apart" not in Objective(PanopticSettings(), [0, 2], [2], targets, image, seen).layer(said, None)
 
 
 def test_raw_points_take_the_answer_of_theirs():
