@@ -35,7 +35,7 @@ SCENES, SAMPLES = 2, 6
 #: Seconds for a step that takes ten on an idle machine.
 LIMIT_S = 300
 #: Of computing per frame; the second is long enough for harm to come in time.
-SECONDS, LONG = 0.1, 0.5
+SECONDS, LONG = 0.1, 1.0
 ON_RAY = ("runtime.runner=ray", "runtime.model_workers=2")
 
 
