@@ -179,7 +179,8 @@ def segments_as_labels(
         found = (segments.label, segments.confidence, segments.margin, segments.instance)
         columns[:, known] = torch.stack([column.double().cpu() for column in found])[:, raw_point[known]]
     why = np.where(known, Reason.NO_REGION, Reason.NO_CAMERA)
-    return _labels(*columns, views, why)
+    label, confidence, margin, instance = columns
+    return _labels(label, confidence, margin, instance, views, why)
 
 
 def _labels(

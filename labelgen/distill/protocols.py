@@ -51,7 +51,7 @@ class Task:
     def truth(self) -> bool:
         """Whether true labels are learned from."""
         if self.config.method == Panoptic.name:
-            return self.config.settings.get("labels", "truth") == "truth"
+            return bool(self.config.settings.get("labels", "truth") == "truth")
         return self.config.method in ON_TRUTH
 
     @property

@@ -6,6 +6,8 @@ sees have no image feature and are left out by the caller. Q or M queries, P poi
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
@@ -55,6 +57,7 @@ def voxel_distance(embedding: Tensor, mask: Tensor, feature: Tensor) -> Tensor:
     def losses(begin: int, end: int) -> Tensor:
         score = mask[:, begin:end].T
         rebuilt = score @ unit / score.sum(1, keepdim=True).clamp_min(1)
-        return (rebuilt - feature[begin:end]).abs().sum(1) / feature.shape[1] ** 0.5
+        apart: Tensor = (rebuilt - feature[begin:end]).abs().sum(1)
+        return apart / math.sqrt(feature.shape[1])
 
     return mean(by_rows(losses, feature, feature.shape[1] + len(mask)))

@@ -49,7 +49,7 @@ def find_segment_targets(
     rows = (label != IGNORE).nonzero()[:, 0]
     label, instance = label[rows], instance[rows]
     own = torch.isin(label, label.new_tensor(tuple(things))) & (instance >= 0)
-    number, member, size = instance[own].unique(return_inverse=True, return_counts=True)
+    number, member, size = torch.unique(instance[own], return_inverse=True, return_counts=True)
     kind = torch.zeros_like(number).index_put_((member,), label[own])  # an object is of one class
     large = (size >= min_points).nonzero()[:, 0]
     mask = (instance == number[large, None]) & own
