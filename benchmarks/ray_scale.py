@@ -120,14 +120,19 @@ def run(quick: bool) -> list[Claim]:
     with tempfile.TemporaryDirectory() as temporary, cluster(2, 3) as made:
         folder = Path(temporary)
         small = Bench(folder / "small", points=500, image_size=(160, 90))
-        claims += overhead(small, made.address, quick)
+        claims += shown(overhead(small, made.address, quick))
     with tempfile.TemporaryDirectory() as temporary, cluster(4, 2) as made:
         small = Bench(Path(temporary) / "small", points=500, image_size=(160, 90))
-        claims.append(spread(small, made.address, quick))
+        claims += shown([spread(small, made.address, quick)])
     with tempfile.TemporaryDirectory() as temporary, cluster(1, 6) as made:
         large = Bench(Path(temporary) / "large", points=34_000, image_size=(1600, 900))
-        claims += memory(large, made.address, quick)
-    claims.append(start_up())
+        claims += shown(memory(large, made.address, quick))
+    return claims + shown([start_up()])
+
+
+def shown(claims: list[Claim]) -> list[Claim]:
+    """As they come: all of it takes half an hour."""
+    print(*claims, sep="\n", file=sys.stderr, flush=True)
     return claims
 
 

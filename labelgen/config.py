@@ -184,7 +184,9 @@ class RuntimeConfig(_Section):
     """Where and how fast; never changes a label."""
 
     runner: Literal["ray", "sequential"] = "ray"
-    frames_per_shard: int = Field(64, ge=1, le=64)
+    frames_per_shard: int = Field(
+        64, ge=1, le=64, description="at most; fewer where Ray's object store is below 4 GB"
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, description="CPU threads per model, equal in both runners")
     model_workers: int | None = Field(None, ge=1, description="actors with models; null: one per GPU or core")

@@ -42,6 +42,9 @@ TASK_CPUS, MODEL_CPUS = 0.5, 0.5
 #: Bytes that reading, voting and writing ask for at most, where memory is asked for: a cloud, six image files
 #: and their codes weigh some tens of MB, and Python and its libraries the rest.
 TASK_MEMORY = 1 << 30
+#: Bytes of a frame between the models and the writing, about, and with dense features; the share of Ray's object
+#: stores that the frames of one shard may fill while they wait for each other.
+FRAME_BYTES, DENSE_FRAME_BYTES, SHARD_SHARE = 4 << 20, 16 << 20, 1 / 16
 
 
 def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Committed]:
@@ -130,7 +133,7 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     # Tasks: one call writes one shard, whole, once. It groups whatever frames reach it; bound by the disk.
     return dataset.map_batches(
         partial(write_batch, small, ledger),
-        batch_size=runtime.frames_per_shard,
+        batch_size=_frames_per_shard(job),
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=pools.tasks),
         num_cpus=TASK_CPUS,
@@ -173,6 +176,18 @@ def _pool_sizes(job: Job, pools: int, local: bool) -> _Pools:
         )
     # Reading and voting take a fraction of what the models take.
     return _Pools(workers, most, min(cores, frames, max(2, 4 * workers)), gpus)
+
+
+def _frames_per_shard(job: Job) -> int:
+    """As many as are asked for; fewer where Ray's object stores are small.
+
+    Frames wait there for the others of their shard. If they filled what Ray Data lets an operator hold, the
+    models would only ever get a frame when all else stands still.
+    """
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    frame = FRAME_BYTES if job.config.semantics.dense_features is None else DENSE_FRAME_BYTES
+    fitting = int(resources.get("object_store_memory", 0.0) * SHARD_SHARE / frame)
+    return max(1, min(job.config.runtime.frames_per_shard, fitting))
 
 
 def _offered(local: bool) -> tuple[int, float]:
