@@ -42,8 +42,8 @@ TASK_CPUS, MODEL_CPUS = 0.5, 0.5
 #: Bytes that reading, voting and writing ask for at most, where memory is asked for: a cloud, six image files
 #: and their codes weigh some tens of MB, and Python and its libraries the rest.
 TASK_MEMORY = 1 << 30
-#: Bytes of a frame between the models and the writing, about, and with dense features; the share of Ray's object
-#: stores that the frames of one shard may fill while they wait for each other.
+#: Bytes of a frame between the models and the writing, about, and with dense features; the share of Ray's
+#: object stores that the frames of one shard may fill while they wait for each other.
 FRAME_BYTES, DENSE_FRAME_BYTES, SHARD_SHARE = 4 << 20, 16 << 20, 1 / 16
 
 
