@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from shards import FINGERPRINT, make_frame
 
 from labelgen.shards import create_run, open_run, write_shard
+from labelgen.shards.schema import OFFSETS
 from labelgen.shards.writer import shard_id_of
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import CAMERAS, CATEGORIES, VERSION, make_dataroot, token
@@ -124,7 +125,7 @@ def simulate_run(folder: Path, frames: int) -> None:
         if len(group) < 64:
             for key in ("frame/id", "frame/timestamp_us", "frame/num_points", "frame/status"):
                 arrays[key] = arrays[key] | {"shape": [len(group), *arrays[key]["shape"][1:]]}
-            for key in ("frame/view_offsets", "frame/region_offsets"):
+            for key in OFFSETS.values():
                 arrays[key] = arrays[key] | {"shape": [len(group) + 1]}
         path = f"shards/{name}-{attempt}.zarr"
         content = data | {
