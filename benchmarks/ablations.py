@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import cache
@@ -49,19 +49,11 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="cpu")
+    parser = study_options(__doc__, SIZES, PAGE)
     parser.add_argument(
         "--folder", type=Path, help="of cities, runs and weights; default: runs/ablations-SIZE"
     )
-    parser.add_argument("--seeds", type=int, help="instead of the size's")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="instead of all")
-    parser.add_argument(
-        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes, a thread each"
-    )
-    parser.add_argument("--hours", type=float, default=float("inf"), help="start no training after so long")
-    parser.add_argument("--tables", action="store_true", help="train nothing")
-    parser.add_argument("--page", type=Path, default=PAGE, help="whose tables are rewritten")
     arguments = parser.parse_args()
     size: Size = SIZES[arguments.size]
     folder: Path = arguments.folder or ROOT / "runs" / f"ablations-{arguments.size}"
@@ -80,6 +72,26 @@ def main() -> int:
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return bool(failed)
+
+
+def study_options(about: str | None, sizes: Iterable[str], page: Path) -> argparse.ArgumentParser:
+    """What every study of trainings can be told.
+
+    Args:
+        about: the script's docstring.
+        sizes: names of sizes to choose from.
+        page: whose tables are rewritten by default.
+    """
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    parser.add_argument("--size", choices=sizes, default="cpu")
+    parser.add_argument("--seeds", type=int, help="instead of the size's")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes, a thread each"
+    )
+    parser.add_argument("--hours", type=float, default=float("inf"), help="start no training after so long")
+    parser.add_argument("--tables", action="store_true", help="train nothing")
+    parser.add_argument("--page", type=Path, default=page, help="whose tables are rewritten")
+    return parser
 
 
 def same_study(folder: Path, size: Size) -> None:

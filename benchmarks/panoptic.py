@@ -11,9 +11,7 @@ docs/panoptic.md takes the figures.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 import time
 from functools import partial
@@ -23,7 +21,17 @@ from typing import Any
 
 from ablation_study import Size, Unit, Variant, units
 from ablation_tables import Results, cell, head, ordering, shown, table_row
-from ablations import ROOT, cache_of, configure, prepare, put, read_records, same_study, train_all
+from ablations import (
+    ROOT,
+    cache_of,
+    configure,
+    prepare,
+    put,
+    read_records,
+    same_study,
+    study_options,
+    train_all,
+)
 from harness import machine
 
 PAGE = ROOT / "docs" / "panoptic.md"
@@ -87,18 +95,10 @@ SIZES = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="cpu")
+    parser = study_options(__doc__, SIZES, PAGE)
     parser.add_argument("--folder", type=Path, help="of weights and scores; default: runs/panoptic-SIZE")
     parser.add_argument("--cities", type=Path, help="folder of a study whose cities and runs are taken")
-    parser.add_argument("--seeds", type=int, help="instead of the size's")
     parser.add_argument("--only", nargs="+", metavar="TRAINING", choices=TRAININGS, help="instead of all")
-    parser.add_argument(
-        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes, a thread each"
-    )
-    parser.add_argument("--hours", type=float, default=float("inf"), help="start no training after so long")
-    parser.add_argument("--tables", action="store_true", help="train nothing")
-    parser.add_argument("--page", type=Path, default=PAGE, help="whose tables are rewritten")
     arguments = parser.parse_args()
     size: Size = SIZES[arguments.size]
     folder: Path = arguments.folder or ROOT / "runs" / f"panoptic-{arguments.size}"

@@ -226,6 +226,12 @@ class Semantics(_Record):
         return len(self.label)
 
 
+def half_metres(metres: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Depths and residuals of views as a shard keeps them; what is beyond float16 is its largest number."""
+    largest = float(np.finfo(np.float16).max)
+    return metres.clip(-largest, largest).astype(np.float16)
+
+
 def largest_bits(feature: NDArray[np.float16]) -> NDArray[np.uint16]:
     """(K,) bits of the largest magnitude in each row: 0 in a row of zeros, 0x7C00 and more beyond numbers.
 

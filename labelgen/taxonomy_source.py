@@ -99,14 +99,7 @@ def read_source(name_or_path: str) -> Source:
         where = str(path)
         if not path.is_file():
             raise UserError(f"taxonomy {name_or_path!r} is neither a file nor one of {shipped_names()}")
-        try:
-            with path.open("rb") as stream:
-                raw = stream.read(LARGEST + 1)
-        except OSError as error:
-            raise UserError(f"cannot read the taxonomy {path}: {error.strerror}") from error
-        if len(raw) > LARGEST:
-            raise UserError(f"{where}: more than {LARGEST} bytes are no taxonomy")
-        text = raw.decode("utf-8", "replace")
+        text = read_text(path, "taxonomy", LARGEST)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -119,6 +112,27 @@ def read_source(name_or_path: str) -> Source:
     if node is None or not isinstance(data, dict):
         raise UserError(f"{where}: not a taxonomy (a mapping with name, classes, void is expected)")
     return Source(data, where, _lines(node))
+
+
+def read_text(path: Path, what: str, largest: int) -> str:
+    """Text of a small file.
+
+    Args:
+        path: of the file.
+        what: it is, for the errors.
+        largest: number of bytes that it may have.
+
+    Raises:
+        UserError: the file cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(largest + 1)
+    except OSError as error:
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
+    if len(raw) > largest:
+        raise UserError(f"{path}: more than {largest} bytes are no {what}")
+    return raw.decode("utf-8", "replace")
 
 
 def _lines(root: yaml.Node) -> dict[At, int]:

@@ -155,12 +155,10 @@ def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
         Pickled `pipelines.job.Committed`, one a shard.
     """
     tasks = [pickle.loads(data.as_py()) for data in batch.column("task")] if batch.num_rows else []
-    if not tasks:  # an empty block without columns reaches the last operator when there is nothing to do
+    tasks = [task for task in tasks if not task.skipped]
+    if not tasks:  # all skipped; or an empty block without columns, when there is nothing to do
         return {"committed": []}
     tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
-    tasks = [task for task in tasks if not task.skipped]
-    if not tasks:
-        return {"committed": []}
     group = shard_id_of(_identities(tasks), job.fingerprint)
     if _writers_lost(ledger, group) < DEATHS:
         committed = [_write(job, ledger, tasks)]
@@ -199,6 +197,7 @@ def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTas
     """The tasks without those that an earlier write, of another group of frames, has published."""
     if ledger is None:
         return tasks
+    store = open_store(job.run)
     with contextlib.suppress(RayError):
         while tasks:
             group = _identities(tasks)
@@ -206,12 +205,8 @@ def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTas
             others: dict[str, list[str]] = _answer(
                 ledger.assign.remote([frame_id for frame_id, _ in group], shard_id)
             )
-            store = open_store(job.run)
-            held = {
-                other
-                for other in {name for names in others.values() for name in names}
-                if published(store, other, job.fingerprint)
-            }
+            planned = set().union(*others.values())
+            held = {other for other in planned if published(store, other, job.fingerprint)}
             left = [task for task in tasks if held.isdisjoint(others.get(task.frame.frame_id, ()))]
             if len(left) == len(tasks):
                 break

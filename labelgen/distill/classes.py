@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from labelgen.distill.settings import checked
 from labelgen.errors import UserError
 from labelgen.taxonomy import Taxonomy
+from labelgen.taxonomy_source import read_text
 
 #: Bytes of the largest file that is read.
 _LARGEST = 1 << 16
@@ -70,7 +71,7 @@ def load_class_split(name_or_path: str, taxonomy: Taxonomy) -> ClassSplit:
         if not path.is_file():
             known = ", ".join(sorted(shipped))
             raise UserError(f"split of classes {name_or_path!r} is neither a file nor one of {known}")
-        name, where, text = path.stem, str(path), _read(path)
+        name, where, text = path.stem, str(path), read_text(path, "split of classes", _LARGEST)
     file = checked(_File, _parse(text, where), where)
     ids = {spec.name: spec.id for spec in taxonomy.classes}
     base = [n for n in ids if n not in file.novel] if file.base is None else file.base
@@ -96,17 +97,6 @@ def load_class_split(name_or_path: str, taxonomy: Taxonomy) -> ClassSplit:
 
 def _ids(names: list[str], ids: dict[str, int]) -> tuple[int, ...]:
     return tuple(sorted(ids[name] for name in names))
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(_LARGEST + 1)
-    except OSError as error:
-        raise UserError(f"cannot read the split of classes {path}: {error.strerror}") from error
-    if len(raw) > _LARGEST:
-        raise UserError(f"{path}: more than {_LARGEST} bytes are no split of classes")
-    return raw.decode("utf-8", "replace")
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:

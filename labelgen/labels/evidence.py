@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from labelgen.frame import Camera
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels.vote import VoteSettings, class_votes
-from labelgen.records import RegionHits, Semantics, Views
+from labelgen.records import RegionHits, Semantics, Views, half_metres
 
 
 def hit_evidence(
@@ -62,8 +62,8 @@ def hit_evidence(
     of_view = _of_views(
         np.floor(views.uv.astype(np.float64) + 0.5),
         views.camera,
-        _kept(views.depth),
-        _kept(views.depth_residual),
+        half_metres(views.depth).astype(np.float32),
+        half_metres(views.depth_residual).astype(np.float32),
         np.array([camera.intrinsics for camera in cameras], np.float64).reshape(-1, 3, 3),
         float(settings.residual),
         float(settings.angle),
@@ -134,9 +134,3 @@ def _of_views(
             x = (pixel[v, 0] - K[0, 2] - K[0, 1] * y) / K[0, 0]
             out[v] *= 1.0 - by_angle * (1.0 - 1.0 / np.sqrt(1.0 + x * x + y * y))
     return out
-
-
-def _kept(metres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """As a shard gives them back."""
-    largest = float(np.finfo(np.float16).max)
-    return metres.clip(-largest, largest).astype(np.float16).astype(np.float32)

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.geometry.hits import MOST_STEPS, inside_steps
-from labelgen.records import FrameRecord, PointLabels, Regions
+from labelgen.records import FrameRecord, PointLabels, Regions, half_metres
 from labelgen.shards.schema import ARRAYS, DENSE, ID_BYTES, UV_STEPS
 
 Columns = dict[str, NDArray[Any]]
 _LARGEST_UV = 65536
-_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 def why_not_storable(record: FrameRecord) -> str | None:
@@ -143,8 +142,8 @@ def _views(records: Sequence[FrameRecord], steps: int) -> Columns:
         "views/camera": np.concatenate([v.camera for v in views]),
         "views/uv": encode_uv(np.concatenate([v.uv for v in views]), steps),
         "views/region": np.concatenate([record.view_region for record in records]),
-        "views/depth": _half(np.concatenate([v.depth for v in views])),
-        "views/depth_residual": _half(np.concatenate([v.depth_residual for v in views])),
+        "views/depth": half_metres(np.concatenate([v.depth for v in views])),
+        "views/depth_residual": half_metres(np.concatenate([v.depth_residual for v in views])),
         "views/visible": np.concatenate([v.visible for v in views]),
     }
 
@@ -174,10 +173,6 @@ def _hits(records: Sequence[FrameRecord]) -> Columns:
     if reach := hit_reach(records):
         columns["hits/inside"] = np.concatenate([inside_steps(one.inside, reach) for one in hits])
     return columns
-
-
-def _half(metres: NDArray[np.float32]) -> NDArray[np.float16]:
-    return metres.clip(-_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
 
 
 def _regions(records: Sequence[FrameRecord]) -> Columns:

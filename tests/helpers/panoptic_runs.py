@@ -21,7 +21,7 @@ from labelgen.shards import create_run, open_run, write_shard
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 from pipelines.derive import Derived, derive, plan_derivation
 from pipelines.scenes import Scene
-from tests.helpers.records import make_record
+from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 
 #: Changes what is answered for the points of a frame.
@@ -40,10 +40,7 @@ def make_bare_run(folder: Path, dataset: str, root: Path, taxonomy: str, split: 
         N = len(load_cloud(Path(info.dataroot), frame)[0])
         record = make_record(
             rng,
-            frame_id=frame.frame_id,
-            scene_id=frame.scene_id,
-            timestamp_us=frame.timestamp_us,
-            source_id=frame.source_id,
+            **identity_of(frame),
             points=N,
             regions=0,
             views=0,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+from labelgen.frame import Frame
 from labelgen.geometry.hits import inside_of_steps
 from labelgen.records import (
     NO_CAMERA,
@@ -21,6 +23,11 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+
+
+def identity_of(frame: Frame) -> dict[str, Any]:
+    """What a record has from a data set's frame, as `make_record` takes it."""
+    return {name: getattr(frame, name) for name in ("frame_id", "scene_id", "timestamp_us", "source_id")}
 
 
 def make_record(

@@ -27,7 +27,7 @@ from labelgen.records import UNLABELLED, Failure, FrameStatus, Reason, Views
 from labelgen.shards import create_run, open_run, write_shard
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import VERSION, make_dataroot
-from tests.helpers.records import make_record
+from tests.helpers.records import identity_of, make_record
 
 TAXONOMY = load_taxonomy("nuscenes16")
 MARK = "0" * 32
@@ -86,10 +86,7 @@ def labelled(frame, root, info, rng, **more):
     mask[10:40, 20:60] = True
     return dataclasses.replace(
         base,
-        frame_id=frame.frame_id,
-        scene_id=frame.scene_id,
-        timestamp_us=frame.timestamp_us,
-        source_id=frame.source_id,
+        **identity_of(frame),
         views=views,
         view_region=np.zeros(len(views), np.uint16),
         regions=dataclasses.replace(base.regions, rle=(rle.encode(mask),) * 4),

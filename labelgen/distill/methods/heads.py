@@ -55,6 +55,20 @@ def pairs(batch: Batch) -> tuple[Tensor, Tensor]:
     return given(batch.view_point)[inside], region[inside]
 
 
+def fuse_views(batch: Batch, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean image feature of each point over the views that fall in a region (OpenScene, Peng et al. 2023).
+
+    Args:
+        batch: with ``view_point``, ``view_region``, ``region_feature``.
+        dtype: of the means.
+
+    Returns:
+        (N, D) means, zeros where there is no such view, and (N,) numbers of views.
+    """
+    point, region = pairs(batch)
+    return pool(given(batch.region_feature)[region].to(dtype), point, len(batch))
+
+
 def pool_regions(batch: Batch, features: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean point feature of each region that has points.
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from labelgen.distill.batch import Batch
-from labelgen.distill.losses import cosine_distance, pool, unit_distance
+from labelgen.distill.losses import cosine_distance, unit_distance
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
-from labelgen.distill.methods.heads import feature_width, full_precision, given, pairs
+from labelgen.distill.methods.heads import feature_width, full_precision, fuse_views, given, pairs
 
 
 class Scalr(Method):
@@ -44,8 +44,6 @@ class OpenScene(Scalr):
     @full_precision
     def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
         """``loss``."""
-        point, region = pairs(batch)
-        seen = given(batch.region_feature)[region].to(features.dtype)
-        fused, count = pool(seen, point, len(batch))
+        fused, count = fuse_views(batch, features.dtype)
         chosen = count > 0
         return {"loss": cosine_distance(self.head(features[chosen]), fused[chosen])}

@@ -15,10 +15,9 @@ from torch.nn.functional import cross_entropy, normalize
 
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.classes import ClassSplit
-from labelgen.distill.losses import pool
 from labelgen.distill.losses.segmentation import lovasz_softmax
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
-from labelgen.distill.methods.heads import class_words, feature_width, full_precision, given, pairs
+from labelgen.distill.methods.heads import class_words, feature_width, full_precision, fuse_views, given
 from labelgen.distill.panoptic.decoder import Decoder, Prediction
 from labelgen.distill.panoptic.objective import Objective
 from labelgen.distill.panoptic.seeds import look_seeds, thing_seeds
@@ -124,8 +123,7 @@ class Panoptic(Method):
         Returns:
             (N, D) float32, L2-normalised, zeros where no camera sees a point; (N,) bool, whether any does.
         """
-        point, region = pairs(batch)
-        fused, _ = pool(given(batch.region_feature)[region].float(), point, len(batch))
+        fused, _ = fuse_views(batch, torch.float32)
         return normalize(fused, dim=1), fused.any(1)  # a region without pixels has a feature of zeros
 
     def _points(self, batch: Batch, features: Tensor, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

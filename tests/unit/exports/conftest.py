@@ -18,7 +18,7 @@ from labelgen.records import FrameRecord
 from labelgen.shards import create_run, write_shard
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 from tests.helpers.nuscenes_root import make_dataroot
-from tests.helpers.records import make_record
+from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 
 SIZE = (160, 90)
@@ -43,10 +43,7 @@ def record_of(frame: Frame, seed: int, regions: int = 30) -> FrameRecord:
     rng = np.random.default_rng(seed)
     record = make_record(
         rng,
-        frame_id=frame.frame_id,
-        scene_id=frame.scene_id,
-        timestamp_us=frame.timestamp_us,
-        source_id=frame.source_id,
+        **identity_of(frame),
         points=POINTS,
         regions=regions,
         cameras=len(frame.cameras),
