@@ -12,6 +12,7 @@ import pickle
 import sys
 import traceback
 import uuid
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,6 +22,7 @@ import ray
 from ray.exceptions import RayError
 
 from labelgen.errors import UserError
+from labelgen.frame import Frame
 from labelgen.shards.commit import published
 from labelgen.shards.store import open_store
 from labelgen.shards.writer import shard_id_of
@@ -49,6 +51,20 @@ def _answer(asked: Any) -> Any:
 def to_row(task: FrameTask) -> Row:
     """A task as a row."""
     return {"task": pickle.dumps(task, protocol=5)}
+
+
+def pack(frames: Sequence[Frame]) -> Row:
+    """A group of frames as one row: compressed, as they share their cameras' calibration and paths.
+
+    The driver holds all that is still to be done: 0.5 KB a frame in groups of eight, 3.3 KB as they are.
+    """
+    return {"frames": zlib.compress(pickle.dumps(tuple(frames), protocol=5))}
+
+
+def unpack(row: Row) -> list[Row]:
+    """The tasks of a group of frames, as rows."""
+    frames: tuple[Frame, ...] = pickle.loads(zlib.decompress(row["frames"]))
+    return [to_row(FrameTask(frame)) for frame in frames]
 
 
 class Operator:

@@ -30,9 +30,8 @@ from labelgen.shards.store import absolute
 from pipelines.connection import EXTRA_LOCAL_CPUS, connect
 from pipelines.drain import draining
 from pipelines.job import FIRST, LAST, Committed, Job, Watch
-from pipelines.operators import Operator, run_task, to_row, write_batch
+from pipelines.operators import Operator, pack, run_task, unpack, write_batch
 from pipelines.prometheus import ShownLedger
-from pipelines.stages import FrameTask
 
 __all__ = ["EXTRA_LOCAL_CPUS", "connect", "run_ray"]
 
@@ -96,12 +95,16 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     pools = _pool_sizes(job, len(models), local)
     memory = round(runtime.memory_gb * 2**30) if runtime.memory_gb else None
     little = min(memory, TASK_MEMORY) if memory else None
-    rows = [to_row(FrameTask(frame)) for frame in job.frames]
-    # Few rows a block, so that all workers have work from the start; but not one each on long runs,
+    # Few frames a block, so that all workers have work from the start; but not one each on long runs,
     # since the driver's memory grows with the number of blocks.
-    rows_per_block = max(1, min(8, len(rows) // (8 * pools.models)))
-    dataset: Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
+    size = max(1, min(8, len(job.frames) // (8 * pools.models)))
+    blocks = [pack(job.frames[begin : begin + size]) for begin in range(0, len(job.frames), size)]
+    dataset: Dataset = ray.data.from_items(blocks, override_num_blocks=len(blocks))
 
+    # Tasks: nothing but unpacking; Ray fuses this with the reading, as both ask for the same.
+    dataset = dataset.flat_map(
+        unpack, compute=TaskPoolStrategy(size=pools.tasks), num_cpus=TASK_CPUS, memory=little
+    )
     # Tasks: stateless, bound by file reads and one core. The pool is capped so that a fast disk cannot
     # fill the object store with frames that wait for a model. Where the models run on CPUs, too, Ray fuses
     # this with their actors, as both ask for the same: fewer processes, and nothing to be carried over.
