@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labelgen.geometry import ProjectionSettings, region_hits, rle
 from labelgen.labels import VoteSettings, class_evidence, hit_evidence, vote
-from labelgen.labels.evidence import class_margins
-from labelgen.records import Semantics, Views
+from labelgen.labels.evidence import as_stored, class_margins
+from labelgen.records import Semantics, Views, half_metres
 from labelgen.shards.columns import decode_uv, encode_uv
 from tests.helpers.geometry import make_camera, make_regions
 
@@ -172,3 +174,19 @@ def test_evidence_that_does_not_fit(bad, message):
         bad = np.full(len(parts[1].region), np.nan)
     with pytest.raises(ValueError, match=message):
         votes(parts, bad)
+
+
+def test_metres_are_rounded_as_a_shard_rounds_them():
+    bits = np.random.default_rng(0).integers(0, 2**32, 2_000_000, dtype=np.uint32).view(np.float32)
+    near = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    halfway = (near[:-1] + near[1:]) / 2
+    metres = np.concatenate([bits[~np.isnan(bits)], near, -near, halfway, np.nextafter(halfway, np.inf)])
+    want = half_metres(metres).astype(np.float32)
+    np.testing.assert_array_equal(as_stored(metres).view(np.uint32), want.view(np.uint32))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False)))
+def test_any_metres_are_rounded_as_a_shard_rounds_them(metres):
+    metres = np.array(metres, np.float32)
+    want = half_metres(metres).astype(np.float32)
+    np.testing.assert_array_equal(as_stored(metres).view(np.uint32), want.view(np.uint32))
