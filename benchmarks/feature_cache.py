@@ -4,6 +4,7 @@ A run of the simulated city's validation seeds, labelled with the demo preset, c
 
 - ``cache_masks``: megabytes a frame of the features of SAM's masks, with all that expands them to points
   (the views), against float16 features of the same width for every point; at least 15 times smaller.
+  A feature counts with the bytes that it takes on disk (``semantics.feature_bits``).
   ``cache_regions``: the same with the superpixels that the demo's weak masks need beside them;
   ``cache_regions_512``: so many with features 512 wide, as real CLIPs have; at least 15 times smaller.
 - ``prompts_*``: mIoU of points with classes from templates, captions, or both.
@@ -84,6 +85,8 @@ def cache(made: Run) -> Iterator[Claim]:
     superpixels = np.float16(made.info.config["regions"]["superpixel_score"])
     score_of = np.concatenate([made.frame(frame_id).regions.score for frame_id in made.frames])
     masks = int((score_of != superpixels).sum())
+    stored = sum(manifest.arrays["regions/feature"].size for manifest in made.manifests)
+    number = stored / (len(score_of) * own)  # bytes of one
     for name, count, width, goal in (
         ("cache_masks", masks, own, 15.0),
         ("cache_regions", len(score_of), own, None),
@@ -91,12 +94,16 @@ def cache(made: Run) -> Iterator[Claim]:
     ):
         yield score(
             name,
-            (views + 2 * width * count) / len(made) / 1e6,
+            (views + number * width * count) / len(made) / 1e6,
             goal=goal,
             unit="MB/frame",
             baseline=2 * width * points / len(made) / 1e6,
             lower_is_better=True,
-            agreement={"width": width, "regions/frame": round(count / len(made))},
+            agreement={
+                "width": width,
+                "regions/frame": round(count / len(made)),
+                "bytes/number": number,
+            },
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelgen.config import RunConfig
+from labelgen.records import stored_feature
 from labelgen.taxonomy import Taxonomy
 from pipelines.stages import DescribeRegions, FrameTask
 
@@ -50,7 +51,8 @@ class CaptionRegions:
         feature = np.zeros_like(semantics.feature)
         told = np.array([row for row in rows if captions[row]], np.int64)
         if len(told):
-            feature[told] = encoder.embed([captions[row] for row in told]).astype(np.float16)
+            said = encoder.embed([captions[row] for row in told])
+            feature[told] = stored_feature(said, settings.feature_bits)
         scores, label = combine(
             semantics,
             feature,

@@ -18,7 +18,7 @@ from labelgen.errors import UserError
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import BPE_FILE
-from labelgen.records import Regions, Semantics
+from labelgen.records import Regions, Semantics, stored_feature
 from labelgen.semantics.assignment import cell_classes, majority
 from labelgen.semantics.clip_weights import FAULTS, describe_open_clip, one_line
 from labelgen.semantics.crops import missing_image, region_crops
@@ -172,7 +172,7 @@ class OpenClipEncoder:
         taxonomy: Taxonomy,
     ) -> Semantics:
         """Classes from the features, or by the pixels' majority."""
-        vocabulary, stored = self.vocabulary(taxonomy), feature.astype(np.float16)
+        vocabulary, stored = self.vocabulary(taxonomy), stored_feature(feature, self.config.feature_bits)
         scores, label = vocabulary.score(stored, self.temperature)
         if self.config.assignment == "rsa":
             for camera in np.unique(regions.camera):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def write_group(folder: Path, arrays: Mapping[str, NDArray[Any]], attributes: Ma
     for name in sorted(arrays, key=list(ARRAYS).index):
         spec, values = ARRAYS[name], arrays[name]
         nodes.setdefault(spec.group, _group({}))
+        spec = replace(spec, compressed=worth_compressing(spec, values))
         nodes[name] = array_metadata(spec, values.shape)
         file = folder / data_file(name, values.ndim)
         if values.size:
@@ -52,6 +54,13 @@ def write_group(folder: Path, arrays: Mapping[str, NDArray[Any]], attributes: Ma
         _write_json(folder / name, node)
     consolidated = {"kind": "inline", "must_understand": False, "metadata": nodes}
     _write_json(folder, _group(attributes) | {"consolidated_metadata": consolidated})
+
+
+def worth_compressing(spec: ArraySpec, values: NDArray[Any]) -> bool:
+    """As the schema says; and vectors that have lost three bits or more (see `stored_feature`), too."""
+    if spec.compressed or spec.dtype != "float16":
+        return spec.compressed
+    return not (values.view(np.uint16) & np.uint16(7)).any()
 
 
 def array_metadata(spec: ArraySpec, shape: tuple[int, ...]) -> dict[str, Any]:
