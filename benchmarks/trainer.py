@@ -6,12 +6,16 @@ seconds that the processor computes:
   before points, cells by a sparse matrix product, convolutions on contiguous grids. The parts are beside it.
 - ``trainer_flatten_inflate``: one plane there and back with gradients, beside ``index_add``.
 - ``trainer_loader``: share of a step that making its batch takes: reading, augmenting, voxels, neighbours.
+- ``trainer_epoch``: seconds a frame of an epoch over many frames, beside few: time grows with frames.
+- ``trainer_memory``: most memory of a process that trains on many frames, beside few.
 - ``trainer_gpu``: steps per second of WaffleIron-48-256 on 4 x 20,000 points in bfloat16, where a GPU is.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,8 +39,10 @@ from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.samples import Samples, join
+from labelgen.distill.train import train
 from labelgen.frame import Frame
 from labelgen.shards import create_run, write_shard
+from labelgen.shards.manifest import MAX_FRAMES
 from labelgen.taxonomy import load_taxonomy
 from labelgen.world import VAL_SEEDS, City
 from labelgen.world.lidar import scan
@@ -44,14 +50,20 @@ from labelgen.world.lidar import scan
 POINTS, FRAMES = 20_000, 2
 
 
-def city_run(folder: Path) -> Cache:
-    """A run that stores the points of two scans, with as many views and regions as a nuScenes frame has."""
+def city_run(folder: Path, frames: int = FRAMES) -> Cache:
+    """A run that stores the points of two scans, with as many views and regions as a nuScenes frame has.
+
+    Args:
+        folder: of the run.
+        frames: how many; the scans repeat.
+    """
     taxonomy = load_taxonomy("nuscenes16")
     create_run(folder, fingerprint=FINGERPRINT, config={}, taxonomy=taxonomy.to_dict(), models=[])
     records, plan = [], []
-    for number in range(FRAMES):
+    scans = [scan(City(seed=VAL_SEEDS[number]), 2.0).points for number in range(FRAMES)]
+    for number in range(frames):
         record = make_frame(np.random.default_rng(number), number)
-        sweep = scan(City(seed=VAL_SEEDS[number]), 2.0).points
+        sweep = scans[number % FRAMES]
         rows = np.resize(sweep, (len(record.labels), sweep.shape[1])).astype(np.float32)
         records.append(
             replace(record, xyz=np.ascontiguousarray(rows[:, :3]), intensity=np.ascontiguousarray(rows[:, 3]))
@@ -69,8 +81,46 @@ def city_run(folder: Path) -> Cache:
             )
         )
     write_frames(folder / "frames.parquet", plan, DatasetInfo(dataroot=str(folder)))
-    write_shard(folder, records, [], fingerprint=FINGERPRINT)
+    for begin in range(0, frames, MAX_FRAMES):
+        write_shard(folder, records[begin : begin + MAX_FRAMES], [], fingerprint=FINGERPRINT)
     return open_cache(folder)
+
+
+def growth(few: int, many: int) -> list[harness.Claim]:
+    """An epoch over few frames and one over many, each in a process of its own."""
+    seconds, megabytes = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for frames in (few, many):
+            run = Path(folder) / f"run-{frames}"
+            city_run(run, frames)
+            command = [sys.executable, __file__, "--epoch", str(run)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            spent, peak = map(float, done.stdout.split()[-2:])
+            seconds.append(spent / frames)
+            megabytes.append(peak)
+    return [
+        harness.score(
+            name, values[1], baseline=values[0], goal=1 / 1.1, unit=unit, lower_is_better=True,
+            agreement={"frames": many, "baseline_frames": few},
+        )
+        for name, values, unit in (
+            ("trainer_epoch", seconds, "s/frame"), ("trainer_memory", megabytes, "MB"),
+        )
+    ]  # fmt: skip
+
+
+def one_epoch(run: Path) -> None:
+    """Train for an epoch, and print its CPU seconds and the process's peak in MB."""
+    cache = open_cache(run)
+    frames = tuple(cache.run.frames)
+    overrides = ["optimizer.epochs=1", "optimizer.max_steps=null", "runtime.workers=0", "runtime.threads=1"]
+    config = load_train_config("annotation-free", "demo", overrides=overrides)
+    train(cache, config, frames[:4], run / "warm-up")
+    begin = time.process_time()
+    train(cache, config, frames, run / "trained")
+    spent = time.process_time() - begin
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(spent, float(status["VmHWM"].split()[0]) / 1000)
 
 
 def samples_of(cache: Cache, model: Model, needs: tuple[str, ...], voxel: float) -> Samples:
@@ -253,6 +303,7 @@ def run(quick: bool) -> list[harness.Claim]:
             agreement={"batch_ms": round(1e3 * statistics.median(made), 1)},
         ),
     ]  # fmt: skip
+    claims += growth(*((8, 16) if quick else (16, 128)))
     if torch.cuda.is_available():
         claims.append(on_gpu(batch))
     return claims
@@ -301,4 +352,7 @@ def twice(batch: Batch) -> Batch:
 
 
 if __name__ == "__main__":
-    harness.main("trainer", __doc__, run)
+    if sys.argv[1:2] == ["--epoch"]:
+        one_epoch(Path(sys.argv[2]))
+    else:
+        harness.main("trainer", __doc__, run)
