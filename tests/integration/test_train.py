@@ -57,6 +57,12 @@ def test_distillation_from_end_to_end(shell, tmp_path):
     labelled = shell("inspect", folder, "--json").json["labelled"]
     assert labelled == scores["points"] + 4  # the truth of one point in each frame is of no class
     assert shell("verify", folder, "--json").json["ok"]
+    smooth = shell("refine", folder, "--afi", "--output", tmp_path / "smooth", "--json")
+    assert smooth.code == 0, smooth.err
+    assert shell("evaluate", tmp_path / "smooth", "--json").json["coverage"] == 1.0
+    done = shell("export", folder, "--format", "openscene", "--out", tmp_path / "files")
+    assert done.code == 0, done.err
+    assert len([path for path in (tmp_path / "files").rglob("*") if path.is_file()]) >= 4
 
 
 def test_pretrain_probe_finetune_predict(shell, tmp_path):
