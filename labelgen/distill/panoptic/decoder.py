@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from labelgen.distill.panoptic.settings import DecoderSettings
 
+#: Logit by which a point's group counts for the query of that look, at first; it is learned.
+_GROUPED = 2.0
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -29,6 +32,25 @@ class Prediction:
     embedding: Tensor
 
 
+@dataclass(frozen=True)
+class Guide:
+    """What a frame's own points tell the learned queries; P points.
+
+    Attributes:
+        seeds: (S,) int64 points that the first learned queries start from, those of looks last.
+        look: (P,) int64 group of points that look alike, in the order of their seeds; -1 for none.
+        looks: number of groups.
+        image: (P, D) L2-normalised image features.
+        seen: (P,) bool, points that have one.
+    """
+
+    seeds: Tensor
+    look: Tensor
+    looks: int
+    image: Tensor
+    seen: Tensor
+
+
 class Decoder(nn.Module):
     """Learned queries and one fixed query per stuff class over the points of one frame.
 
@@ -36,9 +58,10 @@ class Decoder(nn.Module):
         settings: size.
         inputs: width of what points bring along.
         out: D of the class embeddings.
+        images: whether it may look at image features, beside what is in the inputs.
     """
 
-    def __init__(self, settings: DecoderSettings, inputs: int, out: int) -> None:
+    def __init__(self, settings: DecoderSettings, inputs: int, out: int, images: bool) -> None:
         super().__init__()
         width = settings.width
         self.enter = nn.Sequential(nn.Linear(inputs, width), nn.LayerNorm(width), nn.ReLU())
@@ -46,6 +69,8 @@ class Decoder(nn.Module):
         self.share = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
         self.queries = nn.Parameter(torch.randn(settings.queries, width))
         self.seed = nn.Linear(width, width) if settings.seeds + settings.looks else None
+        self.grouped = nn.Parameter(torch.tensor(_GROUPED)) if settings.looks and images else None
+        self.shortcut = settings.shortcut and images
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(width)
         self.to_mask, self.to_place = _mlp(width, width, 4), _mlp(width, width, 4)
@@ -64,30 +89,55 @@ class Decoder(nn.Module):
         place: Tensor = self.share(self.positions(xyz))
         return self.share(self.enter(inputs)) + place, place
 
-    def forward(self, feature: Tensor, place: Tensor, fixed: Tensor, seeds: Tensor) -> list[Prediction]:
+    def forward(self, feature: Tensor, place: Tensor, fixed: Tensor, guide: Guide) -> list[Prediction]:
         """Predictions before the first layer and after each.
 
         Args:
             feature: (P, width) of `points`, of one frame.
             place: (P, width) of `points`.
             fixed: (S, width) queries of the stuff classes.
-            seeds: points that the first learned queries start from.
+            guide: where learned queries start, and what masks and classes lean on.
         """
         learned: Tensor = self.queries
         if self.seed is not None:
-            started = learned[: len(seeds)] + self.seed(feature[seeds])
-            learned = torch.cat([started, learned[len(seeds) :]])
+            count = len(guide.seeds)
+            learned = torch.cat([learned[:count] + self.seed(feature[guide.seeds]), learned[count:]])
         query = torch.cat([learned, fixed])
-        predictions = [self._say(query, feature, place)]
+        predictions = [self._say(query, feature, place, guide)]
         for layer in self.layers:
             query = layer(query, feature, predictions[-1].mask.detach() > 0)
-            predictions.append(self._say(query, feature, place))
+            predictions.append(self._say(query, feature, place, guide))
         return predictions
 
-    def _say(self, query: Tensor, feature: Tensor, place: Tensor) -> Prediction:
+    def _say(self, query: Tensor, feature: Tensor, place: Tensor, guide: Guide) -> Prediction:
         query = self.norm(query)
         from_place = self.to_place(query) @ place.T
-        return Prediction(self.to_mask(query) @ feature.T + from_place, from_place, self.to_class(query))
+        mask = self.to_mask(query) @ feature.T + from_place
+        if self.grouped is not None and guide.looks:
+            mask = mask + self.grouped * self._of_looks(guide, len(query)).to(mask.dtype)
+        embedding = self.to_class(query)
+        if self.shortcut:
+            embedding = embedding + mean_look(mask.detach(), guide.image, guide.seen).to(embedding.dtype)
+        return Prediction(mask, from_place, embedding)
+
+    def _of_looks(self, guide: Guide, queries: int) -> Tensor:
+        """(queries, P): 1 for the points of a query's group, -1 for other seen ones; 0 elsewhere."""
+        first = len(guide.seeds) - guide.looks
+        groups = torch.arange(guide.looks, device=guide.look.device)[:, None]
+        inside = torch.where(guide.look == groups, 1, torch.where(guide.look < 0, 0, -1))
+        return nn.functional.pad(inside, (0, 0, first, queries - first - guide.looks))
+
+
+def mean_look(mask: Tensor, image: Tensor, seen: Tensor) -> Tensor:
+    """(Q, D) L2-normalised mean image feature in each hard mask; zeros where a mask has no seen point.
+
+    Args:
+        mask: (Q, P) logits.
+        image: (P, D) features.
+        seen: (P,) bool, points that have one.
+    """
+    inside = (mask[:, seen] > 0).to(image.dtype)
+    return nn.functional.normalize(inside @ image[seen], dim=1)
 
 
 class Positions(nn.Module):

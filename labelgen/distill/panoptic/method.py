@@ -18,9 +18,9 @@ from labelgen.distill.classes import ClassSplit
 from labelgen.distill.losses.segmentation import lovasz_softmax
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, fuse_views, given
-from labelgen.distill.panoptic.decoder import Decoder, Prediction
+from labelgen.distill.panoptic.decoder import Decoder, Guide, Prediction
 from labelgen.distill.panoptic.objective import Objective
-from labelgen.distill.panoptic.seeds import look_seeds, thing_seeds
+from labelgen.distill.panoptic.seeds import look_groups, thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     Segments,
@@ -63,15 +63,15 @@ class Panoptic(Method):
         D = feature_width(info, self.name)
         self.point_norm = nn.LayerNorm(width)
         self.unseen = nn.Parameter(torch.zeros(D if settings.fusion else 0))
-        self.decoder = Decoder(settings.decoder, width + len(self.unseen), D)
+        self.decoder = Decoder(settings.decoder, width + len(self.unseen), D, images=settings.fusion)
         self.semantic = nn.Linear(size, len(self.classes.base))
         text, owner = class_words(info, settings.vocabulary, self.name)
         self.head = TextHead(text, owner, settings.temperature, self.classes.base)
         last = self.decoder.to_class[-1]
         assert isinstance(last, nn.Linear)
-        with torch.no_grad():  # embeddings start in the middle of the texts, which is as near to every class
-            last.weight *= 0.1
-            last.bias.copy_(self.head.middle)
+        with torch.no_grad():  # embeddings start in the middle of the texts, which is as near to every class,
+            last.weight *= 0.1  # or at what the cameras say
+            last.bias.copy_(self.head.middle * (not self.decoder.shortcut))
 
     @full_precision
     def forward(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
@@ -144,9 +144,10 @@ class Panoptic(Method):
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
         sizes = self.settings.decoder
         seeds = thing_seeds(batch.xyz[rows], likely.sum(1), sizes.seeds)
-        if self.settings.fusion:
-            seeds = torch.cat([seeds, look_seeds(image[rows], seen[rows], sizes.looks)])
-        said: list[Prediction] = self.decoder(feature, place, fixed, seeds)
+        # Without fusion the decoder knows nothing of the images, in whatever way.
+        looks, group = look_groups(image[rows], seen[rows], sizes.looks * self.settings.fusion)
+        guide = Guide(torch.cat([seeds, looks]), group, len(looks), image[rows], seen[rows])
+        said: list[Prediction] = self.decoder(feature, place, fixed, guide)
         return said
 
     def _semantic(self, feature: Tensor, label: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Points that queries start from: spread over what looks like things, and one of each look.
+"""Where queries start: points spread over what looks like things, and groups of points of one look.
 
 Queries that start from a point find its object far sooner than those that must learn where to look (Mask3D,
 Schult et al., ICRA 2023, section 3, whose queries start from farthest points).
@@ -35,8 +35,8 @@ def thing_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
 
 
 @torch.no_grad()
-def look_seeds(image: Tensor, seen: Tensor, most: int) -> Tensor:
-    """The points nearest to the means of groups of like image features: k-means on the sphere.
+def look_groups(image: Tensor, seen: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Groups of like image features, by k-means on the sphere.
 
     Args:
         image: (P, D) L2-normalised features.
@@ -44,18 +44,22 @@ def look_seeds(image: Tensor, seen: Tensor, most: int) -> Tensor:
         most: groups; fewer where there are fewer points.
 
     Returns:
-        (S,) int64 points.
+        (S,) int64 point nearest to each group's mean, where a query starts; (P,) int64 group of each point,
+        -1 for points without a feature.
     """
+    group = torch.full((len(seen),), -1, device=seen.device)
     rows = seen.nonzero()[:, 0]
     if not len(rows) or not most:
-        return rows[:0]
+        return rows[:0], group
     look = image[rows]
     centre = look[_farthest(look, 0, most)]
     for _ in range(_ROUNDS):
         nearest = (look @ centre.T).argmax(1)
         total = torch.zeros_like(centre).index_add_(0, nearest, look)
         centre = torch.where(total.any(1, keepdim=True), normalize(total, dim=1), centre)
-    return rows[(look @ centre.T).argmax(0)]
+    near = look @ centre.T
+    group[rows] = near.argmax(1)
+    return rows[near.argmax(0)], group
 
 
 def _farthest(place: Tensor, first: int, most: int) -> Tensor:

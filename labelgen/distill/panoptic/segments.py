@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from labelgen.distill.batch import IGNORE
-from labelgen.distill.losses.vision_language import mask_pool
+from labelgen.distill.panoptic.decoder import mean_look
 from labelgen.distill.panoptic.settings import EnsembleSettings, InferenceSettings
 
 
@@ -132,6 +131,5 @@ def image_embedding(mask: Tensor, image: Tensor, seen: Tensor) -> Tensor:
         image: (P, D) features.
         seen: (P,) bool, points that have one.
     """
-    inside = (mask[:, seen] > 0).to(image.dtype)
-    pooled = normalize(mask_pool(inside, image[seen]), dim=1)
-    return pooled.masked_fill(inside.sum(1, keepdim=True) == 0, torch.nan)
+    pooled = mean_look(mask, image, seen)
+    return pooled.masked_fill(~pooled.any(1, keepdim=True), torch.nan)

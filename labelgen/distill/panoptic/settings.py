@@ -21,7 +21,10 @@ class DecoderSettings(MethodSettings):
         0, ge=0, description="of them, start from points that look like things; 0: all as in P3Former"
     )
     looks: int = Field(
-        0, ge=0, description="of the others, start from points of different image features; with fusion only"
+        0, ge=0, description="of the others, one for each group of like image features; with fusion only"
+    )
+    shortcut: bool = Field(
+        False, description="class embeddings start from the mean image feature in the mask; with fusion only"
     )
     heads: int = Field(8, ge=1, description="of the attention between queries")
     hidden: int = Field(2048, ge=1, description="width inside the feed-forward part")

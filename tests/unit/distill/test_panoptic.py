@@ -158,6 +158,45 @@ def test_every_part_of_a_variant_learns(cache, variant):
     assert (model.method.unseen.numel() > 0) == (variant != "pfc")
 
 
+#: Queries that lean on image features.
+GUIDED = "settings.decoder={width: 32, layers: 2, queries: 8, seeds: 2, looks: 3, shortcut: true, heads: 2}"
+
+
+def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
+    model = make(cache, GUIDED, *NO_TREES)
+    losses, gradients = losses_and_gradients(model, batch_of(cache, model))
+    assert torch.isfinite(losses["loss"])
+    assert not {name for name, p in model.named_parameters() if p.numel() and name not in gradients}
+    assert float(gradients["method.decoder.grouped"]) != 0
+    batch, features = one_frame(model, cache)
+    method = model.method.eval()
+    with torch.inference_mode():
+        image, seen = method.image(batch)
+        feature, place = method._points(batch, features, image, seen)
+        one = method._decode(batch, slice(None), feature, place, image, seen)[0]
+        method.decoder.grouped.fill_(0)
+        method.decoder.shortcut = False
+        two = method._decode(batch, slice(None), feature, place, image, seen)[0]
+    rows = (one.mask != two.mask).any(1).nonzero()[:, 0].tolist()
+    assert len(rows) == 3  # one query for each group of like features, after those that start from things
+    raised = (one.mask - two.mask)[rows]
+    assert (raised[:, seen].sum(0) + 2 < 1e-4).all()  # +2 in a point's own group, -2 in both others
+    assert not raised[:, ~seen].any()
+    hard = (one.mask[:, seen] > 0).float()
+    mean = torch.nn.functional.normalize(hard @ image[seen], dim=1)
+    torch.testing.assert_close(one.embedding - two.embedding, mean, atol=1e-5, rtol=0)
+    segments = method.segments(*one_frame(model, cache, blind=True))
+    assert torch.isfinite(segments.confidence).all()
+
+
+def test_without_fusion_guided_queries_see_no_image(cache):
+    model = make(cache, GUIDED, *overrides("pfc"))
+    batch = batch_of(cache, model)
+    other = replace(batch, region_feature=batch.region_feature.flip(0))
+    for a, b in zip(losses_and_gradients(model, batch), losses_and_gradients(model, other), strict=True):
+        assert same(a, b)
+
+
 def test_image_features_are_the_mean_of_the_views_and_none_where_no_camera_sees(cache):
     model = make(cache)
     batch = batch_of(cache, model)

@@ -16,7 +16,7 @@ from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.model import make_model
 from labelgen.distill.panoptic.decoder import Prediction
 from labelgen.distill.panoptic.objective import Objective
-from labelgen.distill.panoptic.seeds import look_seeds, thing_seeds
+from labelgen.distill.panoptic.seeds import look_groups, thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     allowed_classes,
@@ -156,14 +156,19 @@ def test_seeds_lie_on_things_and_far_apart():
     assert len(set(same)) == 3
 
 
-def test_seeds_of_looks_are_one_of_each():
+def test_groups_of_looks_are_one_of_each():
     image = torch.eye(4)[[0, 0, 1, 1, 1, 2, 3]]
     image[6] = 0
     seen = image.any(1)
-    found = look_seeds(image, seen, 3).tolist()
+    found, group = look_groups(image, seen, 3)
     assert sorted(image[found].argmax(1).tolist()) == [0, 1, 2]
-    assert len(look_seeds(image, seen, 9)) == 6
-    assert look_seeds(image, ~image.any(1) & seen, 3).tolist() == look_seeds(image, seen, 0).tolist() == []
+    assert group[found].tolist() == [0, 1, 2]
+    assert [len(set(group[rows].tolist())) for rows in ([0, 1], [2, 3, 4], [0, 2, 5])] == [1, 1, 3]
+    assert group[6] == -1
+    assert len(look_groups(image, seen, 9)[0]) == 6
+    for nothing in (look_groups(image, ~image.any(1) & seen, 3), look_groups(image, seen, 0)):
+        assert nothing[0].tolist() == []
+        assert set(nothing[1].tolist()) == {-1}
 
 
 def test_a_frame_asks_for_objects_and_stuff_on_labelled_points():
