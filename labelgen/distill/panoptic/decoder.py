@@ -6,6 +6,7 @@ query by what its mask holds is K-Net's (Zhang et al., NeurIPS 2021, section 3.2
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,8 @@ class Guide:
     """What a frame's own points tell the learned queries; P points.
 
     Attributes:
-        seeds: (S,) int64 points that the first learned queries start from, those of looks last.
+        seeds: (S,) int64 points that the first learned queries start from: those of things, then of looks.
+        away: (S - looks, P) distance of all points from the seeds of things, metres.
         look: (P,) int64 group of points that look alike, in the order of their seeds; -1 for none.
         looks: number of groups.
         image: (P, D) L2-normalised image features.
@@ -45,6 +47,7 @@ class Guide:
     """
 
     seeds: Tensor
+    away: Tensor
     look: Tensor
     looks: int
     image: Tensor
@@ -70,6 +73,10 @@ class Decoder(nn.Module):
         self.queries = nn.Parameter(torch.randn(settings.queries, width))
         self.seed = nn.Linear(width, width) if settings.seeds + settings.looks else None
         self.grouped = nn.Parameter(torch.tensor(_GROUPED)) if settings.looks and images else None
+        self.fade = nn.Linear(width, 1) if settings.seeds and settings.reach else None
+        if self.fade is not None:
+            nn.init.zeros_(self.fade.weight)
+            nn.init.constant_(self.fade.bias, math.log(math.expm1(1 / settings.reach)))  # softplus: 1 / reach
         self.shortcut = settings.shortcut and images
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(width)
@@ -113,6 +120,10 @@ class Decoder(nn.Module):
         query = self.norm(query)
         from_place = self.to_place(query) @ place.T
         mask = self.to_mask(query) @ feature.T + from_place
+        if self.fade is not None:
+            things = len(guide.away)
+            fading = (guide.away * nn.functional.softplus(self.fade(query[:things]))).square()
+            mask = torch.cat([mask[:things] - fading, mask[things:]])
         if self.grouped is not None and guide.looks:
             mask = mask + self.grouped * self._of_looks(guide, len(query)).to(mask.dtype)
         embedding = self.to_class(query)

@@ -146,7 +146,10 @@ class Panoptic(Method):
         seeds = thing_seeds(batch.xyz[rows], likely.sum(1), sizes.seeds)
         # Without fusion the decoder knows nothing of the images, in whatever way.
         looks, group = look_groups(image[rows], seen[rows], sizes.looks * self.settings.fusion)
-        guide = Guide(torch.cat([seeds, looks]), group, len(looks), image[rows], seen[rows])
+        xyz = batch.xyz[rows]
+        exact = "donot_use_mm_for_euclid_dist"
+        away = torch.cdist(xyz[seeds], xyz, compute_mode=exact).to(feature.dtype)
+        guide = Guide(torch.cat([seeds, looks]), away, group, len(looks), image[rows], seen[rows])
         said: list[Prediction] = self.decoder(feature, place, fixed, guide)
         return said
 

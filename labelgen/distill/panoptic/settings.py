@@ -20,6 +20,11 @@ class DecoderSettings(MethodSettings):
     seeds: int = Field(
         0, ge=0, description="of them, start from points that look like things; 0: all as in P3Former"
     )
+    reach: float = Field(
+        0.0,
+        ge=0,
+        description="metres from its seed at which such a query's mask fades, at first; 0: it does not",
+    )
     looks: int = Field(
         0, ge=0, description="of the others, one for each group of like image features; with fusion only"
     )

@@ -159,7 +159,10 @@ def test_every_part_of_a_variant_learns(cache, variant):
 
 
 #: Queries that lean on image features.
-GUIDED = "settings.decoder={width: 32, layers: 2, queries: 8, seeds: 2, looks: 3, shortcut: true, heads: 2}"
+GUIDED = (
+    "settings.decoder={width: 32, layers: 2, queries: 8, heads: 2, "
+    "seeds: 2, reach: 2, looks: 3, shortcut: true}"
+)
 
 
 def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
@@ -177,11 +180,20 @@ def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
         method.decoder.grouped.fill_(0)
         method.decoder.shortcut = False
         two = method._decode(batch, slice(None), feature, place, image, seen)[0]
+        method.decoder.fade = None
+        three = method._decode(batch, slice(None), feature, place, image, seen)[0]
     rows = (one.mask != two.mask).any(1).nonzero()[:, 0].tolist()
     assert len(rows) == 3  # one query for each group of like features, after those that start from things
     raised = (one.mask - two.mask)[rows]
     assert (raised[:, seen].sum(0) + 2 < 1e-4).all()  # +2 in a point's own group, -2 in both others
     assert not raised[:, ~seen].any()
+    faded = (three.mask - two.mask).clamp_min(0).sqrt()
+    rows = (faded > 0.1).any(1).nonzero()[:, 0].tolist()
+    assert 0 < len(rows) <= 2
+    for row in rows:  # metres over two
+        seed = int(faded[row].argmin())
+        away = (batch.xyz - batch.xyz[seed]).norm(dim=1)
+        torch.testing.assert_close(faded[row], away / 2, atol=2e-2, rtol=1e-3)
     hard = (one.mask[:, seen] > 0).float()
     mean = torch.nn.functional.normalize(hard @ image[seen], dim=1)
     torch.testing.assert_close(one.embedding - two.embedding, mean, atol=1e-5, rtol=0)
