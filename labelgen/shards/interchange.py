@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import zarr
-
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import Manifest
 from labelgen.shards.shard import digest
@@ -18,6 +16,8 @@ def differences(run: Path | str | Store, manifest: Manifest) -> Iterator[Problem
 
     Our own reader may share a mistake with our own writer; this one cannot.
     """
+    import zarr  # takes a worker a quarter of a second, and only a deep look needs it
+
     if manifest.path is None:
         return
     try:
