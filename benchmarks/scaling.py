@@ -2,7 +2,7 @@
 
 The models' stage sleeps, as a CPU does while a GPU computes, so that two cores carry many workers. Its cost
 and that of all other stages are measured by the probe of `labelgen plan`, on this machine, before the runs;
-the model then says how many frames a second there will be. Rates are slopes between a short and a long run.
+the model then says how many frames a second there will be. Rates are counted while all workers are at work.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ MODEL_S = 0.4
 
 @dataclass
 class OnGpu:
-    """Waits, as for a GPU."""
+    """Waits, as for a GPU, and leaves a mark that says when and by whom a frame was done."""
 
     seconds: float
+    marks: str
     name: str = "regions"
 
     def setup(self) -> None:
@@ -42,28 +43,42 @@ class OnGpu:
 
     def __call__(self, task: FrameTask) -> None:
         time.sleep(self.seconds)
+        (Path(self.marks) / f"{task.frame.frame_id}.{os.getpid()}").touch()
 
 
 @dataclass(frozen=True)
 class GpuJob(LightJob):
     """A light job whose model takes its time elsewhere."""
 
+    marks: str = ""
+
     def models(self) -> list[Stage]:
-        return [OnGpu(self.seconds), *super().models()[1:]]
+        return [OnGpu(self.seconds, self.marks), *super().models()[1:]]
 
 
 def gpu_job(bench: Bench, frames: int, *overrides: str, seconds: float = MODEL_S) -> GpuJob:
     """So many frames in a new run."""
     job = bench.job(frames, "runtime.frames_per_shard=16", *overrides)
     given = {name: getattr(job, name) for name in LightJob.__dataclass_fields__}
-    return GpuJob(**{**given, "seconds": seconds})
+    marks = bench.folder / f"marks-{bench.count}"
+    marks.mkdir()
+    return GpuJob(**{**given, "seconds": seconds}, marks=str(marks))
+
+
+def steady_rate(marks: Path, workers: int) -> float:
+    """Frames a second from when all workers are at work until they begin to run out of it."""
+    done = sorted((path.stat().st_mtime, path.suffix) for path in marks.iterdir())
+    first = {worker: when for when, worker in reversed(done)}
+    times = [when for when, _ in done if when >= max(first.values())]
+    times = times[: len(times) - 2 * workers]
+    return (len(times) - 1) / (times[-1] - times[0])
 
 
 def run(quick: bool) -> list[Claim]:
     """All claims."""
     claims: list[Claim] = []
     cores = len(os.sched_getaffinity(0))
-    short, long = (16, 48) if quick else (32, 160)
+    frames = 32 if quick else 120  # of each worker
     with tempfile.TemporaryDirectory() as temporary, cluster(2, 8) as made:
         bench = Bench(Path(temporary) / "small", points=2000, image_size=(160, 90))
         job = gpu_job(bench, 16)
@@ -75,11 +90,9 @@ def run(quick: bool) -> list[Claim]:
             machines = Machines(workers, cores, driver_s=driver_s)
             rates = limits(costs, machines)
             bound = min(rates, key=lambda name: rates[name])
-            times = [
-                bench.run(gpu_job(bench, frames * workers, f"runtime.model_workers={workers}"), made.address)
-                for frames in (short, long)
-            ]
-            measured = (long - short) * workers / (times[1] - times[0])
+            job = gpu_job(bench, frames * workers, f"runtime.model_workers={workers}")
+            bench.run(job, made.address)
+            measured = steady_rate(Path(job.marks), workers)
             claims.append(
                 score(
                     f"rate_of_{workers}_workers",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelgen.config import RunConfig
-from labelgen.records import stored_feature
+from labelgen.half import stored_feature
 from labelgen.taxonomy import Taxonomy
 from pipelines.stages import DescribeRegions, FrameTask
 

@@ -14,7 +14,7 @@ from typing import Any
 #: Stages that hold a model worker while they last; the others hold a core.
 MODEL_STAGES = ("regions", "semantics")
 #: Seconds that one frame takes of the driver, whatever it holds: see docs/scaling.md.
-DRIVER_S = 0.012
+DRIVER_S = 0.006
 #: Bytes a second between all workers and the storage: a 10 Gbit/s link.
 STORAGE_BYTES_S = 1.25e9
 #: The run's own files: run.json, frames.parquet, index.parquet.

@@ -74,7 +74,7 @@ def hit_evidence(
 
 @numba.njit(cache=True)
 def as_stored(metres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(V,) metres, no NaN, as `labelgen.records.half_metres` keeps them, in a fifth of its time."""
+    """(V,) metres, no NaN, as `labelgen.half.half_metres` keeps them, in a fifth of its time."""
     out = np.empty(len(metres), np.float32)
     bits = out.view(np.uint32)
     for v in range(len(metres)):

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import UserError
+from labelgen.half import largest_bits
 from labelgen.labels.vote import class_votes
-from labelgen.records import UNLABELLED, Semantics, largest_bits
+from labelgen.records import UNLABELLED, Semantics
 
 
 @dataclass(frozen=True)

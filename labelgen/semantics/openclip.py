@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
+from labelgen.half import stored_feature
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import BPE_FILE
-from labelgen.records import Regions, Semantics, stored_feature
+from labelgen.records import Regions, Semantics
 from labelgen.semantics.assignment import cell_classes, majority
 from labelgen.semantics.clip_weights import FAULTS, describe_open_clip, one_line
 from labelgen.semantics.crops import missing_image, region_crops

@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from labelgen.records import UNLABELLED, largest_bits
+from labelgen.half import largest_bits
+from labelgen.records import UNLABELLED
 from labelgen.semantics.base import TextEncoder
 from labelgen.taxonomy import Taxonomy
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.geometry.hits import MOST_STEPS, inside_steps
-from labelgen.records import FrameRecord, PointLabels, Regions, half_metres
+from labelgen.half import half_metres
+from labelgen.records import FrameRecord, PointLabels, Regions
 from labelgen.shards.schema import ARRAYS, DENSE, ID_BYTES, UV_STEPS
 
 Columns = dict[str, NDArray[Any]]

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.geometry import ProjectionSettings, region_hits, rle
+from labelgen.half import half_metres
 from labelgen.labels import VoteSettings, class_evidence, hit_evidence, vote
 from labelgen.labels.evidence import as_stored, class_margins
-from labelgen.records import Semantics, Views, half_metres
+from labelgen.records import Semantics, Views
 from labelgen.shards.columns import decode_uv, encode_uv
 from tests.helpers.geometry import make_camera, make_regions
 
