@@ -14,7 +14,7 @@ from labelgen.semantics.prompts import Vocabulary, normalise
 
 Strategy = Literal["template", "caption", "both"]
 #: Times the temperature of the images: the default of that of the captions.
-CAPTION_TEMPERATURE = 6.0
+CAPTION_TEMPERATURE = 20.0
 #: Probability of what a text excludes.
 _LEAST = 1e-6
 
@@ -60,7 +60,8 @@ def combine(
     - ``template``: the image against the templates filled with the classes' words, as without captions: p.
     - ``caption``: the caption's text feature against the same words: q, by the softmax of a temperature of
       its own, as cosines between texts spread wider than those between images and texts.
-    - ``both``: sqrt(p q), scaled to sum to 1 with void: the mean of both logits.
+    - ``both``: p q, scaled to sum to 1 with void: the sum of both logits. A caption that says little leaves p
+      as it is.
 
     A region without a caption has the first. VLM2Scene (AAAI 2024, section "Region Caption Prompts") uses the
     two texts side by side, as targets of its 3D features; for labels, this is the same with one vote each.
@@ -82,7 +83,7 @@ def combine(
         if strategy == "caption":
             scores[rows], label[rows] = said, said_label
         else:
-            mixed = np.sqrt(_with_void(scores[rows]) * _with_void(said))
+            mixed = _with_void(scores[rows]) * _with_void(said)
             mixed /= mixed.sum(axis=1, keepdims=True)
             scores[rows] = mixed[:, :-1].astype(np.float16)
             best = mixed.argmax(axis=1)

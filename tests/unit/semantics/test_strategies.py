@@ -48,15 +48,15 @@ def test_caption_reads_the_caption_alone(semantics, captions):
     np.testing.assert_array_equal(scores[~told], semantics.class_scores[~told])
 
 
-def test_both_is_the_mean_of_the_logits(semantics, captions):
+def test_both_is_the_sum_of_the_logits(semantics, captions):
     scores, label = combine(semantics, captions, VOCABULARY, "both", 0.5)
     for k in range(40):
         if not captions[k].any():
             assert (scores[k] == semantics.class_scores[k]).all()
             continue
         logits = [
-            float(semantics.feature[k].astype(np.float64)[c]) / 0.3 / 2
-            + float(captions[k].astype(np.float64)[c]) / 0.5 / 2
+            float(semantics.feature[k].astype(np.float64)[c]) / 0.3
+            + float(captions[k].astype(np.float64)[c]) / 0.5
             for c in range(4)
         ]
         p = np.exp(np.array(logits) - max(logits))
