@@ -127,8 +127,10 @@ class Decoder(nn.Module):
         if self.grouped is not None and guide.looks:
             mask = mask + self.grouped * self._of_looks(guide, len(query)).to(mask.dtype)
         embedding = self.to_class(query)
-        if self.shortcut:
-            embedding = embedding + mean_look(mask.detach(), guide.image, guide.seen).to(embedding.dtype)
+        if self.shortcut:  # of the learned queries: the others are of a class from the start
+            count = len(self.queries)
+            look = mean_look(mask[:count].detach(), guide.image, guide.seen).to(embedding.dtype)
+            embedding = torch.cat([embedding[:count] + look, embedding[count:]])
         return Prediction(mask, from_place, embedding)
 
     def _of_looks(self, guide: Guide, queries: int) -> Tensor:

@@ -82,7 +82,12 @@ class Panoptic(Method):
         sums: dict[str, list[Tensor]] = {}
         for rows in frame_slices(batch):
             targets = find_segment_targets(
-                label[rows], instance[rows], self.things, self.stuff, self.settings.min_points
+                label[rows],
+                instance[rows],
+                self.things,
+                self.stuff,
+                self.settings.min_points,
+                everywhere=self.settings.unlabelled == "other",
             )
             objective = Objective(
                 self.settings, self.classes.base, self.stuff, targets, image[rows], seen[rows]

@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from labelgen.distill.batch import IGNORE
 from labelgen.distill.losses.masks import class_cost, dice, dice_cost, focal, focal_cost
 from labelgen.distill.losses.pooling import mean
 from labelgen.distill.losses.vision_language import object_distance, voxel_distance
@@ -74,7 +75,8 @@ class Objective:
         if weight.apart:
             free = torch.ones(learned, dtype=torch.bool, device=query.device)
             free[query[query < learned]] = False
-            parts["apart"] = weight.apart * mean(mask[:learned][free].sigmoid().sum(0))
+            labelled = mask[:learned][free][:, targets.label != IGNORE]
+            parts["apart"] = weight.apart * mean(labelled.sigmoid().sum(0))
         if logits is None:
             return parts
         known = logits[:, list(self.base)]

@@ -13,11 +13,11 @@ from labelgen.distill.batch import IGNORE
 
 @dataclass(frozen=True)
 class SegmentTargets:
-    """Truth of one frame, on its P labelled points alone: what is not labelled is neither in nor out.
+    """Truth of one frame, on P of its points: those with a label, or all.
 
     Attributes:
-        rows: (P,) int64 points that are labelled, of the frame's.
-        label: (P,) int64 class.
+        rows: (P,) int64 these points, of the frame's: the others are neither in nor out.
+        label: (P,) int64 class, `IGNORE` for none.
         thing: (G,) int64 class of each object.
         thing_mask: (G, P) 0 or 1.
         stuff: (K,) int64 places, in the list of stuff classes, of those that are there.
@@ -33,7 +33,12 @@ class SegmentTargets:
 
 
 def find_segment_targets(
-    label: Tensor, instance: Tensor, things: Sequence[int], stuff: Sequence[int], min_points: int
+    label: Tensor,
+    instance: Tensor,
+    things: Sequence[int],
+    stuff: Sequence[int],
+    min_points: int,
+    everywhere: bool = False,
 ) -> SegmentTargets:
     """What is to be found in one frame.
 
@@ -45,8 +50,9 @@ def find_segment_targets(
         things: classes of objects.
         stuff: classes of segments.
         min_points: objects with fewer are left out.
+        everywhere: points without a label are outside of all of them.
     """
-    rows = (label != IGNORE).nonzero()[:, 0]
+    rows = ((label != IGNORE) | everywhere).nonzero()[:, 0]
     label, instance = label[rows], instance[rows]
     own = torch.isin(label, label.new_tensor(tuple(things))) & (instance >= 0)
     number, member, size = torch.unique(instance[own], return_inverse=True, return_counts=True)

@@ -106,6 +106,9 @@ class PanopticSettings(MethodSettings):
     classes: str = Field("all", description="name of the split into base and novel classes")
     novel: tuple[str, ...] = Field((), description="its novel classes, whose labels are never learned from")
     labels: Literal["truth", "pseudo"] = Field("truth", description="pseudo: the run's classes and instances")
+    unlabelled: Literal["ignored", "other"] = Field(
+        "ignored", description="other: points without a label are in no segment of a base class"
+    )
     vocabulary: Literal["words", "classes"] = Field(
         "words", description="texts: every word of the taxonomy, the best counts; or one per class"
     )

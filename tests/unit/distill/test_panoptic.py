@@ -107,8 +107,9 @@ def test_it_overfits_one_frame(cache, tmp_path, novel):
     assert np.array_equal(labels.instance, theirs.instance)
 
 
+@pytest.mark.parametrize("rest", ["ignored", "other"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_truth_of_novel_classes_changes_no_bit_of_losses_and_gradients(tmp_path, variant):
+def test_the_truth_of_novel_classes_changes_no_bit_of_losses_and_gradients(tmp_path, variant, rest):
     """Cars and trees change places, or are unlabelled: nothing that is learned from ground alone notices."""
     made = [open_cache(make_training_run(tmp_path / name, ("a",), 2)) for name in ("one", "two", "three")]
     for other, table in ((made[1], [0, 1, 3, 2]), (made[2], [0, 1, 0, 0])):
@@ -121,7 +122,7 @@ def test_the_truth_of_novel_classes_changes_no_bit_of_losses_and_gradients(tmp_p
             np.savez(other.root / f"{frame_id}.npz", data=changed.astype(np.uint16) * 1000 + stored % 1000)
     found = []
     for one in made:
-        model = make(one, *overrides(variant), "settings.novel=[car, tree]")
+        model = make(one, *overrides(variant), "settings.novel=[car, tree]", f"settings.unlabelled={rest}")
         found.append(losses_and_gradients(model, batch_of(one, model, training=True)))
     for losses, gradients in found[1:]:
         assert same(losses, found[0][0])
@@ -195,6 +196,7 @@ def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
         away = (batch.xyz - batch.xyz[seed]).norm(dim=1)
         torch.testing.assert_close(faded[row], away / 2, atol=2e-2, rtol=1e-3)
     hard = (one.mask[:, seen] > 0).float()
+    hard[len(method.decoder.queries) :] = 0  # stuff is of a class from the start
     mean = torch.nn.functional.normalize(hard @ image[seen], dim=1)
     torch.testing.assert_close(one.embedding - two.embedding, mean, atol=1e-5, rtol=0)
     segments = method.segments(*one_frame(model, cache, blind=True))
@@ -241,9 +243,10 @@ def one_frame(model, cache, blind=False):
     return batch, model.features(batch)
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
 @pytest.mark.parametrize("kind", ["no labels", "only stuff", "only things", "one class", "more objects"])
-def test_poor_frames_give_finite_losses(cache, kind):
-    model = make(cache)
+def test_poor_frames_give_finite_losses(cache, kind, everywhere):
+    model = make(cache, f"settings.unlabelled={'other' if everywhere else 'ignored'}")
     batch = batch_of(cache, model)
     label, instance = batch.label.clone(), batch.instance.clone()
     if kind == "no labels":

@@ -178,6 +178,13 @@ def test_a_frame_asks_for_objects_and_stuff_on_labelled_points():
     assert got.rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
     assert got.thing_mask.tolist() == [[0, 0, 0, 0, 0, 0, 1, 1], [1, 1, 0, 0, 0, 0, 0, 0]]
     assert got.thing[1] == 0
+    whole = find_segment_targets(label, instance, [0, 1], [2, 4], 2, everywhere=True)
+    assert whole.rows.tolist() == list(range(9))
+    assert not whole.thing_mask[:, 3].any()
+    assert not whole.stuff_mask[:, 3].any()
+    rest = [0, 1, 2, 4, 5, 6, 7, 8]
+    assert whole.thing_mask[:, rest].equal(got.thing_mask)
+    assert whole.stuff_mask[:, rest].equal(got.stuff_mask)
     assert got.stuff.tolist() == [0]  # the second class of stuff is not there
     assert got.stuff_mask.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]]
 
