@@ -34,6 +34,7 @@ from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
 from labelgen.records import FrameRecord, Regions, Semantics
 from labelgen.semantics import make_encoder
+from labelgen.semantics.strategies import Strategy, caption_temperature
 from labelgen.shards import Run, open_run, read_plan
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 from labelgen.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
@@ -114,12 +115,15 @@ def strategies(made: Run) -> Iterator[Claim]:
     frames, info = read_plan(made.store)
     plan = {frame.frame_id: frame for frame in frames}
     table = taxonomy.train_id_table(info.categories)
-    results = {name: SegmentationScore(taxonomy.names) for name in ("template", "caption", "both")}
+    names: tuple[Strategy, ...] = ("template", "caption", "both")
+    results = {name: SegmentationScore(taxonomy.names) for name in names}
     for frame_id in made.frames:
         record = made.frame(frame_id).record()
         truth = load_truth(Path(info.dataroot), plan[frame_id], table, len(record.labels))
         for name, result in results.items():
-            semantics = replace(operation, strategy=name).classify(record.semantics)  # type: ignore[arg-type]
+            warm = caption_temperature(None, name, operation.temperature)
+            alike = replace(operation, strategy=name, caption_temperature=warm)
+            semantics = alike.classify(record.semantics)
             result.update(truth, ballot(made, replace(record, semantics=semantics), plan[frame_id].cameras))
     found = {name: result.result() for name, result in results.items()}
     alone = max(found["template"]["miou"], found["caption"]["miou"])

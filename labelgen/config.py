@@ -141,7 +141,9 @@ class SemanticsConfig(_Section):
         "both", description="classes of captioned regions: from their image, their caption, or both"
     )
     caption_temperature: float | None = Field(
-        None, gt=0, description="of the softmax over a caption's classes; null: twenty times the images'"
+        None,
+        gt=0,
+        description="of the softmax over a caption's classes; null: 20 times the images', 6 times alone",
     )
     caption_crop_scale: float = Field(1.8, ge=1, description="as crop_scale, for captions")
     caption_background: float = Field(0.5, ge=0, le=1, description="as background, for captions")

@@ -39,7 +39,7 @@ class CaptionRegions:
 
     def __call__(self, task: FrameTask) -> None:
         """Put captions, their features and the classes that follow into ``semantics``."""
-        from labelgen.semantics.strategies import CAPTION_TEMPERATURE, choose_regions, combine
+        from labelgen.semantics.strategies import caption_temperature, choose_regions, combine
 
         assert task.views is not None
         assert task.regions is not None
@@ -58,7 +58,7 @@ class CaptionRegions:
             feature,
             encoder.vocabulary(self.taxonomy),
             settings.caption_strategy,
-            settings.caption_temperature or CAPTION_TEMPERATURE * encoder.temperature,
+            caption_temperature(settings.caption_temperature, settings.caption_strategy, encoder.temperature),
         )
         task.semantics = replace(
             semantics, class_scores=scores, label=label, caption=captions, caption_feature=feature

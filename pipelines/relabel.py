@@ -9,7 +9,7 @@ from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.semantics import describe_encoder, make_encoder
 from labelgen.semantics.prompts import normalise
-from labelgen.semantics.strategies import CAPTION_TEMPERATURE
+from labelgen.semantics.strategies import caption_temperature
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
 from pipelines.reclass import Relabel, check_voted
@@ -52,7 +52,7 @@ def plan_relabel(
         str(written["weights"]),
         encoder.temperature,
         settings.caption_strategy,
-        settings.caption_temperature or CAPTION_TEMPERATURE * encoder.temperature,
+        caption_temperature(settings.caption_temperature, settings.caption_strategy, encoder.temperature),
         vote,
         projection,
     )

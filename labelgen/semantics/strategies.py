@@ -13,10 +13,21 @@ from labelgen.records import UNLABELLED, Regions, Semantics, Views
 from labelgen.semantics.prompts import Vocabulary, normalise
 
 Strategy = Literal["template", "caption", "both"]
-#: Times the temperature of the images: the default of that of the captions.
-CAPTION_TEMPERATURE = 20.0
+#: The captions' temperature over the images', by default: softer where it stands beside the image's scores.
+_WARMER: dict[Strategy, float] = {"template": 6.0, "caption": 6.0, "both": 20.0}
 #: Probability of what a text excludes.
 _LEAST = 1e-6
+
+
+def caption_temperature(asked: float | None, strategy: Strategy, images: float) -> float:
+    """Of the softmax over a caption's classes: what is asked for, or what suits the strategy.
+
+    Args:
+        asked: by the configuration, if anything.
+        strategy: what counts.
+        images: temperature of the softmax over an image's classes.
+    """
+    return asked or _WARMER[strategy] * images
 
 
 def choose_regions(
