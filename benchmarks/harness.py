@@ -224,6 +224,12 @@ def score(
     return Claim(name, ours, baseline, unit, ratio, goal, goal is None or ratio >= goal, agreement)
 
 
+def peak_bytes() -> int:
+    """Most memory that this process alone has held; ru_maxrss would count what its parent held, too."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) << 10
+
+
 def machine() -> str:
     """Processor, number of cores this process may use, operating system and Python, in one line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -37,17 +37,15 @@ from tests.helpers.nuscenes_root import make_dataroot
 #: Seconds of work a frame: of the runner's overhead; and of two workers against one, where they are to be
 #: what bounds the run. At 0.2 s one worker leaves the second core to reading, voting, writing and Ray.
 WORK_S, BOUND_S = 0.2, 1.0
-#: The longest that a run may take, with all its starts.
-LIMIT_S = 540
 
 
 @dataclass
 class Placed:
-    """Sleeps, and leaves a mark that says on which node."""
+    """Sleeps, and leaves a mark that says when, in which process and on which node a frame was done."""
 
     seconds: float
     marks: str
-    name: str = "placed"
+    name: str
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -56,18 +54,38 @@ class Placed:
         import ray
 
         time.sleep(self.seconds)
-        node = ray.get_runtime_context().get_node_id()
-        (Path(self.marks) / f"{task.frame.frame_id}.{node}").touch()
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        (Path(self.marks) / f"{task.frame.frame_id}.{os.getpid()}.{node}").touch()
 
 
 @dataclass(frozen=True)
 class PlacedJob(LightJob):
-    """A light job that tells where each frame was."""
+    """A light job whose first model is `Placed`.
+
+    Attributes:
+        marks: folder for them.
+        stage: name of the model.
+    """
 
     marks: str = ""
+    stage: str = "placed"
 
     def models(self) -> list[Stage]:
-        return [Placed(self.seconds, self.marks), *super().models()[1:]]
+        return [Placed(self.seconds, self.marks, self.stage), *super().models()[1:]]
+
+
+def at_work(marks: Path, part: int) -> list[tuple[float, str]]:
+    """When and by whom frames were done, from when all who took part were at work.
+
+    On so short a run, who is up first would do most of it.
+
+    Args:
+        marks: of a `PlacedJob`.
+        part: of the marks' names that counts: 1 for processes, 2 for nodes.
+    """
+    done = sorted((path.stat().st_mtime, path.name.split(".")[part]) for path in marks.iterdir())
+    first = {who: when for when, who in reversed(done)}
+    return [(when, who) for when, who in done if when >= max(first.values())]
 
 
 class Bench:
@@ -85,6 +103,14 @@ class Bench:
         plan = light_plan(self.root, self.folder / f"run-{self.count}", settings, **more)
         plan.open_run()
         return replace(plan.job, frames=tuple(repeated(plan.job.frames, frames)))
+
+    def placed(self, frames: int, *overrides: str, seconds: float, stage: str = "placed") -> PlacedJob:
+        """As `job`, with a sleeping model that leaves marks."""
+        job = self.job(frames, *overrides, seconds=seconds)
+        given = {name: getattr(job, name) for name in LightJob.__dataclass_fields__}
+        marks = self.folder / f"marks-{self.count}"
+        marks.mkdir()
+        return PlacedJob(**given, marks=str(marks), stage=stage)
 
     def run(self, job: Job, address: str | None = None) -> float:
         """Seconds that a run takes; it is checked and removed afterwards."""
@@ -184,20 +210,11 @@ def overhead(bench: Bench, address: str, quick: bool) -> list[Claim]:
 
 
 def spread(bench: Bench, address: str, quick: bool) -> Claim:
-    """The busiest of four nodes against an even share; the work sleeps, as four nodes have two cores.
-
-    Counted from when all four are at work: on so short a run, who is up first would do most of it.
-    """
+    """The busiest of four nodes against an even share; the work sleeps, as four nodes have two cores."""
     frames = 80 if quick else 240
-    marks = bench.folder / "marks"
-    marks.mkdir()
-    overrides = ("runtime.model_workers=4", "runtime.frames_per_shard=8")
-    job = bench.job(frames, *overrides, seconds=0.3)
-    given = {name: getattr(job, name) for name in LightJob.__dataclass_fields__}
-    bench.run(PlacedJob(**given, marks=str(marks)), address)
-    done = sorted((path.stat().st_mtime, path.suffix) for path in marks.iterdir())
-    first = {node: when for when, node in reversed(done)}
-    nodes = Counter(node for when, node in done if when >= max(first.values()))
+    job = bench.placed(frames, "runtime.model_workers=4", "runtime.frames_per_shard=8", seconds=0.3)
+    bench.run(job, address)
+    nodes = Counter(node for _, node in at_work(Path(job.marks), 2))
     even = sum(nodes.values()) / 4
     worst = max(abs(count - even) / even for count in (*nodes.values(), *[0] * (4 - len(nodes))))
     shares = {"frames": frames, "frames_by_node": "/".join(str(count) for count in sorted(nodes.values()))}

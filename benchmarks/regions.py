@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import re
 import subprocess
 import sys
 import tempfile
@@ -273,9 +272,7 @@ def memory(image: NDArray[np.uint8]) -> list[Claim]:
 def _peak(image: NDArray[np.uint8]) -> float:
     config = settings(False, mode="grid", pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
     proposer(config, SamNetwork(*load_sam("demo", None))).propose(image)
-    # Of this process alone: ru_maxrss would count what the parent held when it started this one.
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(peak) / 2**20
+    return harness.peak_bytes() / 2**30
 
 
 def label_quality() -> list[Claim]:

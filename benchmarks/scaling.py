@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import harness
@@ -20,56 +20,22 @@ from harness import Claim, score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ray_scale import Bench, cluster
+from ray_scale import Bench, PlacedJob, at_work, cluster
 
 from pipelines.probe import measure
-from pipelines.stages import FrameTask, Stage
 from pipelines.throughput import Machines, limits
-from tests.helpers.light_jobs import LightJob
 
 MODEL_S = 0.4
 
 
-@dataclass
-class OnGpu:
-    """Waits, as for a GPU, and leaves a mark that says when and by whom a frame was done."""
-
-    seconds: float
-    marks: str
-    name: str = "regions"
-
-    def setup(self) -> None:
-        """Nothing to load."""
-
-    def __call__(self, task: FrameTask) -> None:
-        time.sleep(self.seconds)
-        (Path(self.marks) / f"{task.frame.frame_id}.{os.getpid()}").touch()
-
-
-@dataclass(frozen=True)
-class GpuJob(LightJob):
-    """A light job whose model takes its time elsewhere."""
-
-    marks: str = ""
-
-    def models(self) -> list[Stage]:
-        return [OnGpu(self.seconds, self.marks), *super().models()[1:]]
-
-
-def gpu_job(bench: Bench, frames: int, *overrides: str, seconds: float = MODEL_S) -> GpuJob:
-    """So many frames in a new run."""
-    job = bench.job(frames, "runtime.frames_per_shard=16", *overrides)
-    given = {name: getattr(job, name) for name in LightJob.__dataclass_fields__}
-    marks = bench.folder / f"marks-{bench.count}"
-    marks.mkdir()
-    return GpuJob(**{**given, "seconds": seconds}, marks=str(marks))
+def gpu_job(bench: Bench, frames: int, *overrides: str, seconds: float = MODEL_S) -> PlacedJob:
+    """So many frames in a new run, whose model takes its time elsewhere, as on a GPU."""
+    return bench.placed(frames, "runtime.frames_per_shard=16", *overrides, seconds=seconds, stage="regions")
 
 
 def steady_rate(marks: Path, workers: int) -> float:
     """Frames a second from when all workers are at work until they begin to run out of it."""
-    done = sorted((path.stat().st_mtime, path.suffix) for path in marks.iterdir())
-    first = {worker: when for when, worker in reversed(done)}
-    times = [when for when, _ in done if when >= max(first.values())]
+    times = [when for when, _ in at_work(marks, 1)]
     times = times[: len(times) - 2 * workers]
     return (len(times) - 1) / (times[-1] - times[0])
 

@@ -119,8 +119,7 @@ def one_epoch(run: Path) -> None:
     begin = time.process_time()
     train(cache, config, frames, run / "trained")
     spent = time.process_time() - begin
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(spent, float(status["VmHWM"].split()[0]) / 1000)
+    print(spent, harness.peak_bytes() / 1e6)
 
 
 def samples_of(cache: Cache, model: Model, needs: tuple[str, ...], voxel: float) -> Samples:

@@ -39,17 +39,15 @@ class Guide:
 
     Attributes:
         seeds: (S,) int64 points that the first learned queries start from: those of things, then of looks.
-        away: (S - looks, P) distance of all points from the seeds of things, metres.
-        look: (P,) int64 group of points that look alike, in the order of their seeds; -1 for none.
-        looks: number of groups.
+        away: (T, P) distance of all points from the T seeds of things, metres.
+        alike: (S - T, P) for each seed of a look: 1 in its group, -1 at other seen points, 0 at unseen ones.
         image: (P, D) L2-normalised image features.
         seen: (P,) bool, points that have one.
     """
 
     seeds: Tensor
     away: Tensor
-    look: Tensor
-    looks: int
+    alike: Tensor
     image: Tensor
     seen: Tensor
 
@@ -120,25 +118,18 @@ class Decoder(nn.Module):
         query = self.norm(query)
         from_place = self.to_place(query) @ place.T
         mask = self.to_mask(query) @ feature.T + from_place
+        things, looks = len(guide.away), len(guide.seeds)
         if self.fade is not None:
-            things = len(guide.away)
             fading = (guide.away * nn.functional.softplus(self.fade(query[:things]))).square()
             mask = torch.cat([mask[:things] - fading, mask[things:]])
-        if self.grouped is not None and guide.looks:
-            mask = mask + self.grouped * self._of_looks(guide, len(query)).to(mask.dtype)
+        if self.grouped is not None:
+            mask = torch.cat([mask[:things], mask[things:looks] + self.grouped * guide.alike, mask[looks:]])
         embedding = self.to_class(query)
         if self.shortcut:  # of the learned queries: the others are of a class from the start
             count = len(self.queries)
             look = mean_look(mask[:count].detach(), guide.image, guide.seen).to(embedding.dtype)
             embedding = torch.cat([embedding[:count] + look, embedding[count:]])
         return Prediction(mask, from_place, embedding)
-
-    def _of_looks(self, guide: Guide, queries: int) -> Tensor:
-        """(queries, P): 1 for the points of a query's group, -1 for other seen ones; 0 elsewhere."""
-        first = len(guide.seeds) - guide.looks
-        groups = torch.arange(guide.looks, device=guide.look.device)[:, None]
-        inside = torch.where(guide.look == groups, 1, torch.where(guide.look < 0, 0, -1))
-        return nn.functional.pad(inside, (0, 0, first, queries - first - guide.looks))
 
 
 def mean_look(mask: Tensor, image: Tensor, seen: Tensor) -> Tensor:

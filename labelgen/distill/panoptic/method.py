@@ -143,18 +143,24 @@ class Panoptic(Method):
         self, batch: Batch, rows: slice, feature: Tensor, place: Tensor, image: Tensor, seen: Tensor
     ) -> list[Prediction]:
         """Of the frame in some rows. The queries of stuff classes are the weights that tell their points."""
-        feature, place = feature[rows], place[rows]
+        feature, place, xyz = feature[rows], place[rows], batch.xyz[rows]
+        image, seen = image[rows], seen[rows]
         fixed = self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
         with torch.no_grad():
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
         sizes = self.settings.decoder
-        seeds = thing_seeds(batch.xyz[rows], likely.sum(1), sizes.seeds)
+        seeds = thing_seeds(xyz, likely.sum(1), sizes.seeds)
         # Without fusion the decoder knows nothing of the images, in whatever way.
-        looks, group = look_groups(image[rows], seen[rows], sizes.looks * self.settings.fusion)
-        xyz = batch.xyz[rows]
-        exact = "donot_use_mm_for_euclid_dist"
-        away = torch.cdist(xyz[seeds], xyz, compute_mode=exact).to(feature.dtype)
-        guide = Guide(torch.cat([seeds, looks]), away, group, len(looks), image[rows], seen[rows])
+        looks, group = look_groups(image, seen, sizes.looks * self.settings.fusion)
+        own = group == torch.arange(len(looks), device=group.device)[:, None]
+        guide = Guide(
+            seeds=torch.cat([seeds, looks]),
+            # By differences, since points of one object are near each other and far from the sensor.
+            away=torch.cdist(xyz[seeds], xyz, compute_mode="donot_use_mm_for_euclid_dist").to(feature.dtype),
+            alike=torch.where(own, 1, -1 * seen).to(feature.dtype),
+            image=image,
+            seen=seen,
+        )
         said: list[Prediction] = self.decoder(feature, place, fixed, guide)
         return said
 
