@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 from labelgen.distill.panoptic.settings import DecoderSettings
 
-#: Logit by which a point's group counts for the query of that look, at first; it is learned.
-_GROUPED = 2.0
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -38,16 +35,14 @@ class Guide:
     """What a frame's own points tell the learned queries; P points.
 
     Attributes:
-        seeds: (S,) int64 points that the first learned queries start from: those of things, then of looks.
-        away: (T, P) distance of all points from the T seeds of things, metres.
-        alike: (S - T, P) for each seed of a look: 1 in its group, -1 at other seen points, 0 at unseen ones.
+        seeds: (S,) int64 points that the first learned queries start from.
+        away: (S, P) distance of all points from the seeds, metres.
         image: (P, D) L2-normalised image features.
         seen: (P,) bool, points that have one.
     """
 
     seeds: Tensor
     away: Tensor
-    alike: Tensor
     image: Tensor
     seen: Tensor
 
@@ -69,8 +64,7 @@ class Decoder(nn.Module):
         self.positions = Positions(settings)
         self.share = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
         self.queries = nn.Parameter(torch.randn(settings.queries, width))
-        self.seed = nn.Linear(width, width) if settings.seeds + settings.looks else None
-        self.grouped = nn.Parameter(torch.tensor(_GROUPED)) if settings.looks and images else None
+        self.seed = nn.Linear(width, width) if settings.seeds else None
         self.fade = nn.Linear(width, 1) if settings.seeds and settings.reach else None
         if self.fade is not None:
             nn.init.zeros_(self.fade.weight)
@@ -118,12 +112,10 @@ class Decoder(nn.Module):
         query = self.norm(query)
         from_place = self.to_place(query) @ place.T
         mask = self.to_mask(query) @ feature.T + from_place
-        things, looks = len(guide.away), len(guide.seeds)
         if self.fade is not None:
-            fading = (guide.away * nn.functional.softplus(self.fade(query[:things]))).square()
-            mask = torch.cat([mask[:things] - fading, mask[things:]])
-        if self.grouped is not None:
-            mask = torch.cat([mask[:things], mask[things:looks] + self.grouped * guide.alike, mask[looks:]])
+            count = len(guide.seeds)
+            fading = (guide.away * nn.functional.softplus(self.fade(query[:count]))).square()
+            mask = torch.cat([mask[:count] - fading, mask[count:]])
         embedding = self.to_class(query)
         if self.shortcut:  # of the learned queries: the others are of a class from the start
             count = len(self.queries)

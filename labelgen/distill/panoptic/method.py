@@ -19,8 +19,9 @@ from labelgen.distill.losses.segmentation import lovasz_softmax
 from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, fuse_views, given
 from labelgen.distill.panoptic.decoder import Decoder, Guide, Prediction
+from labelgen.distill.panoptic.looks import look_masks
 from labelgen.distill.panoptic.objective import Objective
-from labelgen.distill.panoptic.seeds import look_groups, thing_seeds
+from labelgen.distill.panoptic.seeds import thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     Segments,
@@ -87,7 +88,7 @@ class Panoptic(Method):
                 self.things,
                 self.stuff,
                 self.settings.min_points,
-                everywhere=self.settings.unlabelled == "other",
+                everywhere=self.settings.unlabelled == "other" and self.settings.labels == "truth",
             )
             objective = Objective(
                 self.settings, self.classes.base, self.stuff, targets, image[rows], seen[rows]
@@ -119,8 +120,23 @@ class Panoptic(Method):
         else:
             cosines = self.head.cosines(image_embedding(said.mask, image, seen))
             probability = ensemble(logits, cosines, self.classes.novel, self.allowed, self.settings.ensemble)
-        learned = self.settings.decoder.queries
-        return find_segments(said.mask, probability, learned, self.thing, self.settings.inference)
+        look_mask, look_probability = self._looks(image, seen)
+        return find_segments(
+            torch.cat([said.mask, look_mask]),
+            torch.cat([probability, look_probability]),
+            self.settings.decoder.queries,
+            self.thing,
+            self.settings.inference,
+        )
+
+    def _looks(self, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of groups of like image features, and (G, C) probabilities: of novel stuff, or of nothing."""
+        # Without fusion the images say nothing but what a segment is called.
+        mask, look = look_masks(image, seen, self.settings.inference.looks * self.settings.fusion)
+        novel_stuff = torch.zeros_like(self.thing)
+        novel_stuff[list(self.classes.novel)] = True
+        novel_stuff &= ~self.thing
+        return mask, (self.head.cosines(look) / self.settings.ensemble.temperature).softmax(1) * novel_stuff
 
     def image(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image features of the points: the mean over the views that fall in a region, as in `OpenScene`.
@@ -148,20 +164,10 @@ class Panoptic(Method):
         fixed = self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
         with torch.no_grad():
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
-        sizes = self.settings.decoder
-        seeds = thing_seeds(xyz, likely.sum(1), sizes.seeds)
-        # Without fusion the decoder knows nothing of the images, in whatever way.
-        looks, group = look_groups(image, seen, sizes.looks * self.settings.fusion)
-        own = group == torch.arange(len(looks), device=group.device)[:, None]
-        guide = Guide(
-            seeds=torch.cat([seeds, looks]),
-            # By differences, since points of one object are near each other and far from the sensor.
-            away=torch.cdist(xyz[seeds], xyz, compute_mode="donot_use_mm_for_euclid_dist").to(feature.dtype),
-            alike=torch.where(own, 1, -1 * seen).to(feature.dtype),
-            image=image,
-            seen=seen,
-        )
-        said: list[Prediction] = self.decoder(feature, place, fixed, guide)
+        seeds = thing_seeds(xyz, likely.sum(1), self.settings.decoder.seeds)
+        # By differences, since points of one object are near each other and far from the sensor.
+        away = torch.cdist(xyz[seeds], xyz, compute_mode="donot_use_mm_for_euclid_dist").to(feature.dtype)
+        said: list[Prediction] = self.decoder(feature, place, fixed, Guide(seeds, away, image, seen))
         return said
 
     def _semantic(self, feature: Tensor, label: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from labelgen.distill.batch import IGNORE
 from labelgen.distill.losses.masks import class_cost, dice, dice_cost, focal, focal_cost
 from labelgen.distill.losses.pooling import mean
 from labelgen.distill.losses.vision_language import object_distance, voxel_distance
@@ -63,24 +62,30 @@ class Objective:
         """
         weight, kind, targets = self.settings.loss, self.settings.focal, self.targets
         learned = len(said.mask) - len(self.stuff)
-        mask = said.mask[:, targets.rows]
-        query, thing = self._match(mask[:learned], None if logits is None else logits[:learned])
+        mask = said.mask[:learned, targets.rows]
+        query, thing = self._match(mask, None if logits is None else logits[:learned])
+        free = torch.ones(learned, dtype=torch.bool, device=query.device).index_fill_(0, query, False)
+        asked = (  # of which queries, on which points
+            (query, targets.rows, targets.thing_mask[thing].to(mask.dtype)),
+            (learned + targets.stuff, targets.stuff_rows, targets.stuff_mask.to(mask.dtype)),
+        )
         query = torch.cat([query, learned + targets.stuff])
-        wanted = torch.cat([targets.thing_mask[thing], targets.stuff_mask]).to(mask.dtype)
+
+        def of_each(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor) -> Tensor:
+            return mean(torch.cat([loss(logits[some][:, rows], wanted) for some, rows, wanted in asked]))
+
         parts = {
-            "mask": weight.mask * mean(focal(mask[query], wanted, kind.mask_gamma, kind.alpha).mean(1)),
-            "dice": weight.dice * mean(dice(mask[query], wanted)),
-            "place": weight.position * mean(dice(said.place[query][:, targets.rows], wanted)),
+            "mask": weight.mask
+            * of_each(lambda m, wanted: focal(m, wanted, kind.mask_gamma, kind.alpha).mean(1), said.mask),
+            "dice": weight.dice * of_each(dice, said.mask),
+            "place": weight.position * of_each(dice, said.place),
         }
         if weight.apart:
-            free = torch.ones(learned, dtype=torch.bool, device=query.device)
-            free[query[query < learned]] = False
-            labelled = mask[:learned][free][:, targets.label != IGNORE]
-            parts["apart"] = weight.apart * mean(labelled.sigmoid().sum(0))
+            parts["apart"] = weight.apart * mean(mask[free].sigmoid().sum(0))
         if logits is None:
             return parts
         known = logits[:, list(self.base)]
-        classes = torch.cat([targets.thing[thing], targets.label.new_tensor(self.stuff)[targets.stuff]])
+        classes = torch.cat([targets.thing[thing], targets.stuff.new_tensor(self.stuff)[targets.stuff]])
         truth = torch.zeros_like(known)
         truth[query, torch.searchsorted(classes.new_tensor(self.base), classes)] = 1
         total = focal(known, truth, kind.class_gamma, kind.alpha).sum()

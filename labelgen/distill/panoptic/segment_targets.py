@@ -13,22 +13,22 @@ from labelgen.distill.batch import IGNORE
 
 @dataclass(frozen=True)
 class SegmentTargets:
-    """Truth of one frame, on P of its points: those with a label, or all.
+    """Truth of one frame; points that are not among the rows are neither in nor out.
 
     Attributes:
-        rows: (P,) int64 these points, of the frame's: the others are neither in nor out.
-        label: (P,) int64 class, `IGNORE` for none.
+        rows: (P,) int64 points of the frame that have a label.
         thing: (G,) int64 class of each object.
         thing_mask: (G, P) 0 or 1.
         stuff: (K,) int64 places, in the list of stuff classes, of those that are there.
-        stuff_mask: (K, P) 0 or 1.
+        stuff_rows: (S,) int64 points that stuff is asked of: ``rows``, or all.
+        stuff_mask: (K, S) 0 or 1.
     """
 
     rows: Tensor
-    label: Tensor
     thing: Tensor
     thing_mask: Tensor
     stuff: Tensor
+    stuff_rows: Tensor
     stuff_mask: Tensor
 
 
@@ -50,15 +50,18 @@ def find_segment_targets(
         things: classes of objects.
         stuff: classes of segments.
         min_points: objects with fewer are left out.
-        everywhere: points without a label are outside of all of them.
+        everywhere: points without a label are outside of every segment of stuff.
     """
-    rows = ((label != IGNORE) | everywhere).nonzero()[:, 0]
+    found = torch.stack([label == c for c in stuff]) if stuff else label.new_zeros(0, len(label)).bool()
+    present = found.any(1).nonzero()[:, 0]
+    rows = (label != IGNORE).nonzero()[:, 0]
+    stuff_rows = torch.arange(len(label), device=label.device) if everywhere else rows
     label, instance = label[rows], instance[rows]
     own = torch.isin(label, label.new_tensor(tuple(things))) & (instance >= 0)
     number, member, size = torch.unique(instance[own], return_inverse=True, return_counts=True)
     kind = torch.zeros_like(number).index_put_((member,), label[own])  # an object is of one class
     large = (size >= min_points).nonzero()[:, 0]
     mask = (instance == number[large, None]) & own
-    found = torch.stack([label == c for c in stuff]) if stuff else mask.new_zeros(0, len(label))
-    present = found.any(1).nonzero()[:, 0]
-    return SegmentTargets(rows, label, kind[large], mask.float(), present, found[present].float())
+    return SegmentTargets(
+        rows, kind[large], mask.float(), present, stuff_rows, found[present][:, stuff_rows].float()
+    )

@@ -25,9 +25,6 @@ class DecoderSettings(MethodSettings):
         ge=0,
         description="metres from its seed at which such a query's mask fades, at first; 0: it does not",
     )
-    looks: int = Field(
-        0, ge=0, description="of the others, one for each group of like image features; with fusion only"
-    )
     shortcut: bool = Field(
         False, description="class embeddings start from the mean image feature in the mask; with fusion only"
     )
@@ -46,8 +43,8 @@ class DecoderSettings(MethodSettings):
     def _fits(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.seeds + self.looks > self.queries or min(self.span) <= 0:
-            raise ValueError("seeds and looks are at most queries, and span is above 0")
+        if self.seeds > self.queries or min(self.span) <= 0:
+            raise ValueError("seeds are at most queries, and span is above 0")
         return self
 
 
@@ -90,6 +87,11 @@ class InferenceSettings(MethodSettings):
     overlap: float = Field(
         0.8, ge=0, description="segments whose share of their mask is lower are dropped; 0: none"
     )
+    looks: int = Field(
+        0,
+        ge=0,
+        description="groups of like image features; those of novel stuff are segments; with fusion only",
+    )
 
 
 class EnsembleSettings(MethodSettings):
@@ -107,7 +109,8 @@ class PanopticSettings(MethodSettings):
     novel: tuple[str, ...] = Field((), description="its novel classes, whose labels are never learned from")
     labels: Literal["truth", "pseudo"] = Field("truth", description="pseudo: the run's classes and instances")
     unlabelled: Literal["ignored", "other"] = Field(
-        "ignored", description="other: points without a label are in no segment of a base class"
+        "ignored",
+        description="other: what has no true label is in no segment of base stuff",
     )
     vocabulary: Literal["words", "classes"] = Field(
         "words", description="texts: every word of the taxonomy, the best counts; or one per class"
