@@ -34,8 +34,9 @@ SEED = int(os.environ.get("LABELGEN_CHAOS_SEED") or random.SystemRandom().randra
 SCENES, SAMPLES = 2, 6
 #: Seconds for a step that takes ten on an idle machine.
 LIMIT_S = 300
-#: Of computing per frame; the second is long enough for harm to come in time.
-SECONDS, LONG = 0.1, 1.0
+#: Of computing per frame; the second is long enough for harm to come in time, the third for a signal that
+#: waits for the first shard, whose writer is the last process to start.
+SECONDS, LONG, LONGER = 0.1, 1.0, 3.0
 ON_RAY = ("runtime.runner=ray", "runtime.model_workers=2")
 
 
@@ -212,7 +213,7 @@ def test_sigterm_finishes_what_is_begun(dataroot, undisturbed, cluster, tmp_path
     rng, run = random.Random(seed), tmp_path / "run"
     address = cluster.address if runner == "ray" else None
     overrides = (f"runtime.runner={runner}", "runtime.model_workers=2")
-    process = start(dataroot, run, address, overrides=overrides, faults={"seconds": 0.3})
+    process = start(dataroot, run, address, overrides=overrides, faults={"seconds": LONGER})
     wait_until(lambda: living_drivers(run) and manifests(run) >= 1, process)
     time.sleep(rng.uniform(0, 0.5))
     process.send_signal(signal.SIGTERM)

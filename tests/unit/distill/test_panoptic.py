@@ -159,11 +159,8 @@ def test_every_part_of_a_variant_learns(cache, variant):
     assert (model.method.unseen.numel() > 0) == (variant != "pfc")
 
 
-#: Queries that lean on image features.
-GUIDED = (
-    "settings.decoder={width: 32, layers: 2, queries: 8, heads: 2, "
-    "seeds: 2, reach: 2, looks: 3, shortcut: true}"
-)
+#: Queries that lean on points and on image features.
+GUIDED = "settings.decoder={width: 32, layers: 2, queries: 8, heads: 2, seeds: 2, reach: 2, shortcut: true}"
 
 
 def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
@@ -171,23 +168,17 @@ def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
     losses, gradients = losses_and_gradients(model, batch_of(cache, model))
     assert torch.isfinite(losses["loss"])
     assert not {name for name, p in model.named_parameters() if p.numel() and name not in gradients}
-    assert float(gradients["method.decoder.grouped"]) != 0
     batch, features = one_frame(model, cache)
     method = model.method.eval()
     with torch.inference_mode():
         image, seen = method.image(batch)
         feature, place = method._points(batch, features, image, seen)
         one = method._decode(batch, slice(None), feature, place, image, seen)[0]
-        method.decoder.grouped.fill_(0)
         method.decoder.shortcut = False
         two = method._decode(batch, slice(None), feature, place, image, seen)[0]
         method.decoder.fade = None
         three = method._decode(batch, slice(None), feature, place, image, seen)[0]
-    rows = (one.mask != two.mask).any(1).nonzero()[:, 0].tolist()
-    assert len(rows) == 3  # one query for each group of like features, after those that start from things
-    raised = (one.mask - two.mask)[rows]
-    assert (raised[:, seen].sum(0) + 2 < 1e-4).all()  # +2 in a point's own group, -2 in both others
-    assert not raised[:, ~seen].any()
+    assert torch.equal(one.mask, two.mask)
     faded = (three.mask - two.mask).clamp_min(0).sqrt()
     rows = (faded > 0.1).any(1).nonzero()[:, 0].tolist()
     assert 0 < len(rows) <= 2
@@ -204,11 +195,36 @@ def test_guided_queries_learn_and_lean_on_what_the_cameras_say(cache):
 
 
 def test_without_fusion_guided_queries_see_no_image(cache):
-    model = make(cache, GUIDED, *overrides("pfc"))
+    looks = "settings.inference={looks: 4}"
+    model = make(cache, GUIDED, looks, *NO_TREES, *overrides("pfc"))
     batch = batch_of(cache, model)
     other = replace(batch, region_feature=batch.region_feature.flip(0))
     for a, b in zip(losses_and_gradients(model, batch), losses_and_gradients(model, other), strict=True):
         assert same(a, b)
+    assert not len(model.method._looks(*model.method.image(batch))[0])
+
+
+def test_points_that_look_alike_are_a_segment_of_novel_stuff_and_of_nothing_else(cache):
+    """Of points that look like ground, car and tree, trees alone become a segment, if trees are novel."""
+    text = torch.from_numpy(cache.info.text_embeddings)
+    image, seen = text.repeat_interleave(4, 0), torch.arange(12) % 4 > 0
+    for novel, named in (("tree", {2}), ("car", set()), (None, set())):
+        model = make(
+            cache, "settings.inference={looks: 4}", *([f"settings.novel=[{novel}]"] if novel else [])
+        )
+        mask, probability = model.method._looks(image * seen[:, None], seen)
+        sure = (probability > 0.5).nonzero().tolist()
+        assert {kind for _, kind in sure} == named
+        for group, kind in sure:
+            inside = (mask[group] > 0).nonzero()[:, 0].tolist()
+            assert inside
+            assert set(inside) <= {4 * kind + n for n in (1, 2, 3)}
+    batch, features = one_frame(model := make(cache, "settings.inference={looks: 4}", *NO_TREES), cache)
+    with torch.inference_mode():
+        plain = make(cache, *NO_TREES).method.eval().segments(batch, features)
+        named = model.method.eval().segments(batch, features)
+    assert (named.label == 2).sum() > (plain.label == 2).sum()
+    assert not named.instance[named.label == 2].any()
 
 
 def test_image_features_are_the_mean_of_the_views_and_none_where_no_camera_sees(cache):

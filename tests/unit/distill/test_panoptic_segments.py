@@ -15,8 +15,9 @@ from labelgen.distill.config import load_train_config
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.model import make_model
 from labelgen.distill.panoptic.decoder import Prediction
+from labelgen.distill.panoptic.looks import look_masks
 from labelgen.distill.panoptic.objective import Objective
-from labelgen.distill.panoptic.seeds import look_groups, thing_seeds
+from labelgen.distill.panoptic.seeds import thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     allowed_classes,
@@ -160,15 +161,17 @@ def test_groups_of_looks_are_one_of_each():
     image = torch.eye(4)[[0, 0, 1, 1, 1, 2, 3]]
     image[6] = 0
     seen = image.any(1)
-    found, group = look_groups(image, seen, 3)
-    assert sorted(image[found].argmax(1).tolist()) == [0, 1, 2]
-    assert group[found].tolist() == [0, 1, 2]
-    assert [len(set(group[rows].tolist())) for rows in ([0, 1], [2, 3, 4], [0, 2, 5])] == [1, 1, 3]
-    assert group[6] == -1
-    assert len(look_groups(image, seen, 9)[0]) == 6
-    for nothing in (look_groups(image, ~image.any(1) & seen, 3), look_groups(image, seen, 0)):
-        assert nothing[0].tolist() == []
-        assert set(nothing[1].tolist()) == {-1}
+    mask, look = look_masks(image, seen, 3)
+    inside = {tuple((row > 0).nonzero()[:, 0].tolist()) for row in mask}
+    assert inside == {(0, 1), (2, 3, 4), (5,)}
+    for row, mean in zip(mask, look, strict=True):
+        torch.testing.assert_close(mean, image[int(row.argmax())])
+    mask, _ = look_masks(image, seen, 9)
+    assert mask.shape == (6, 7)
+    assert (mask > 0).sum(0).tolist() == [1] * 6 + [0]
+    for nothing in (look_masks(image, ~image.any(1) & seen, 3), look_masks(image, seen, 0)):
+        assert nothing[0].shape == (0, 7)
+        assert nothing[1].shape == (0, 4)
 
 
 def test_a_frame_asks_for_objects_and_stuff_on_labelled_points():
@@ -179,12 +182,12 @@ def test_a_frame_asks_for_objects_and_stuff_on_labelled_points():
     assert got.thing_mask.tolist() == [[0, 0, 0, 0, 0, 0, 1, 1], [1, 1, 0, 0, 0, 0, 0, 0]]
     assert got.thing[1] == 0
     whole = find_segment_targets(label, instance, [0, 1], [2, 4], 2, everywhere=True)
-    assert whole.rows.tolist() == list(range(9))
-    assert not whole.thing_mask[:, 3].any()
+    assert whole.stuff_rows.tolist() == list(range(9))
+    assert whole.rows.equal(got.rows)
+    assert got.stuff_rows.equal(got.rows)
+    assert whole.thing_mask.equal(got.thing_mask)  # a novel object is nobody's outside
     assert not whole.stuff_mask[:, 3].any()
-    rest = [0, 1, 2, 4, 5, 6, 7, 8]
-    assert whole.thing_mask[:, rest].equal(got.thing_mask)
-    assert whole.stuff_mask[:, rest].equal(got.stuff_mask)
+    assert whole.stuff_mask[:, whole.rows].equal(got.stuff_mask)
     assert got.stuff.tolist() == [0]  # the second class of stuff is not there
     assert got.stuff_mask.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]]
 
