@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 #: Probability of all base things together from which a point looks like one.
-LIKELY = 0.3
+LIKELY = 0.5
+#: Metres that a difference of length 1 between image features counts as, beside those between places.
+LOOK_METRES = 3.0
 
 
 @torch.no_grad()
-def thing_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
+def thing_seeds(place: Tensor, thing: Tensor, most: int) -> Tensor:
     """Farthest point sampling among the points that look like things, from the one that does so most.
 
     Args:
-        xyz: (P, 3) metres.
+        place: (P, d) what seeds are to differ in.
         thing: (P,) probability that a point is of any thing.
         most: seeds; fewer where there are fewer points.
 
@@ -28,7 +30,7 @@ def thing_seeds(xyz: Tensor, thing: Tensor, most: int) -> Tensor:
     rows = (thing > LIKELY).nonzero()[:, 0]
     if not len(rows) or not most:
         return rows[:0]
-    return rows[farthest(xyz[rows], int(thing[rows].argmax()), most)]
+    return rows[farthest(place[rows], int(thing[rows].argmax()), most)]
 
 
 def farthest(place: Tensor, first: int, most: int) -> Tensor:

@@ -148,7 +148,7 @@ def test_of_several_words_the_best_counts():
 
 def test_seeds_lie_on_things_and_far_apart():
     xyz = torch.tensor([[0.0, 0, 0], [0.1, 0, 0], [9, 0, 0], [9, 0.1, 0], [0, 9, 0], [50, 50, 0]])
-    thing = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.1])
+    thing = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.55, 0.1])
     assert thing_seeds(xyz, thing, 3).tolist()[0] == 0
     assert {n // 2 for n in thing_seeds(xyz, thing, 3).tolist()} == {0, 1, 2}
     assert sorted(thing_seeds(xyz, thing, 9).tolist()) == [0, 1, 2, 3, 4]
