@@ -88,9 +88,11 @@ class Embedding(nn.Module):
         N, k = neighbours.shape
         x = self.norm(inputs)
         difference = x.index_select(0, neighbours.reshape(-1)).view(N, k, INPUTS) - x.unsqueeze(1)
-        hidden = self.difference(self.difference_norm(difference.view(N * k, INPUTS)))
+        # Not as `Linear` does it: for the gradient of weights that lie so, BLAS multiplies x^T g, in a tenth
+        # of the time that it takes for g^T x, as x is long and narrow.
+        hidden = self.difference_norm(difference.view(N * k, INPUTS)) @ self.difference.weight.T.contiguous()
         hidden = self.around(torch.relu(self.around_norm(hidden)))
-        around = hidden.view(N, k, -1).max(dim=1).values
+        around = hidden.view(N, k, -1).amax(dim=1)
         joined: Tensor = self.join(torch.cat([self.own(x), around], dim=1))
         return joined
 
