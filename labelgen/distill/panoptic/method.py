@@ -50,6 +50,7 @@ class Panoptic(Method):
     classes: ClassSplit
     thing: Tensor
     allowed: Tensor
+    looked: Tensor
 
     def __init__(self, settings: PanopticSettings, width: int, info: CacheInfo) -> None:
         super().__init__(settings, width, info)
@@ -60,7 +61,15 @@ class Panoptic(Method):
         self.stuff = [c for c in self.classes.base if not thing[c]]
         learned, size = settings.decoder.queries, settings.decoder.width
         self.register_buffer("thing", torch.tensor(thing), persistent=False)
-        self.register_buffer("allowed", allowed_classes(learned, self.stuff, len(thing)), persistent=False)
+        # Without fusion the images say nothing but what a segment is called.
+        looks = settings.inference.looks if settings.fusion else 0
+        looked = [c for c in self.classes.novel if looks and not thing[c]]
+        self.looks = looks if looked else 0
+        self.register_buffer(
+            "looked", torch.isin(torch.arange(len(thing)), torch.tensor(looked)), persistent=False
+        )
+        allowed = allowed_classes(learned, self.stuff, len(thing), looked)
+        self.register_buffer("allowed", allowed, persistent=False)
         D = feature_width(info, self.name)
         self.point_norm = nn.LayerNorm(width)
         self.unseen = nn.Parameter(torch.zeros(D if settings.fusion else 0))
@@ -122,21 +131,17 @@ class Panoptic(Method):
             probability = ensemble(logits, cosines, self.classes.novel, self.allowed, self.settings.ensemble)
         look_mask, look_probability = self._looks(image, seen)
         return find_segments(
-            torch.cat([said.mask, look_mask]),
-            torch.cat([probability, look_probability]),
-            self.settings.decoder.queries,
+            torch.cat([look_mask, said.mask]),
+            torch.cat([look_probability, probability]),
+            len(look_mask) + self.settings.decoder.queries,
             self.thing,
             self.settings.inference,
         )
 
     def _looks(self, image: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Masks of groups of like image features, and (G, C) probabilities: of novel stuff, or of nothing."""
-        # Without fusion the images say nothing but what a segment is called.
-        mask, look = look_masks(image, seen, self.settings.inference.looks * self.settings.fusion)
-        novel_stuff = torch.zeros_like(self.thing)
-        novel_stuff[list(self.classes.novel)] = True
-        novel_stuff &= ~self.thing
-        return mask, (self.head.cosines(look) / self.settings.ensemble.temperature).softmax(1) * novel_stuff
+        mask, look = look_masks(image, seen, self.looks)
+        return mask, (self.head.cosines(look) / self.settings.ensemble.temperature).softmax(1) * self.looked
 
     def image(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image features of the points: the mean over the views that fall in a region, as in `OpenScene`.

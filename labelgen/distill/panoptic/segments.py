@@ -30,17 +30,18 @@ class Segments:
     margin: Tensor
 
 
-def allowed_classes(learned: int, stuff: Sequence[int], classes: int) -> Tensor:
+def allowed_classes(learned: int, stuff: Sequence[int], classes: int, others: Sequence[int] = ()) -> Tensor:
     """(Q, C) bool: learned queries may be anything but base stuff, each fixed query is its own class.
 
     Args:
         learned: number of learned queries, which come first.
         stuff: class of each fixed query.
         classes: C.
+        others: classes that learned queries may not be, either.
     """
     allowed = torch.zeros(learned + len(stuff), classes, dtype=torch.bool)
     allowed[:learned] = True
-    allowed[:learned, list(stuff)] = False
+    allowed[:learned, [*stuff, *others]] = False
     allowed[torch.arange(len(stuff)) + learned, torch.tensor(list(stuff), dtype=torch.long)] = True
     return allowed
 
