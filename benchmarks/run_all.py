@@ -11,8 +11,9 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "README.md"
-#: What all share; and the study of methods, which takes hours and has a page of its own (docs/ablations.md).
-NOT_BENCHMARKS = {"harness", "run_all", "ablations", "ablation_study", "ablation_tables"}
+#: What all share; and the studies, which take hours and have pages of their own: docs/ablations.md,
+#: docs/panoptic.md.
+NOT_BENCHMARKS = {"harness", "run_all", "ablations", "ablation_study", "ablation_tables", "panoptic"}
 HEAD = "| benchmark | claim | ours | baseline | unit | times better | goal | met | machine |"
 INTRO = f"""# Benchmarks
 

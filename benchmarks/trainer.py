@@ -41,6 +41,7 @@ from labelgen.distill.model import Model, make_model
 from labelgen.distill.samples import Samples, join
 from labelgen.distill.train import train
 from labelgen.frame import Frame
+from labelgen.models.execution import select_device
 from labelgen.shards import create_run, write_shard
 from labelgen.shards.manifest import MAX_FRAMES
 from labelgen.taxonomy import load_taxonomy
@@ -252,6 +253,7 @@ def there_and_back(plane: Plane, tokens: Tensor) -> dict[str, Callable[[], Tenso
 def run(quick: bool) -> list[harness.Claim]:
     """Step, parts, loader."""
     torch.manual_seed(0)
+    select_device("cpu", 1)
     config = load_train_config("annotation-free", "small")
     with tempfile.TemporaryDirectory() as folder:
         cache = city_run(Path(folder) / "run")
