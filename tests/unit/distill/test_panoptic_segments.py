@@ -148,13 +148,17 @@ def test_of_several_words_the_best_counts():
 
 def test_seeds_lie_on_things_and_far_apart():
     xyz = torch.tensor([[0.0, 0, 0], [0.1, 0, 0], [9, 0, 0], [9, 0.1, 0], [0, 9, 0], [50, 50, 0]])
+    none = torch.zeros(6, 0)
     thing = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.55, 0.1])
-    assert thing_seeds(xyz, thing, 3).tolist()[0] == 0
-    assert {n // 2 for n in thing_seeds(xyz, thing, 3).tolist()} == {0, 1, 2}
-    assert sorted(thing_seeds(xyz, thing, 9).tolist()) == [0, 1, 2, 3, 4]
-    assert thing_seeds(xyz, 0 * thing, 3).tolist() == thing_seeds(xyz, thing, 0).tolist() == []
-    same = thing_seeds(0 * xyz, thing, 3).tolist()
+    assert thing_seeds(xyz, none, thing, 3).tolist()[0] == 0
+    assert {n // 2 for n in thing_seeds(xyz, none, thing, 3).tolist()} == {0, 1, 2}
+    assert sorted(thing_seeds(xyz, none, thing, 9).tolist()) == [0, 1, 2, 3, 4]
+    assert thing_seeds(xyz, none, 0 * thing, 3).tolist() == thing_seeds(xyz, none, thing, 0).tolist() == []
+    same = thing_seeds(0 * xyz, none, thing, 3).tolist()
     assert len(set(same)) == 3
+    alike = torch.eye(2)[[0, 0, 0, 1, 0, 0]]  # as far apart as 4.2 m
+    assert thing_seeds(0 * xyz, alike, thing, 2).tolist() == [0, 3]
+    assert thing_seeds(xyz, alike, thing, 4).tolist()[3] == 2
 
 
 def test_groups_of_looks_are_one_of_each():
