@@ -153,8 +153,10 @@ class _Steps:
     def _labels(
         self, record: FrameRecord, frame: Frame, views: Views, regions: Regions, semantics: Semantics
     ) -> NDArray[np.uint8]:
-        nowhere = np.full(len(views), NO_REGION, np.uint16)
-        record = replace(record, views=views, view_region=nowhere, regions=regions, semantics=semantics)
+        if regions is not record.regions:  # what is stored of which mask lies where holds for the run's own
+            nowhere = np.full(len(views), NO_REGION, np.uint16)
+            record = replace(record, regions=regions, semantics=semantics, view_region=nowhere, hits=None)
+        record = replace(record, views=views, semantics=semantics)
         ballot = Ballot(record, frame.cameras, self.vote, self.projection, keep_visible=True)
         return ballot.labels().label
 
