@@ -85,7 +85,7 @@ class Size:
     finetune: int
     free: int
     preset: str | None = "demo"
-    overrides: tuple[str, ...] = ("data.max_points=5000",)
+    overrides: tuple[str, ...] = ("data.max_points=3000",)
     label: tuple[str, ...] = ()
 
 
@@ -97,7 +97,7 @@ SIZES = {
         label=("regions.max_prompts=4", "runtime.runner=sequential"),
     ),
     # For a look: about half an hour on two cores.
-    "small": Size(40, 8, 2, 120, 60, 60, 120, overrides=("data.max_points=4000",)),
+    "small": Size(40, 8, 2, 120, 60, 60, 120),
     # The study: at most three hours on two cores.
     "cpu": Size(100, 20, 3, 300, 100, 100, 300),
     # The methods' own backbone and batch; a night on one GPU.

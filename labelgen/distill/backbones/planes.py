@@ -36,10 +36,15 @@ def make_plane(
     low: Tensor,
     grid: tuple[int, int],
     cell: float,
+    window: bool = False,
 ) -> Plane:
     """Find the cell of each point: ``floor((coordinate - low) / cell)`` along both axes.
 
     Points beyond the grid count to the cells at its edge; the loader leaves them out.
+
+    With a window, cells that two 3x3 convolutions in a row do not need are left out: of each frame those further
+    than one cell from its points are. What the convolutions give at the points' cells stays the same, as does
+    every gradient; what they take shrinks with the part of the grid that a frame fills.
 
     Args:
         xyz: (N, 3) metres.
@@ -49,12 +54,16 @@ def make_plane(
         low: (3,) where the grid begins, metres.
         grid: H cells along the first axis, W along the second.
         cell: side of a cell, metres.
+        window: leave out what no point needs; the shape is that of the batch's largest frame, then.
     """
-    H, W = grid
     row, column = (
         ((xyz[:, axis] - low[axis]) / cell).floor().long().clamp_(0, size - 1)
         for axis, size in zip(axes, grid, strict=True)
     )
+    H, W = grid
+    if window and len(xyz):
+        row, H = _windowed(row, frame, frames, H)
+        column, W = _windowed(column, frame, frames, W)
     index = (frame * H + row) * W + column
     count = torch.bincount(index, minlength=frames * H * W)
     return Plane(
@@ -64,6 +73,18 @@ def make_plane(
         share=1.0 / count[index].unsqueeze(1).to(torch.float32),
         shape=(frames, H, W),
     )
+
+
+def _windowed(place: Tensor, frame: Tensor, frames: int, size: int) -> tuple[Tensor, int]:
+    """Places along an axis counted from where each frame's window begins, and the windows' length.
+
+    Windows lie inside the grid: its edge stays where the convolutions pad it.
+    """
+    begin, end = place.new_full((frames,), size), place.new_zeros(frames)
+    begin = (begin.scatter_reduce(0, frame, place, "amin") - 1).clamp_(min=0)
+    end = (end.scatter_reduce(0, frame, place, "amax") + 2).clamp_(max=size)
+    length = int((end - begin).amax())
+    return place - begin.clamp_(max=size - length)[frame], length
 
 
 def flatten(tokens: Tensor, plane: Plane) -> Tensor:

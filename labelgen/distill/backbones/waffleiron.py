@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from labelgen.distill.backbones.base import Backbone, BackboneSettings
+from labelgen.distill.backbones.embedding import Embedding
 from labelgen.distill.backbones.planes import Plane, flatten, inflate, make_plane
 from labelgen.distill.batch import Batch
 
-INPUTS = 5
 #: Axes of the planes, which the layers take in turn.
 PLANES = ((0, 1), (0, 2), (1, 2))
 
@@ -60,41 +60,15 @@ class WaffleIron(Backbone):
         """(N, C) features; ``batch.neighbours`` must be there."""
         assert batch.neighbours is not None
         assert isinstance(self.low, Tensor)
+        window = batch.xyz.device.type == "cpu"  # a GPU had to wait for the sizes, and finds kernels for each
         planes = [
-            make_plane(batch.xyz, batch.frame, batch.frames, axes, self.low, grid, self.cell)
+            make_plane(batch.xyz, batch.frame, batch.frames, axes, self.low, grid, self.cell, window)
             for axes, grid in zip(PLANES, self.grids, strict=True)
         ]
         tokens: Tensor = self.embedding(batch.inputs, batch.neighbours)
         for number, block in enumerate(self.blocks):
             tokens = block(tokens, planes[number % len(planes)], batch.frame)
         return tokens
-
-
-class Embedding(nn.Module):
-    """A token for each point from its own inputs and from what is around it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(INPUTS)
-        self.own = nn.Linear(INPUTS, width)
-        self.difference_norm = nn.BatchNorm1d(INPUTS)
-        self.difference = nn.Linear(INPUTS, width, bias=False)
-        self.around_norm = nn.BatchNorm1d(width)
-        self.around = nn.Linear(width, width, bias=False)
-        self.join = nn.Linear(2 * width, width)
-
-    def forward(self, inputs: Tensor, neighbours: Tensor) -> Tensor:
-        """(N, C) of (N, 5) inputs and (N, k) neighbours."""
-        N, k = neighbours.shape
-        x = self.norm(inputs)
-        difference = x.index_select(0, neighbours.reshape(-1)).view(N, k, INPUTS) - x.unsqueeze(1)
-        # Not as `Linear` does it: for the gradient of weights that lie so, BLAS multiplies x^T g, in a tenth
-        # of the time that it takes for g^T x, as x is long and narrow.
-        hidden = self.difference_norm(difference.view(N * k, INPUTS)) @ self.difference.weight.T.contiguous()
-        hidden = self.around(torch.relu(self.around_norm(hidden)))
-        around = hidden.view(N, k, -1).amax(dim=1)
-        joined: Tensor = self.join(torch.cat([self.own(x), around], dim=1))
-        return joined
 
 
 class Block(nn.Module):

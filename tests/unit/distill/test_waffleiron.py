@@ -1,12 +1,13 @@
 """WaffleIron: published size; planes and the whole network against literal implementations."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from labelgen.distill.backbones import make_backbone
+from labelgen.distill.backbones import make_backbone, waffleiron
 from labelgen.distill.backbones.planes import flatten, inflate, make_plane
 from labelgen.distill.batch import Batch
 from labelgen.errors import UserError
@@ -105,6 +106,33 @@ def test_frames_of_a_batch_do_not_see_each_other():
         neighbours=two.neighbours[:40],
     )
     torch.testing.assert_close(backbone(two)[:40], backbone(alone), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spread", [2.0, 8.0, 30.0])  # a corner of the grid, half of it, more than all
+def test_cells_that_no_point_needs_are_left_out_without_a_trace(spread, monkeypatch):
+    torch.manual_seed(0)
+    settings = {"layers": 6, "width": 6, "neighbours": 4, "low": (-20, -20, -8), "high": (20, 20, 8), "cell": 1}
+    backbone = make_backbone("waffleiron", settings).double()
+    batch = make_batch((60, 1, 30), spread=spread)
+    batch.xyz[:60] += torch.tensor([12.0, -9.0, 0.0])  # frames need not lie in the same place
+    batch = replace(batch, inputs=batch.inputs.double())
+    shapes, found = [], []
+    for whole in (True, False):
+
+        def plane(*given, whole=whole):
+            made = make_plane(*given[:7], not whole)
+            shapes.append(made.shape)
+            return made
+
+        monkeypatch.setattr(waffleiron, "make_plane", plane)
+        backbone.zero_grad()
+        tokens = backbone(batch)
+        (tokens * torch.linspace(-1, 1, tokens.numel()).view_as(tokens)).sum().backward()
+        found.append((tokens.detach(), [p.grad for p in backbone.parameters()]))
+    torch.testing.assert_close(found[0], found[1])
+    assert shapes[:3] == [(3, 40, 40), (3, 40, 16), (3, 40, 16)]
+    if spread == 2.0:
+        assert all(rows <= 7 and columns <= 7 for _, rows, columns in shapes[3:])
 
 
 def test_drop_path_skips_whole_frames_and_keeps_the_mean():
