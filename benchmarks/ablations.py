@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -61,12 +62,13 @@ def main() -> int:
     failed: list[str] = []
     if not arguments.tables:
         same_study(folder, size)
-        prepare(folder, size)
         chosen = [
             unit
             for unit in units(arguments.seeds or size.seeds)
             if not arguments.only or unit.variant.name in arguments.only
         ]
+        needed = {"sam", "val", *(unit.variant.cache for unit in chosen)}
+        prepare(folder, size, {name: run for name, run in RUNS.items() if name in needed})
         failed = train_all(folder, size, chosen, arguments.jobs, deadline)
     rewrite(arguments.page, folder, arguments.size)
     for line in failed:
@@ -141,7 +143,8 @@ def train_all(
     failed = []
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"  # inherited by the processes, before they load anything
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=end_with_parent) as pool:
         running = {pool.submit(work or train_unit, folder, size, unit, deadline): unit for unit in chosen}
         for number, future in enumerate(as_completed(running), 1):
             unit = running[future]
@@ -151,6 +154,18 @@ def train_all(
             shown = ", ".join(f"{name} {value:.1f}" for name, value in future.result().items())
             print(f"{number}/{len(chosen)} {unit.name}: {shown or 'not done'}", flush=True)
     return failed
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def train_unit(folder: Path, size: Size, unit: Unit, deadline: float) -> dict[str, float]:

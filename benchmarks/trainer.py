@@ -2,8 +2,9 @@
 
 Annotation-free training (cross entropy and Lovász over 16 classes) on scans of the simulated city. Claims, in
 seconds that the processor computes:
-- ``trainer_step``: forward, backward and AdamW, beside the same network as its authors lay it out: channels
-  before points, cells by a sparse matrix product, convolutions on contiguous grids. The parts are beside it.
+- ``trainer_step``: forward, backward and AdamW, beside the same network as its authors lay it out: neighbours in
+  one table, channels before points, cells by a sparse matrix product, convolutions on whole, contiguous grids.
+  The parts are beside it.
 - ``trainer_flatten_inflate``: one plane there and back with gradients, beside ``index_add``.
 - ``trainer_loader``: share of a step that making its batch takes: reading, augmenting, voxels, neighbours.
 - ``trainer_epoch``: seconds a frame of an epoch over many frames, beside few: time grows with frames.
@@ -161,15 +162,19 @@ class AsPublished(nn.Module):
         assert isinstance(model.backbone, WaffleIron)
         self.model, self.backbone = model, model.backbone
 
+    def embed(self, inputs: Tensor, neighbours: Tensor) -> Tensor:
+        layers = self.backbone.embedding
+        x = layers.norm(inputs)
+        rows = (x[neighbours] - x[:, None]).flatten(0, 1)
+        rows = layers.around_norm(layers.difference(layers.difference_norm(rows)))
+        around = layers.around(torch.relu(rows)).view(*neighbours.shape, -1).amax(1)
+        tokens: Tensor = layers.join(torch.cat([layers.own(x), around], 1))
+        return tokens
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         assert batch.neighbours is not None
         B, N = batch.frames, len(batch) // batch.frames
-        tokens = (
-            self.backbone.embedding(batch.inputs, batch.neighbours)
-            .view(B, N, -1)
-            .transpose(1, 2)
-            .contiguous()
-        )
+        tokens = self.embed(batch.inputs, batch.neighbours).view(B, N, -1).transpose(1, 2).contiguous()
         planes = []
         for axes, grid in zip(PLANES, self.backbone.grids, strict=True):
             plane = make_plane(batch.xyz, batch.frame, B, axes, self.backbone.low, grid, self.backbone.cell)
