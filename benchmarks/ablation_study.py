@@ -85,7 +85,7 @@ class Size:
     finetune: int
     free: int
     preset: str | None = "demo"
-    overrides: tuple[str, ...] = ("data.max_points=3000",)
+    overrides: tuple[str, ...] = ("data.max_points=3000", "backbone_settings.neighbours=8")
     label: tuple[str, ...] = ()
 
 

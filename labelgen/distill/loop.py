@@ -23,6 +23,8 @@ from labelgen.errors import UserError
 #: Batches from a given one on; the loader of a training that goes on.
 BatchesFrom = Callable[[int], Iterable[Batch]]
 Report = Callable[[int, dict[str, float] | None], None]
+#: The state after an epoch is saved unless the last one is younger; of a few frames, epochs are single steps.
+_LEAST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def fit(
         line = log.add(done, {**values, "rate": rate}, done == length.steps) if log else None
         if report:
             report(done, line)
-        due = time.monotonic() - saved > config.runtime.save_minutes * 60 or done % length.per_epoch == 0
+        apart = _LEAST_SECONDS if done % length.per_epoch == 0 else math.inf
+        due = time.monotonic() - saved > min(apart, config.runtime.save_minutes * 60)
         if log and (due or done == length.steps):
             state = {
                 "digest": digest,

@@ -283,7 +283,7 @@ def test_poor_frames_give_finite_losses(cache, kind, everywhere):
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_losses(cache, tmp_path):
-    config = settings(*NO_TREES, "optimizer={epochs: 3, ema: 0.9}")
+    config = settings(*NO_TREES, "optimizer={epochs: 3, ema: 0.9}", "runtime.save_minutes=0")
 
     def kill(step, line):
         if step == 3:

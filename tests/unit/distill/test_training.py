@@ -80,7 +80,7 @@ def score_labels_as_stored(cache, frames):
     ],
 )
 def test_a_training_that_was_stopped_goes_on_to_the_same_losses(cache, tmp_path, more):
-    each = "runtime.log_every=4"  # a line is the mean of steps before and after
+    each = "runtime={log_every: 4, save_minutes: 0}"  # a line is the mean of steps before and after
     config = settings("ppkt", *more, "optimizer.epochs=4", "settings.pairs=40", each)
 
     def kill(step, line):
