@@ -2,9 +2,9 @@
 
 Annotation-free training (cross entropy and Lovász over 16 classes) on scans of the simulated city. Claims, in
 seconds that the processor computes:
-- ``trainer_step``: forward, backward and AdamW, beside the same network as its authors lay it out: neighbours in
-  one table, channels before points, cells by a sparse matrix product, convolutions on whole, contiguous grids.
-  The parts are beside it.
+- ``trainer_step``: forward, backward and AdamW, beside the same network as its authors lay it out: neighbours
+  in one table, channels before points, cells by a sparse matrix product, convolutions on whole grids that are
+  contiguous. The parts are beside it.
 - ``trainer_flatten_inflate``: one plane there and back with gradients, beside ``index_add``.
 - ``trainer_loader``: share of a step that making its batch takes: reading, augmenting, voxels, neighbours.
 - ``trainer_epoch``: seconds a frame of an epoch over many frames, beside few: time grows with frames.

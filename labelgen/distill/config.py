@@ -64,7 +64,9 @@ class RuntimeConfig(_Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU")
     compile: bool = Field(False, description="torch.compile the backbone")
     save_minutes: float = Field(
-        5.0, ge=0, description="between saved states; also after an epoch, ten seconds after the last at least"
+        5.0,
+        ge=0,
+        description="between saved states; also after an epoch, ten seconds after the last at least",
     )
     log_every: int = Field(10, ge=1, description="steps per line of the log")
 

@@ -42,9 +42,9 @@ def make_plane(
 
     Points beyond the grid count to the cells at its edge; the loader leaves them out.
 
-    With a window, cells that two 3x3 convolutions in a row do not need are left out: of each frame those further
-    than one cell from its points are. What the convolutions give at the points' cells stays the same, as does
-    every gradient; what they take shrinks with the part of the grid that a frame fills.
+    With a window, cells that two 3x3 convolutions in a row do not need are left out: those further than one
+    cell from the box around a frame's points. What the convolutions give at the points' cells stays the same,
+    as does every gradient; what they take shrinks with the part of the grid that a frame fills.
 
     Args:
         xyz: (N, 3) metres.

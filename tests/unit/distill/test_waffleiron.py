@@ -111,7 +111,14 @@ def test_frames_of_a_batch_do_not_see_each_other():
 @pytest.mark.parametrize("spread", [2.0, 8.0, 30.0])  # a corner of the grid, half of it, more than all
 def test_cells_that_no_point_needs_are_left_out_without_a_trace(spread, monkeypatch):
     torch.manual_seed(0)
-    settings = {"layers": 6, "width": 6, "neighbours": 4, "low": (-20, -20, -8), "high": (20, 20, 8), "cell": 1}
+    settings = {
+        "layers": 6,
+        "width": 6,
+        "neighbours": 4,
+        "low": (-20, -20, -8),
+        "high": (20, 20, 8),
+        "cell": 1,
+    }
     backbone = make_backbone("waffleiron", settings).double()
     batch = make_batch((60, 1, 30), spread=spread)
     batch.xyz[:60] += torch.tensor([12.0, -9.0, 0.0])  # frames need not lie in the same place
