@@ -46,8 +46,8 @@ class Embedding(nn.Module):
 def fold_norm(rows: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """A linear layer and the batch norm over what it gives, as one layer.
 
-    In training, the means and variances of ``rows @ weight.T`` follow from those of the few columns of the
-    rows: the long table of C columns is never made for them. The norm's running means are kept up as it would.
+    In training, the means and variances of ``rows @ weight.T`` follow from those of the rows' few columns:
+    the long table of C columns is never made for them. The norm's running means are kept up as it would.
 
     Args:
         rows: (R, F) what goes into the layer; few columns.
@@ -84,9 +84,8 @@ def fold_norm(rows: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> tuple[Tenso
 def strongest(rows: Tensor, weight: Tensor, bias: Tensor, last: Tensor) -> Tensor:
     """(N, D) largest of ``relu(r W^T + b) V^T`` over the k rows r of each point, column by column.
 
-    The tables of N k rows are made block by block, and again in the backward pass: they are most of what a
-    small network would otherwise write and read, and most of the memory. Among equal largest ones the gradient
-    goes to one.
+    The tables of N k rows are made block by block, and again in the backward pass: they would be most of what
+    a small network writes and reads, and most of its memory. Among equal ones the gradient goes to one.
 
     Args:
         rows: (N, k, F).
