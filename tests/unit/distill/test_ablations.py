@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,49 @@ def test_every_cell_of_the_tables_is_trained():
     wanted |= {(name, FREE) for _, name, *_ in ablation_tables.UOV_ROWS if name != ablation_tables.LABELS}
     trained = {(variant.name, protocol) for variant in VARIANTS for protocol in variant.protocols}
     assert wanted <= trained
+
+
+STUDY = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from ablation_study import VARIANTS, Unit
+from ablations import train_all
+
+def work(folder, size, unit, deadline):
+    (folder / "part").write_text(str(os.getpid()))
+    (folder / "part").rename(folder / "pid")
+    time.sleep(600)
+
+if __name__ == "__main__":
+    train_all(Path(sys.argv[1]), None, [Unit(VARIANTS[0], 0)], 1, 0, work)
+"""
+
+
+def test_a_study_that_is_killed_leaves_no_training_at_work(tmp_path):
+    (tmp_path / "study.py").write_text(STUDY)
+    benchmarks = Path(ablation_tables.__file__).parent
+    with subprocess.Popen([sys.executable, tmp_path / "study.py", tmp_path, benchmarks]) as study:
+        assert wait_for((tmp_path / "pid").exists, 60)
+        study.kill()
+    worker = int((tmp_path / "pid").read_text())
+    assert wait_for(lambda: not is_running(worker), 30)
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")  # one that ended may wait for its status to be asked for
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_units_go_seed_by_seed():
