@@ -75,6 +75,10 @@ SHORT = (
 )
 
 
+#: Of trainings on pseudo-labels, which have to see small things as well as their labels do.
+LONGER = ("data.voxel=0.3", "data.max_points=4000", "settings.lovasz=2")
+
+
 @dataclass(frozen=True)
 class Size:
     """How large the study is.
@@ -85,6 +89,7 @@ class Size:
         pretrain, probe, finetune, free: steps of each training.
         preset: file of ``labelgen/distill/configs/sizes``; None: the methods' own.
         overrides: settings of every training, as of ``labelgen train --set``.
+        free_overrides: settings of trainings on pseudo-labels, over those of every training.
         label: settings of the labelling, as of ``labelgen run --set``.
     """
 
@@ -97,6 +102,7 @@ class Size:
     free: int
     preset: str | None = "demo"
     overrides: tuple[str, ...] = SHORT
+    free_overrides: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
 
 
@@ -110,7 +116,7 @@ SIZES = {
     # For a look: about half an hour on two cores.
     "small": Size(40, 8, 2, 120, 60, 60, 120),
     # The study: at most three hours on two cores.
-    "cpu": Size(100, 20, 3, 200, 60, 60, 500),
+    "cpu": Size(*(100, 20, 3, 200, 60, 60, 1000), free_overrides=LONGER),
     # The methods' own backbone and batch; a night on one GPU.
     "gpu": Size(600, 100, 3, 20_000, 4_000, 4_000, 10_000, preset=None, overrides=()),
 }

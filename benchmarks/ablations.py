@@ -225,6 +225,7 @@ def configure(kind: str, size: Size, unit: Unit, steps: int, frames: int) -> Any
         "optimizer.epochs=1000000",
         f"optimizer.max_steps={steps}",
         *size.overrides,
+        *(size.free_overrides if kind == "annotation-free" else ()),
         *(f"settings.{name}={json.dumps(value)}" for name, value in settings.items()),
     ]
     batch = load_train_config(kind, size.preset, overrides=overrides).optimizer.batch_size
@@ -295,7 +296,8 @@ def rewrite(page: Path, folder: Path, name: str) -> None:
         f"`python benchmarks/ablations.py --size {name}`: {size.train} training and {size.val} validation "
         f"cities of one frame each, up to {seeds} seeds; {size.pretrain} steps of pre-training, {size.probe} "
         f"of the probe, {size.finetune} of fine-tuning, {size.free} on pseudo-labels; settings "
-        f"{', '.join(([size.preset] if size.preset else []) + list(size.overrides))}. "
+        f"{', '.join(([size.preset] if size.preset else []) + list(size.overrides))}"
+        f"{'; on pseudo-labels ' if size.free_overrides else ''}{', '.join(size.free_overrides)}. "
         f"{hours:.1f} CPU hours of training on {machine()}."
     )
     put(page, [said, ablation_tables.tables(results), ablation_tables.orderings(results)])
