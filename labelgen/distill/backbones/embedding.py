@@ -80,7 +80,8 @@ def fold_norm(rows: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> tuple[Tenso
         return weight * scale[:, None], norm.bias - mean * scale
 
 
-@torch.compiler.disable  # its loop has as many rounds as the batch is long
+# Not compiled: its loop has as many rounds as the batch is long.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def strongest(rows: Tensor, weight: Tensor, bias: Tensor, last: Tensor) -> Tensor:
     """(N, D) largest of ``relu(r W^T + b) V^T`` over the k rows r of each point, column by column.
 
@@ -113,7 +114,7 @@ class _Strongest(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows, weight, bias, last, which = ctx.saved_tensors
         into_rows = torch.empty_like(rows)
         # Sums over all points in float32 at least, as BLAS adds them up.
