@@ -73,8 +73,6 @@ SHORT = (
     "optimizer.learning_rate=0.01",
     "optimizer.clip=1",
 )
-
-
 #: Of trainings on pseudo-labels, which have to see small things as well as their labels do.
 LONGER = ("data.voxel=0.3", "data.max_points=4000", "settings.lovasz=2")
 

@@ -57,6 +57,8 @@ def fold_norm(rows: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> tuple[Tenso
     Returns:
         (C, F) weight and (C,) bias.
     """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     with torch.autocast(rows.device.type, enabled=False):
         if norm.training:
             rows = rows.to(weight.dtype)
@@ -65,16 +67,12 @@ def fold_norm(rows: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> tuple[Tenso
             mean = weight @ middle
             variance = (weight @ (apart.T @ apart / len(rows)) * weight).sum(1)
             with torch.no_grad():
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
                 assert norm.num_batches_tracked is not None
                 assert norm.momentum is not None
                 norm.num_batches_tracked += 1
                 norm.running_mean.lerp_(mean, norm.momentum)
                 norm.running_var.lerp_(variance * (len(rows) / max(1, len(rows) - 1)), norm.momentum)
         else:
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
             mean, variance = norm.running_mean, norm.running_var
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         return weight * scale[:, None], norm.bias - mean * scale
