@@ -17,7 +17,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -140,11 +139,13 @@ def train_all(
     folder: Path, size: Size, chosen: Sequence[Unit], jobs: int, deadline: float, work: Work | None = None
 ) -> list[str]:
     """Train all units in processes of one thread each; gives a line for each that failed."""
+    from pipelines.isolation import die_with_parent
+
     failed = []
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"  # inherited by the processes, before they load anything
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=die_with_parent, initargs=(os.getpid(),)) as pool:
         running = {pool.submit(work or train_unit, folder, size, unit, deadline): unit for unit in chosen}
         for number, future in enumerate(as_completed(running), 1):
             unit = running[future]
@@ -154,18 +155,6 @@ def train_all(
             shown = ", ".join(f"{name} {value:.1f}" for name, value in future.result().items())
             print(f"{number}/{len(chosen)} {unit.name}: {shown or 'not done'}", flush=True)
     return failed
-
-
-def end_with_parent() -> None:
-    """Let this process end when the one that started it is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def train_unit(folder: Path, size: Size, unit: Unit, deadline: float) -> dict[str, float]:

@@ -80,6 +80,17 @@ def memory_message(gigabytes: float | None) -> str:
     return f"needs {limit}"
 
 
+def die_with_parent(parent: int) -> None:
+    """Let this process end when the one that started it is gone: nobody would wait for the result any more.
+
+    Args:
+        parent: id of the process that started this one, which may be gone already.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _stage(folder: Path) -> str:
     path = folder / _STAGE
     return path.read_text() if path.exists() else "setup"
@@ -101,15 +112,8 @@ def _kilobytes(file: str, field: str) -> int:
     return 0
 
 
-def _die_with_parent(parent: int) -> None:
-    """Nobody would wait for the result any more."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _main(folder: Path) -> None:
-    _die_with_parent(os.getppid())
+    die_with_parent(os.getppid())
     faulthandler.enable()
     Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel is to choose this one
     job, operator, task = pickle.loads((folder / _IN).read_bytes())
