@@ -114,7 +114,7 @@ SIZES = {
     # For a look: about half an hour on two cores.
     "small": Size(40, 8, 2, 120, 60, 60, 120),
     # The study: at most three hours on two cores.
-    "cpu": Size(*(100, 20, 3, 200, 60, 60, 1000), free_overrides=LONGER),
+    "cpu": Size(*(100, 20, 3, 300, 60, 60, 1000), free_overrides=LONGER),
     # The methods' own backbone and batch; a night on one GPU.
     "gpu": Size(600, 100, 3, 20_000, 4_000, 4_000, 10_000, preset=None, overrides=()),
 }
