@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+#: Windows are multiples of so many cells long.
+_STEP = 16
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -78,12 +81,13 @@ def make_plane(
 def _windowed(place: Tensor, frame: Tensor, frames: int, size: int) -> tuple[Tensor, int]:
     """Places along an axis counted from where each frame's window begins, and the windows' length.
 
-    Windows lie inside the grid: its edge stays where the convolutions pad it.
+    Windows lie inside the grid: its edge stays where the convolutions pad it. Their length is rounded up, so that few
+    shapes come: oneDNN keeps what it prepares for a convolution of every shape, megabytes of each.
     """
     begin, end = place.new_full((frames,), size), place.new_zeros(frames)
     begin = (begin.scatter_reduce(0, frame, place, "amin") - 1).clamp_(min=0)
     end = (end.scatter_reduce(0, frame, place, "amax") + 2).clamp_(max=size)
-    length = int((end - begin).amax())
+    length = min(size, -(-int((end - begin).amax()) // _STEP) * _STEP)
     return place - begin.clamp_(max=size - length)[frame], length
 
 

@@ -138,8 +138,8 @@ def test_cells_that_no_point_needs_are_left_out_without_a_trace(spread, monkeypa
         found.append((tokens.detach(), [p.grad for p in backbone.parameters()]))
     torch.testing.assert_close(found[0], found[1])
     assert shapes[:3] == [(3, 40, 40), (3, 40, 16), (3, 40, 16)]
-    if spread == 2.0:
-        assert all(rows <= 7 and columns <= 7 for _, rows, columns in shapes[3:])
+    if spread == 2.0:  # in few shapes, whatever the points: each costs memory for good
+        assert all((rows, columns) == (16, 16) for _, rows, columns in shapes[3:])
 
 
 def test_drop_path_skips_whole_frames_and_keeps_the_mean():
