@@ -81,8 +81,8 @@ def make_plane(
 def _windowed(place: Tensor, frame: Tensor, frames: int, size: int) -> tuple[Tensor, int]:
     """Places along an axis counted from where each frame's window begins, and the windows' length.
 
-    Windows lie inside the grid: its edge stays where the convolutions pad it. Their length is rounded up, so that few
-    shapes come: oneDNN keeps what it prepares for a convolution of every shape, megabytes of each.
+    Windows lie inside the grid: its edge stays where the convolutions pad it. Their length is rounded up, so
+    that few shapes come: oneDNN keeps what it prepares for a convolution of each shape, in megabytes.
     """
     begin, end = place.new_full((frames,), size), place.new_zeros(frames)
     begin = (begin.scatter_reduce(0, frame, place, "amin") - 1).clamp_(min=0)
