@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from pipelines.predictions import Predict
 
 #: Runs a task, shows its progress under a name, and gives its results.
 Stage = Callable[[str, Task], dict[str, Any]]
+
+#: Shows the labelling of so many frames, as long as it is open: told how many more are done.
+Labelling = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def predict(
@@ -56,14 +60,14 @@ def predict(
     return {"run": output, "frames": outcome.frames, "failed": outcome.failed}
 
 
-def self_train(task: Task, rounds: int, stage: Stage, on_frame: Callable[[int], None]) -> dict[str, Any]:
+def self_train(task: Task, rounds: int, stage: Stage, labelling: Labelling) -> dict[str, Any]:
     """Train on pseudo-labels, then on the labels of the network that this gave, and so on.
 
     Args:
         task: the first round; later ones, in ``<folder>/round-N``, start from the same weights.
         rounds: in all.
         stage: runs a task and shows its progress.
-        on_frame: called with the number of frames of every scene that is labelled between rounds.
+        labelling: shows the labelling between rounds.
 
     Returns:
         Results of the last round, with those of all in ``rounds``.
@@ -72,9 +76,7 @@ def self_train(task: Task, rounds: int, stage: Stage, on_frame: Callable[[int], 
     folder = task.folder
     for number in range(2, rounds + 1):
         labels = task.folder / f"labels-{number - 1}"
-        runtime = task.config.runtime
-        place = (task.cache.root, runtime.device, runtime.threads)
-        predict(str(task.cache.run.url), folder, str(labels), on_frame, *place)
+        _label(task, folder, labels, labelling)
         folder = task.folder / f"round-{number}"
         cache = open_cache(labels, task.cache.root)
         again = replace(task, cache=cache, folder=folder, scored=task.scored or task.cache)
@@ -87,7 +89,7 @@ def distill(
     training: Task,
     rounds: int,
     stage: Stage,
-    on_frame: Callable[[int], None],
+    labelling: Labelling,
 ) -> dict[str, Any]:
     """Pre-train, train on pseudo-labels from there, label the run anew.
 
@@ -96,7 +98,7 @@ def distill(
         training: on pseudo-labels.
         rounds: of self-training.
         stage: runs a task and shows its progress.
-        on_frame: called with the number of frames of every scene that is labelled.
+        labelling: shows the labelling, between rounds and in the end.
 
     Returns:
         ``pretraining`` and ``training`` results, and ``predicted``, the new run.
@@ -105,11 +107,16 @@ def distill(
     if pretraining is not None:
         first = stage(f"pre-training {pretraining.config.method}", pretraining)
         training = replace(training, start=Start(pretraining.folder))
-    result = self_train(training, rounds, stage, on_frame)
-    runtime, cache = training.config.runtime, training.cache
-    output = training.folder.parent / "predicted"
-    place = (cache.root, runtime.device, runtime.threads)
-    done = predict(str(cache.run.url), Path(result["checkpoint"]), str(output), on_frame, *place)
+    result = self_train(training, rounds, stage, labelling)
+    done = _label(training, Path(result["checkpoint"]), training.folder.parent / "predicted", labelling)
     summary = {"pretraining": first, "training": result, "predicted": done}
     (training.folder.parent / RESULTS).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _label(task: Task, checkpoint: Path, output: Path, labelling: Labelling) -> dict[str, Any]:
+    """`predict` for the run that a task trains on."""
+    cache, runtime = task.cache, task.config.runtime
+    with labelling(len(cache.run)) as on_frame:
+        run = str(cache.run.url)
+        return predict(run, checkpoint, str(output), on_frame, cache.root, runtime.device, runtime.threads)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,11 +120,8 @@ def annotation_free(
         "annotation-free", run, output, size, config, override, split, dataroot,
         start=start, keep_head=keep_head, val_run=val_run,
     )  # fmt: skip
-    with frame_progress(Console(stderr=True), len(task.cache.run) * (rounds - 1), "labelling") as advance:
-        show_result(
-            self_train(task, rounds, lambda name, one: do_task(one, name, ray_workers, ray), advance),
-            as_json,
-        )
+    result = self_train(task, rounds, lambda name, one: do_task(one, name, ray_workers, ray), _labelling)
+    show_result(result, as_json)
 
 
 @app.command("probe")
@@ -206,7 +205,7 @@ def predict(
 
     opened = open_run(run)
     target = output or str(_beside(opened.url, "predicted"))
-    with frame_progress(Console(stderr=True), len(opened), "predicting") as advance:
+    with _labelling(len(opened)) as advance:
         done = predict_run(run, checkpoint, target, advance, dataroot, device, threads)
     typer.echo(json.dumps(done) if as_json else f"{target}: {done['frames']} frames, {done['failed']} failed")
 
@@ -241,8 +240,7 @@ def distill(
         _check_pretraining(method)
         first = make_task(method, run, folder / "pretrain", size, config, override, split, dataroot)
     training = make_task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
-    with frame_progress(Console(stderr=True), len(training.cache.run) * rounds, "labelling") as advance:
-        summary = distill_run(first, training, rounds, lambda name, one: do_task(one, name), advance)
+    summary = distill_run(first, training, rounds, lambda name, one: do_task(one, name), _labelling)
     sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.root)
     sources.save_report(f"{summary['predicted']['run']}/report", 3)
     page = write_report(folder, summary)
@@ -345,6 +343,10 @@ def show_result(result: dict[str, Any], as_json: bool) -> None:
         values = (one["miou_all"], one["miou"], one["coverage"], one["protocols"]["slidr"]["miou"])
         table.add_row(title, *("-" if value is None else f"{value:.1%}" for value in values))
     Console().print(table)
+
+
+def _labelling(frames: int) -> AbstractContextManager[Callable[[int], None]]:
+    return frame_progress(Console(stderr=True), frames, "labelling")
 
 
 def _check_pretraining(method: str) -> None:

@@ -30,6 +30,7 @@ def test_distillation_from_end_to_end(shell, tmp_path):
         "--set", "optimizer.epochs=20", *SMALL, "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
+    assert done.err.count("labelling: 4/4,") == 2  # a bar each: what is left is told of the labelling alone
     training = done.json["training"]
     assert training["start"] == str(out / "pretrain")
     assert training["checkpoint"] == str(out / "train" / "round-2")
