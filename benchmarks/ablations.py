@@ -21,12 +21,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import ablation_tables
-import numpy as np
 from ablation_study import FREE, PROBE, SHARES, SIZES, Size, Unit, units
 from ablation_tables import AFI
 from harness import machine
@@ -107,13 +106,14 @@ def same_study(folder: Path, size: Size) -> None:
 def prepare(folder: Path, size: Size, runs: Mapping[str, tuple[str, tuple[str, ...]]] = RUNS) -> None:
     """Cities and runs; what is there is kept, and a run that was stopped goes on."""
     from labelgen.world import build
+    from pipelines.isolation import die_with_parent
 
     for name, scenes, seed in (("train", size.train, TRAIN_SEED), ("val", size.val, VAL_SEED)):
-        city, partial = folder / f"city-{name}", folder / f"city-{name}.partial"
+        city, building = folder / f"city-{name}", folder / f"city-{name}.partial"
         if not city.exists():
-            shutil.rmtree(partial, ignore_errors=True)
-            build(partial, scenes=scenes, frames=1, seed=seed, image_size=(1600, 900))
-            partial.rename(city)
+            shutil.rmtree(building, ignore_errors=True)
+            build(building, scenes=scenes, frames=1, seed=seed, image_size=(1600, 900))
+            building.rename(city)
     for name, (city_name, settings) in runs.items():
         run = folder / name
         if (run / "done").exists():
@@ -131,7 +131,7 @@ def prepare(folder: Path, size: Size, runs: Mapping[str, tuple[str, tuple[str, .
         command += ["--dataroot", str(folder / f"city-{city_name}"), "--output", str(run), "--no-report"]
         for setting in (*settings, "shards.store_points=true", "fusion.enabled=false", *size.label):
             command += ["--set", setting]
-        subprocess.run(command, check=True, cwd=ROOT)
+        subprocess.run(command, check=True, cwd=ROOT, preexec_fn=partial(die_with_parent, os.getpid()))
         (run / "done").touch()
 
 
@@ -224,18 +224,17 @@ def configure(kind: str, size: Size, unit: Unit, steps: int, frames: int) -> Any
 
 def score_flat(predictor: Any, judged: Any) -> dict[str, float]:
     """mIoU on all points with and without AFI over the predictions."""
-    from labelgen.labels.afi import GROUND, refine_flat
+    from labelgen.distill.predict import best_class
+    from labelgen.labels.afi import ground_classes, refine_probability
     from labelgen.metrics import SegmentationScore
-    from labelgen.records import UNLABELLED
 
     names = judged.taxonomy.names
-    ground = [number for number, name in enumerate(names) if name in GROUND]
+    ground = ground_classes(names)
     scores = {FREE: SegmentationScore(names), AFI: SegmentationScore(names)}
     for frame_id, probability in predictor(judged, tuple(judged.plan)):
-        label = np.where(probability.any(1), probability.argmax(1), UNLABELLED).astype(np.uint8)
         truth, (xyz, _) = judged.truth(frame_id), judged.cloud(frame_id)
-        scores[FREE].update(truth, label)
-        scores[AFI].update(truth, refine_flat(xyz, label, len(names), ground)[0])
+        scores[FREE].update(truth, best_class(probability))
+        scores[AFI].update(truth, best_class(refine_probability(xyz, probability, ground)))
     return {name: 100 * (found.result()["miou_all"] or 0) for name, found in scores.items()}
 
 

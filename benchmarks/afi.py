@@ -10,7 +10,7 @@ from __future__ import annotations
 import harness
 import numpy as np
 
-from labelgen.labels.afi import GROUND, refine_flat
+from labelgen.labels.afi import ground_classes, refine_flat
 from labelgen.metrics import SegmentationScore
 from labelgen.taxonomy import load_taxonomy
 from labelgen.world import CLASS_OF_CATEGORY, VAL_SEEDS, City
@@ -18,7 +18,7 @@ from labelgen.world.lidar import scan
 
 TAXONOMY = load_taxonomy("nuscenes16")
 CLASSES = len(TAXONOMY)
-NAMES = [number for number, name in enumerate(TAXONOMY.names) if name in GROUND]
+GROUND = ground_classes(TAXONOMY.names)
 
 
 def scans(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -51,8 +51,8 @@ def run(quick: bool) -> list[harness.Claim]:
             wrong = (truth != 255) & (rng.random(len(truth)) < noise)
             label = np.where(wrong, rng.integers(0, CLASSES, len(truth)), truth).astype(np.uint8)
             before.append((truth, label))
-            after.append((truth, refine_flat(xyz, label, CLASSES, NAMES)[0]))
-            published.append((truth, refine_flat(xyz, label, CLASSES, NAMES, as_published=True)[0]))
+            after.append((truth, refine_flat(xyz, label, CLASSES, GROUND)[0]))
+            published.append((truth, refine_flat(xyz, label, CLASSES, GROUND, as_published=True)[0]))
         beside = {"miou_as_published": miou(published)}
         claims.append(
             harness.score(name, miou(after), baseline=miou(before), goal=1.0, unit="mIoU", agreement=beside)
@@ -60,7 +60,7 @@ def run(quick: bool) -> list[harness.Claim]:
     # As many points as a nuScenes scan has.
     xyz, truth = (np.concatenate([cloud[k] for cloud in clouds[:2]])[:35_000] for k in range(2))
     times = harness.interleave(
-        {"afi": lambda: refine_flat(xyz, truth, CLASSES, NAMES)},
+        {"afi": lambda: refine_flat(xyz, truth, CLASSES, GROUND)},
         seconds=5 if quick else 20,
         min_rounds=3,
         threads=2,

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 
 from labelgen.distill.cache import open_cache
+from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.protocols import RESULTS, Task
 from labelgen.distill.train import Start
+from labelgen.errors import UserError
+from labelgen.labels.afi import AfiSettings
 from labelgen.shards import open_run
 from pipelines.derive import derive, plan_derivation
 from pipelines.predictions import Predict
@@ -34,6 +37,7 @@ def predict(
     dataroot: Path | None = None,
     device: str = "auto",
     threads: int = 2,
+    afi: bool = False,
 ) -> dict[str, Any]:
     """Label all frames of a run with a trained network, as a run laid over it.
 
@@ -45,16 +49,20 @@ def predict(
         dataroot: where the raw files are; None takes what the plan records.
         device: to run on.
         threads: of the processor.
+        afi: smooth the network's probabilities along flat structures.
 
     Returns:
         ``run``, ``frames``, ``failed``.
 
     Raises:
-        UserError: the checkpoint does not fit the run, or the folder holds another run.
+        UserError: the checkpoint does not fit the run, the folder holds another run, or ``afi`` is asked of
+            a panoptic network.
     """
     # What is wrong with the checkpoint stops the command before anything is written.
-    load_predictor(checkpoint, open_cache(run, dataroot).info, torch.device("cpu"))
-    operation = Predict(checkpoint.absolute(), device, threads)
+    predictor = load_predictor(checkpoint, open_cache(run, dataroot).info, torch.device("cpu"))
+    if afi and isinstance(predictor.model.method, Panoptic):
+        raise UserError(f"{checkpoint} gives segments, no probabilities of classes: leave out --afi")
+    operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
     derivation = plan_derivation(open_run(run), operation, output, dataroot)
     outcome = derive(derivation, on_frame)
     return {"run": output, "frames": outcome.frames, "failed": outcome.failed}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from labelgen.distill.cache import Cache
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.state import weights_file
 from labelgen.errors import FrameError
+from labelgen.labels.afi import AfiSettings
 from labelgen.models.execution import select_device
 from labelgen.models.info import file_hash
 from labelgen.records import Failure
@@ -27,17 +28,20 @@ class Predict:
     Attributes:
         checkpoint: of `labelgen train`.
         device, threads: to run on.
+        afi: smooths the network's probabilities.
     """
 
     checkpoint: Path
     device: str = "auto"
     threads: int = 2
+    afi: AfiSettings | None = None
     name: str = "predicted"
     stored: tuple[str, ...] = ("points",)
 
     def settings(self) -> dict[str, Any]:
-        """All that can change a label: the weights."""
-        return {"weights": file_hash(weights_file(self.checkpoint))}
+        """All that can change a label."""
+        weights = {"weights": file_hash(weights_file(self.checkpoint))}
+        return weights if self.afi is None else weights | {"afi": asdict(self.afi)}
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
@@ -47,7 +51,7 @@ class Predict:
         for frame_id in scene.frame_ids:
             stored = scene.run.frame(frame_id)
             try:
-                for _, labels in predictor.labels(cache, [frame_id]):
+                for _, labels in predictor.labels(cache, [frame_id], afi=self.afi):
                     yield Derived(frame_id, labels)
             except (ValueError, FrameError) as error:
                 yield failure(stored.entry, self.name, error)

@@ -191,6 +191,9 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    afi: Annotated[
+        bool, typer.Option("--afi", help="Smooth the network's probabilities along flat structures.")
+    ] = False,
     dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:
@@ -206,7 +209,7 @@ def predict(
     opened = open_run(run)
     target = output or str(_beside(opened.url, "predicted"))
     with _labelling(len(opened)) as advance:
-        done = predict_run(run, checkpoint, target, advance, dataroot, device, threads)
+        done = predict_run(run, checkpoint, target, advance, dataroot, device, threads, afi)
     typer.echo(json.dumps(done) if as_json else f"{target}: {done['frames']} frames, {done['failed']} failed")
 
 

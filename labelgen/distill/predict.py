@@ -23,6 +23,7 @@ from labelgen.distill.panoptic import Panoptic, Segments
 from labelgen.distill.samples import Samples, batches_of
 from labelgen.distill.state import read_model, weights_file
 from labelgen.errors import UserError
+from labelgen.labels.afi import AfiSettings, ground_classes, refine_probability
 from labelgen.metrics import SegmentationScore
 from labelgen.models.checkpoints import load_weights
 from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
@@ -84,12 +85,25 @@ class Predictor:
             yield batch.frame_id[0], probability
 
     def labels(
-        self, cache: Cache, frames: Sequence[str], workers: int = 0
+        self, cache: Cache, frames: Sequence[str], workers: int = 0, afi: AfiSettings | None = None
     ) -> Iterator[tuple[str, PointLabels]]:
-        """Frame by frame, its id and the labels of its raw points; arguments as for a call."""
+        """Frame by frame, its id and the labels of its raw points.
+
+        Args:
+            cache: that the frames are of.
+            frames: ids.
+            workers: processes that make batches; 0: this one.
+            afi: smooths the probabilities first (`refine_probability`); not for panoptic networks.
+        """
         if not isinstance(self.model.method, Panoptic):
+            ground = ground_classes(cache.taxonomy.names)
             for frame_id, probability in self(cache, frames, workers):
-                yield frame_id, as_labels(probability, _views(cache, frame_id))
+                views = _views(cache, frame_id)
+                if afi is None:
+                    yield frame_id, as_labels(probability, views)
+                else:
+                    xyz, _ = cache.cloud(frame_id)
+                    yield frame_id, as_labels(refine_probability(xyz, probability, ground, afi), views)
             return
         for batch, raw in self._batches(cache, frames, workers):
             with self._computing():
@@ -154,9 +168,13 @@ def as_labels(probability: NDArray[np.float32], views: NDArray[np.uint8]) -> Poi
     """
     ranked = np.sort(probability, axis=1)[:, ::-1]
     lead = ranked[:, 0] - (ranked[:, 1] if ranked.shape[1] > 1 else 0)
-    known = ranked[:, 0] > 0
-    label = np.where(known, probability.argmax(axis=1), UNLABELLED)
-    return _labels(label, ranked[:, 0], lead, np.zeros(len(label)), views, Reason.NO_CAMERA)
+    instance = np.zeros(len(probability))
+    return _labels(best_class(probability), ranked[:, 0], lead, instance, views, Reason.NO_CAMERA)
+
+
+def best_class(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(N,) uint8 likeliest class of (N, C) probabilities; 255 for rows of zeros."""
+    return np.where(probability.any(axis=1), probability.argmax(axis=1), UNLABELLED).astype(np.uint8)
 
 
 def segments_as_labels(
@@ -227,8 +245,7 @@ def score(
     """
     found = SegmentationScore(cache.taxonomy.names)
     for frame_id, probability in predictor(cache, frames, workers):
-        label = np.where(probability.any(axis=1), probability.argmax(axis=1), UNLABELLED).astype(np.uint8)
-        found.update(cache.truth(frame_id), label)
+        found.update(cache.truth(frame_id), best_class(probability))
         if on_frame:
             on_frame()
     return found

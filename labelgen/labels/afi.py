@@ -7,7 +7,8 @@ across gaps.
 
 The published method then takes what arrives for the label. That wears away thin things, also where all labels
 were right. By default the label itself is heard too, and trusted as far as the scan's labels agree with their
-surroundings: see `weigh`.
+surroundings: see `weigh`. Nor does a surface say where road, sidewalk and terrain meet, which all lie in it:
+which of these it is, the neighbours say, see `share_ground`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class AfiSettings:
         seed: of RANSAC.
         echo: share of what arrives at a point that is its own label coming back (not published; see `weigh`).
         doubt: least share of any class in what arrives (not published; see `weigh`).
+        beside: neighbours that tell the ground's classes apart (not published; see `share_ground`).
+        weight: of what arrives against probabilities (not published; see `refine_probability`).
     """
 
     nominal: int = 4096
@@ -65,6 +68,8 @@ class AfiSettings:
     seed: int = 42
     echo: float = 0.1
     doubt: float = 0.003
+    beside: int = 16
+    weight: float = 0.3
 
     @property
     def centres(self) -> tuple[int, ...]:
@@ -113,7 +118,7 @@ def refine_flat(
         settings: parameters.
         as_published: the winner of what arrives is the label, and "unlabelled" is a class like any other.
             Otherwise points without a label say nothing and take what arrives, and those with one weigh it
-            against what arrives (`weigh`).
+            against what arrives (`weigh`), of the ground's classes at their neighbours (`share_ground`).
         smooth: carries features (M, F) of points (M, 3) along surfaces; None does so on the CPU.
 
     Returns:
@@ -128,11 +133,74 @@ def refine_flat(
     keep = np.isfinite(xyz).all(axis=1)
     if keep.any():
         points = np.ascontiguousarray(xyz[keep], np.float32)
-        plane = ground_points(points, settings)
-        feature = one_hot(points, label[keep], plane, classes, as_published, settings)
-        found = (smooth or smooth_features)(points, feature, settings)
+        found, plane = arrive(points, label[keep], classes, ground, as_published, settings, smooth)
         out[keep], share[keep] = decide(found, label[keep], plane, ground, as_published, settings)
     return out, share
+
+
+def refine_probability(
+    xyz: NDArray[np.float32],
+    probability: NDArray[np.float32],
+    ground: Sequence[int],
+    settings: AfiSettings | None = None,
+) -> NDArray[np.float32]:
+    """Smooth a network's class probabilities over one scan.
+
+    A network knows where it is in doubt, which its labels do not tell. What arrives of the likeliest classes,
+    as in `refine_flat`, is a prior p: the result is ~ (p + ``doubt``) ** ``weight`` times the probability.
+    The weight is small as neighbours err alike. Not published.
+
+    Args:
+        xyz: (N, 3) float32 metres, in a LiDAR frame whose z axis points up.
+        probability: (N, C) float32; rows of zeros, and points that are not finite, stay as they are.
+        ground: classes of the ground.
+        settings: parameters.
+
+    Returns:
+        (N, C) float32, rows summing to 1.
+
+    Raises:
+        ValueError: arrays that do not belong together.
+    """
+    settings = settings or AfiSettings()
+    classes = probability.shape[1]
+    known = probability.any(axis=1)
+    label = np.where(known, probability.argmax(axis=1), UNLABELLED).astype(np.uint8)
+    check(xyz, label, classes)
+    keep = known & np.isfinite(xyz).all(axis=1)
+    out = probability.copy()
+    if keep.any():
+        points = np.ascontiguousarray(xyz[keep], np.float32)
+        found, _ = arrive(points, label[keep], classes, ground, False, settings)
+        out[keep] *= (found[:, 1:] + settings.doubt) ** settings.weight
+        out[keep] /= out[keep].sum(axis=1, keepdims=True)
+    return out
+
+
+def arrive(
+    points: NDArray[np.float32],
+    label: NDArray[np.uint8],
+    classes: int,
+    ground: Sequence[int],
+    as_published: bool,
+    settings: AfiSettings,
+    smooth: Smooth | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(M, C + 1) float32 shares of the classes as they arrive at M finite points, "unlabelled" first.
+
+    Also (M,), which points are the ground near the LiDAR. Arguments as of `refine_flat`.
+    """
+    plane = ground_points(points, settings)
+    feature = one_hot(points, label, plane, classes, as_published, settings)
+    found = (smooth or smooth_features)(points, feature, settings)
+    if len(ground) and not as_published:
+        found = share_ground(points, found, label, ground, settings)
+    return found, plane
+
+
+def ground_classes(names: Sequence[str]) -> list[int]:
+    """Ids of the classes that the ground has, of a taxonomy's names."""
+    return [number for number, name in enumerate(names) if name in GROUND]
 
 
 def smooth_features(
@@ -164,8 +232,7 @@ def refine_labels(
         N rows. A label that changed has the winner's share as its confidence, margin 0, no instance, region
         or camera. A label that was taken away (``as_published`` only) leaves the reason TOO_CLOSE.
     """
-    ground = [number for number, name in enumerate(names) if name in GROUND]
-    found, share = refine_flat(xyz, labels.label, len(names), ground, settings, as_published)
+    found, share = refine_flat(xyz, labels.label, len(names), ground_classes(names), settings, as_published)
     if not fill:
         found = np.where(labels.label == UNLABELLED, UNLABELLED, found)
     changed = found != labels.label
@@ -232,6 +299,40 @@ def one_hot(
     speaks &= (channel > 0) | unlabelled_votes
     feature[np.flatnonzero(speaks), channel[speaks]] = 1
     return feature
+
+
+def share_ground(
+    points: NDArray[np.float32],
+    arrived: NDArray[np.float32],
+    label: NDArray[np.uint8],
+    ground: Sequence[int],
+    settings: AfiSettings,
+) -> NDArray[np.float32]:
+    """What arrives of the ground's classes, shared out as the labels of the nearest points say.
+
+    The ground's classes border on each other within one surface, along which they would spread across the
+    borders: centres lie metres apart. How much of the ground arrives stays as it is.
+
+    Args:
+        points: (N, 3) float32 metres.
+        arrived: (N, C + 1) float32, "unlabelled" first.
+        label: (N,) uint8, 255 for unlabelled.
+        ground: class ids.
+        settings: ``beside``, how many neighbours.
+
+    Returns:
+        (N, C + 1) float32; rows without a neighbour on the ground as they were.
+    """
+    columns = np.asarray(ground, np.intp) + 1
+    total = arrived[:, columns].sum(axis=1, keepdims=True)
+    rows = np.flatnonzero(total[:, 0] > 0)
+    near = nearest(points, points[rows], settings.beside + 1)[:, 1:]
+    count = np.stack([(label[near] == number).sum(axis=1) for number in ground], axis=1, dtype=np.float32)
+    around = count.sum(axis=1)
+    rows, count, around = rows[around > 0], count[around > 0], around[around > 0]
+    out = arrived.copy()
+    out[np.ix_(rows, columns)] = total[rows] * count / around[:, None]
+    return out
 
 
 def decide(

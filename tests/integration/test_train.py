@@ -86,6 +86,15 @@ def test_pretrain_probe_finetune_predict(shell, tmp_path):
     assert done.json["frames"] == 4
     again = shell("train", "predict", run, tmp_path / "f", "--output", tmp_path / "labels", "--json")
     assert again.json["frames"] == 0  # they were there
+    other = shell("train", "predict", run, tmp_path / "f", "--afi", "--output", tmp_path / "labels")
+    assert other.code == 2  # of other settings
+    smooth = tmp_path / "smooth"
+    done = shell("train", "predict", run, tmp_path / "f", "--afi", "--output", smooth, "--json")
+    assert done.json["frames"] == 4, done.err
+    assert open_run(smooth).info.config["derived"]["afi"]["weight"] == 0.3
+    plain, flat = (open_run(tmp_path / name).frame("b-0").labels for name in ("labels", "smooth"))
+    assert (plain.confidence != flat.confidence).any()
+    assert np.array_equal(plain.label == 255, flat.label == 255)
     none = shell("train", "predict", run, folder, "--output", tmp_path / "no")
     assert none.code == 2
     assert "train a head first" in none.err

@@ -39,6 +39,9 @@ def test_segments_from_end_to_end(shell, tmp_path):
 
     split.unlink()  # a checkpoint is complete in itself
     labels = tmp_path / "labels"
+    flat = shell("train", "predict", run, folder, "--output", labels, "--afi")
+    assert flat.code == 2
+    assert "leave out --afi" in flat.err
     done = shell("train", "predict", run, folder, "--output", labels, "--json")
     assert (done.json["frames"], done.json["failed"]) == (4, 0), done.err
     for frame_id in open_run(labels).frames:

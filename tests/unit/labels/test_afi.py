@@ -7,7 +7,7 @@ import pytest
 
 from labelgen.gpu import afi as on_gpu
 from labelgen.labels import afi
-from labelgen.labels.afi import AfiSettings, ground_points, refine_flat, refine_labels
+from labelgen.labels.afi import AfiSettings, ground_points, refine_flat, refine_labels, refine_probability
 from labelgen.records import PointLabels
 
 SMALL = AfiSettings(nominal=60, stages=3, neighbours=8, back=4)
@@ -164,6 +164,81 @@ def test_a_pole_stays_where_labels_can_be_trusted_and_noise_goes_where_not():
     noisy[-12:] = 2
     found, _ = refine_flat(xyz, noisy, 3, [0])
     assert (found == truth).mean() > (noisy == truth).mean() + 0.1
+
+
+def test_classes_that_meet_in_the_ground_keep_their_border(monkeypatch):
+    rng = np.random.default_rng(5)
+    xyz, truth = street(rng)
+    strip = (truth == 0) & (np.abs(xyz[:, 1]) > 6.5)  # a sidewalk on either side of the road
+    truth[strip] = 3
+    label = np.where(rng.random(len(truth)) < 0.2, rng.integers(0, 4, len(truth)), truth).astype(np.uint8)
+    found, share = refine_flat(xyz, label, 4, [0, 3])
+    monkeypatch.setattr(afi, "share_ground", lambda points, arrived, *_: arrived)
+    across, _ = refine_flat(xyz, label, 4, [0, 3])
+    before, without, after = ((one == truth)[strip].mean() for one in (label, across, found))
+    assert after > before + 0.05
+    assert after > without + 0.025
+    assert ((share >= 0) & (share <= 1 + 1e-5)).all()
+
+
+def test_neighbours_share_out_what_arrives_of_the_ground():
+    points = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [50, 0, 0], [51, 0, 0]], np.float32)
+    label = np.array([0, 0, 2, 1, 1], np.uint8)
+    arrived = np.array([[0, 0.5, 0.1, 0.4]] * 3 + [[0.2, 0.3, 0.1, 0.4], [0, 0, 0.7, 0]], np.float32)
+    found = afi.share_ground(points, arrived, label, [0, 2], AfiSettings(beside=2))
+    expected = arrived.copy()
+    expected[0, [1, 3]] = 0.45, 0.45  # one neighbour of each
+    expected[1, [1, 3]] = 0.45, 0.45
+    expected[2, [1, 3]] = 0.9, 0
+    expected[3, [1, 3]] = 0, 0.7  # of point 4, no ground, and of point 2
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    alone = afi.share_ground(points[3:], arrived[3:], label[3:], [0, 2], AfiSettings())
+    assert np.array_equal(alone, arrived[3:])
+
+
+def doubtful(rng, truth, classes, noise):
+    """Probabilities of a network that is surer where it is right."""
+    wrong = rng.random(len(truth)) < noise
+    label = np.where(wrong, rng.integers(0, classes, len(truth)), truth)
+    probability = np.full((len(truth), classes), 0.05, np.float32)
+    probability[np.arange(len(truth)), truth] = 0.35
+    probability[np.arange(len(truth)), label] = np.where(wrong, rng.uniform(0.4, 0.6, len(truth)), 0.9)
+    return probability / probability.sum(axis=1, keepdims=True)
+
+
+def test_probabilities_are_weighed_against_what_arrives():
+    rng = np.random.default_rng(6)
+    xyz, truth = street(rng)
+    before = doubtful(rng, truth, 3, 0.3)
+    xyz[0], before[1] = np.nan, 0
+    after = refine_probability(xyz, before, [0])
+    assert after.dtype == np.float32
+    assert np.array_equal(after[:2], before[:2])
+    np.testing.assert_allclose(after[2:].sum(axis=1), 1, atol=1e-5)
+    right = [(one.argmax(axis=1) == truth)[2:].mean() for one in (before, after)]
+    labels, _ = refine_flat(xyz, before.argmax(axis=1).astype(np.uint8), 3, [0])
+    assert right[1] > right[0] + 0.1
+    assert right[1] > (labels == truth)[2:].mean()
+    sure = before[:, 0] > 0.9
+    assert (after[sure].argmax(axis=1) == 0).all()
+
+
+def test_probabilities_literally():
+    rng = np.random.default_rng(7)
+    xyz = rng.normal(0, 5, (300, 3)).astype(np.float32) + np.array([20, 0, 0], np.float32)
+    before = rng.dirichlet(np.ones(4), 300).astype(np.float32)
+    settings = AfiSettings(doubt=0.01, weight=0.5)
+    after = refine_probability(xyz, before, [], settings)
+    feature = np.zeros((300, 5), np.float32)
+    feature[np.arange(300), before.argmax(axis=1) + 1] = 1
+    expected = before * np.sqrt(afi.smooth_features(xyz, feature, settings)[:, 1:] + 0.01)
+    np.testing.assert_allclose(after, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
+    assert np.array_equal(
+        refine_probability(xyz, before, [], AfiSettings(weight=0)).argmax(1), before.argmax(1)
+    )
+    with pytest.raises(ValueError, match="points of shape"):
+        refine_probability(xyz[:5], before, [])
+    assert refine_probability(xyz[:0], before[:0], [0]).shape == (0, 4)
 
 
 def test_unlabelled_points_are_silent_or_speak():
