@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from labelgen.labels import afi
-from labelgen.labels.afi import AfiSettings, fibonacci_sphere
+from labelgen.labels.afi import AfiSettings
+from labelgen.labels.pyramid import fibonacci_sphere
 
 #: Rows of a distance matrix that are held at once.
 _ROWS = 16384
 
 
 class Level(NamedTuple):
-    """As `labelgen.labels.afi.Level`; ``line``, ``length`` and ``weight`` are None for the cloud itself."""
+    """As `labelgen.labels.pyramid.Level`; the cloud itself has no ``line``, ``length`` and ``weight``."""
 
     xyz: Tensor
     feature: Tensor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelgen.gpu import afi as on_gpu
-from labelgen.labels import afi
+from labelgen.labels import afi, pyramid
 from labelgen.labels.afi import AfiSettings, ground_points, refine_flat, refine_labels, refine_probability
 from labelgen.records import PointLabels
 
@@ -17,7 +17,7 @@ GAMMA = 0.995
 def literal(xyz, feature, settings, gamma=GAMMA):
     """The published steps 4 and 5 point by point, in float64; as METHODS tells them, not as the code does."""
     points = xyz.astype(float)
-    directions = afi.fibonacci_sphere(settings.directions).astype(float)
+    directions = pyramid.fibonacci_sphere(settings.directions).astype(float)
     levels = [(points, feature.astype(float), None)]
     for stage in range(settings.stages):
         size = min(settings.centres[stage], len(levels[-1][0]))
@@ -118,7 +118,7 @@ def test_equals_the_published_steps(seed):
     feature[rng.random(n) < 0.3] = 0
     wide = AfiSettings(nominal=60, stages=3, neighbours=8, back=4, gamma=0.9)  # so that lines are found
     expected = literal(xyz, feature, wide, 0.9)
-    found = afi._decode(afi._encode(xyz, feature, wide), wide)
+    found = pyramid._decode(pyramid._encode(xyz, feature, wide), wide)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     torch = pytest.importorskip("torch")
     again = on_gpu._smooth(torch.from_numpy(xyz), torch.from_numpy(feature), wide).numpy()
@@ -231,7 +231,7 @@ def test_probabilities_literally():
     after = refine_probability(xyz, before, [], settings)
     feature = np.zeros((300, 5), np.float32)
     feature[np.arange(300), before.argmax(axis=1) + 1] = 1
-    expected = before * np.sqrt(afi.smooth_features(xyz, feature, settings)[:, 1:] + 0.01)
+    expected = before * np.sqrt(pyramid.smooth_features(xyz, feature, settings)[:, 1:] + 0.01)
     np.testing.assert_allclose(after, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
     assert np.array_equal(
         refine_probability(xyz, before, [], AfiSettings(weight=0)).argmax(1), before.argmax(1)
