@@ -144,10 +144,9 @@ def refine_probability(
     """
     settings = settings or AfiSettings()
     classes = probability.shape[1]
-    known = probability.any(axis=1)
-    label = np.where(known, probability.argmax(axis=1), UNLABELLED).astype(np.uint8)
+    label = probability.argmax(axis=1).astype(np.uint8)
     check(xyz, label, classes)
-    keep = known & np.isfinite(xyz).all(axis=1)
+    keep = probability.any(axis=1) & np.isfinite(xyz).all(axis=1)
     out = probability.copy()
     if keep.any():
         points = np.ascontiguousarray(xyz[keep], np.float32)
