@@ -122,7 +122,7 @@ def sources_digest() -> str:
     """Hash of all Python files of the installed labelgen."""
     package = Path(__file__).parent
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(package.rglob("[!.]*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 

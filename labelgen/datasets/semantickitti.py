@@ -1,11 +1,13 @@
 """SemanticKITTI: sequences with calibration, poses, times, images and labels, to frames.
 
 Layout below the data root: ``sequences/SS/{calib.txt, poses.txt, times.txt, velodyne/, image_2/, labels/}``;
-``labels`` may be absent.
+``labels`` may be absent. What other systems and second downloads leave among scans and images
+(``._000000.bin``, ``000000 (1).bin``, ``Thumbs.db``) is passed over: a file counts if its name is a number.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.paths import is_safe_id
 from labelgen.datasets.transforms import find_not_rigid, invert_rigid
 from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame
@@ -55,7 +58,9 @@ def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tu
         raise UserError(f"SemanticKITTI has no versions; leave out version {version!r}")
     dataroot = Path(dataroot).absolute()
     folder = dataroot / "sequences"
-    present = sorted(path.name for path in folder.glob("*") if (path / "velodyne").is_dir())
+    present = sorted(
+        path.name for path in folder.glob("*") if is_safe_id(path.name) and (path / "velodyne").is_dir()
+    )
     if not present:
         raise UserError(f"{folder} holds no sequence with velodyne/; name the folder above sequences/")
     wanted = SPLITS.get(split) or tuple(name.strip() for name in split.split(",") if name.strip()) or present
@@ -70,9 +75,9 @@ def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tu
 
 def _sequence(root: Path, sequence: str) -> list[Frame]:
     folder = root / "sequences" / sequence
-    scans = sorted((folder / "velodyne").glob("*.bin"))
+    scans = _numbered(folder / "velodyne", ".bin")
     if not scans:
-        raise UserError(f"{folder / 'velodyne'} holds no scans (*.bin)")
+        raise UserError(f"{folder / 'velodyne'} holds no scans (000000.bin and so on)")
     calibration = _calibration(folder / "calib.txt")
     Tr, P2 = np.vstack([calibration["Tr"], [0, 0, 0, 1]]), calibration["P2"]
     if find_not_rigid(Tr[None]) is not None:
@@ -84,10 +89,11 @@ def _sequence(root: Path, sequence: str) -> list[Frame]:
     shift[:3, 3] = np.linalg.solve(intrinsics, P2[:, 3])
     poses = _numbers(folder / "poses.txt", 12).reshape(-1, 3, 4)
     times = _numbers(folder / "times.txt", 1)[:, 0]
-    last = int(scans[-1].stem) if scans[-1].stem.isdigit() else -1
-    if last < 0 or len(poses) <= last or len(times) <= last:
+    last = max(scans)
+    if len(poses) <= last or len(times) <= last:
         raise UserError(
-            f"{folder}: scan {scans[-1].name}, but {len(poses)} poses and {len(times)} times; copy them again"
+            f"{folder}: scan {scans[last].name}, but {len(poses)} poses and {len(times)} times; "
+            "copy them again"
         )
     camera_poses = np.tile(np.eye(4), (len(poses), 1, 1))
     camera_poses[:, :3] = poses
@@ -96,8 +102,7 @@ def _sequence(root: Path, sequence: str) -> list[Frame]:
     world = invert_rigid(Tr[None])[0] @ camera_poses @ Tr
     width, height = _image_size(folder / CAMERA)
     frames = []
-    for index, scan in enumerate(scans):
-        number = int(scan.stem)
+    for index, (number, scan) in enumerate(scans.items()):
         time = round(times[number] * 1e6)
         base = f"sequences/{sequence}"
         labels = f"{base}/labels/{scan.stem}.label"
@@ -161,13 +166,31 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"cannot read {path}: {error.strerror}; copy it from the data set") from error
 
 
+def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
+    """{number: file} of those whose name is a number, in their order.
+
+    Raises:
+        UserError: two names are the same number.
+    """
+    found: dict[int, Path] = {}
+    for path in sorted(folder.glob(f"*{suffix}")):
+        if not re.fullmatch("[0-9]+", path.stem):
+            continue
+        if (other := found.setdefault(int(path.stem), path)) is not path:
+            raise UserError(f"{folder}: {other.name} and {path.name} are the same scan; remove one")
+    return dict(sorted(found.items()))
+
+
 def _image_size(folder: Path) -> tuple[int, int]:
-    """Of the sequence's first image; all have one size."""
-    path = next(iter(sorted(folder.glob("*.png"))), None)
-    if path is None:
-        raise UserError(f"{folder} holds no images (*.png); extract the odometry data set's colour images")
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return image.size
-    except Exception as error:  # on broken bytes Pillow raises whatever it comes upon
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:200]}") from None
+    """Of the sequence's first image that can be read; all have one size."""
+    problem = ""
+    for path in _numbered(folder, ".png").values():
+        try:
+            with Image.open(path, formats=["PNG"]) as image:
+                return image.size
+        except Exception as error:  # on broken bytes Pillow raises whatever it comes upon
+            problem = problem or f"cannot read {path}: {' '.join(str(error).split())[:200]}"
+    raise UserError(
+        problem
+        or f"{folder} holds no images (000000.png and so on); extract the odometry data set's colour images"
+    )

@@ -26,6 +26,8 @@ from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
 from labelgen.regions.superpixel import regions_of_labels
 
+#: What is read of the folder; other files, and hidden ones such as ``._x.png``, are none of ours.
+ENDINGS = (".png", ".json", ".pt")
 #: Kinds of pixels of an id map, as Pillow names them.
 ID_MODES = ("L", "P", "I;16", "I")
 
@@ -137,7 +139,9 @@ def describe_files(config: RegionsConfig) -> ModelInfo:
         raise UserError("regions.backend=files needs regions.folder, the folder with the id maps")
     folder = Path(config.folder)
     digest, maps = hashlib.blake2b(digest_size=16), 0
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+    for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else []:
+        if path.suffix not in ENDINGS:
+            continue
         state = path.stat()
         digest.update(f"{path.name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
         maps += path.suffix == ".png"

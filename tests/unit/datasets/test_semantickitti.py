@@ -124,11 +124,52 @@ def test_labels_have_a_class_and_an_instance(root):
         ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n" * 2 + "2 0 0 0 0 1 0 0 0 0 1 0\n", "line 3"),
         ("times.txt", "nan\n0\n0\n", "1 numbers in each line"),
         ("times.txt", None, r"cannot read .*times\.txt"),
-        ("image_2/000000.png", "no picture", "cannot read"),
     ],
 )
 def test_what_is_broken_is_named(root, file, content, message):
     path = root / "sequences/08" / file
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(UserError, match=message):
+        plan_frames("semantickitti", root, split="08")
+
+
+def test_files_that_are_no_scan_are_passed_over(root):
+    """What macOS, Windows, a browser and a broken download leave beside scans, images and labels."""
+    expected, _ = plan_frames("semantickitti", root)
+    folder = root / "sequences/08"
+    for name in ("._000000.bin", "000000 (1).bin", "000001 - Copy.bin", "000002.bin.part", "\u00b2.bin"):
+        (folder / "velodyne" / name).write_bytes(b"\0\5\26\7")
+    for name in ("._000000.png", "-1.png", "Thumbs.db", ".DS_Store"):
+        (folder / "image_2" / name).write_bytes(b"\0\5\26\7")
+    for name in ("._08", "08 (1)"):
+        (root / "sequences" / name / "velodyne").mkdir(parents=True)
+    (root / "sequences/._00").write_bytes(b"")
+    found, _ = plan_frames("semantickitti", root)
+    assert [(f.frame_id, f.source_id) for f in found] == [(f.frame_id, f.source_id) for f in expected]
+
+
+def test_scans_are_in_the_order_of_their_numbers_whatever_their_digits(root):
+    folder = root / "sequences/08/velodyne"
+    (folder / "000000.bin").rename(folder / "00002.bin")
+    with pytest.raises(UserError, match=r"000002\.bin and 00002\.bin are the same scan"):
+        plan_frames("semantickitti", root, split="08")
+    (folder / "000002.bin").unlink()
+    frames, _ = plan_frames("semantickitti", root, split="08")
+    assert [(f.frame_id, f.index, f.timestamp_us) for f in frames] == [
+        ("08_000001", 0, 100_000),
+        ("08_00002", 1, 200_000),
+    ]
+    (folder / "00002.bin").rename(folder / "9.bin")
+    with pytest.raises(UserError, match=r"scan 9\.bin, but 3 poses"):
+        plan_frames("semantickitti", root, split="08")
+
+
+def test_the_size_is_that_of_the_first_image_that_can_be_read(root):
+    images = root / "sequences/08/image_2"
+    (images / "000000.png").write_text("no picture")
+    (camera,) = plan_frames("semantickitti", root, split="08")[0][0].cameras
+    assert (camera.width, camera.height) == (120, 40)
+    for path in images.glob("*.png"):
+        path.write_text("no picture")
+    with pytest.raises(UserError, match=r"cannot read .*000000\.png"):
         plan_frames("semantickitti", root, split="08")

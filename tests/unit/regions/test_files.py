@@ -161,3 +161,14 @@ class TestFaults:
         with pytest.raises(FrameError, match="plain tensors"):
             propose(tmp_path)
         assert not mark.exists()
+
+
+def test_the_hash_of_a_folder_passes_over_what_is_no_map(tmp_path, ids):
+    write(tmp_path, ids)
+    config = RegionsConfig(backend="files", folder=str(tmp_path))
+    before = describe_proposer(config)
+    for name in ("._n015__CAM_FRONT__1.png", ".DS_Store", "Thumbs.db", "b.png.part"):
+        (tmp_path / name).write_bytes(b"\0\5\26\7")
+    assert describe_proposer(config) == before
+    write(tmp_path, ids, "b")
+    assert describe_proposer(config) != before
