@@ -18,7 +18,15 @@ from labelgen.errors import UserError
 from labelgen.shards import atomic
 from labelgen.shards.cache import FileCache
 from labelgen.shards.clients import Client, make_client
-from labelgen.shards.store import AccessError, LocalStore, LostReplyError, Store, absolute, open_store
+from labelgen.shards.store import (
+    AccessError,
+    LocalStore,
+    LostReplyError,
+    Store,
+    absolute,
+    checked_key,
+    open_store,
+)
 
 _THREADS = 16
 _DEFAULT_GB = 50.0
@@ -63,7 +71,7 @@ class RemoteStore:
 
     def read(self, key: str, limit: int | None = None) -> bytes:
         """See `Store.read`; of what lies directly in the run's folder the mirror gets a copy."""
-        content = self.client.get(key, limit)
+        content = self.client.get(checked_key(key), limit)
         if "/" not in key:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic.replace(self.folder / key, content)
@@ -74,7 +82,7 @@ class RemoteStore:
 
         def content(key: str) -> bytes | OSError:
             try:
-                return self.client.get(key, limit)
+                return self.client.get(checked_key(key), limit)
             except OSError as error:
                 return error
 
@@ -83,18 +91,19 @@ class RemoteStore:
     def exists(self, key: str) -> bool:
         """See `Store.exists`."""
         try:
-            self.client.get(key, 0)
+            self.client.get(checked_key(key), 0)
         except FileNotFoundError:
             return False
         return True
 
     def children(self, folder: str) -> list[str]:
         """See `Store.children`."""
-        return self.client.names(folder)
+        return self.client.names(checked_key(folder, top=True))
 
     def sizes(self, folder: str) -> dict[str, int]:
         """See `Store.sizes`."""
-        return {entry.key.removeprefix(f"{folder}/"): entry.size for entry in self.client.objects(folder)}
+        found = self.client.objects(checked_key(folder, top=True))
+        return {entry.key.removeprefix(f"{folder}/"): entry.size for entry in found}
 
     def inside(self, key: str) -> bool:
         """There are no links."""
@@ -102,7 +111,7 @@ class RemoteStore:
 
     def changed(self, key: str) -> float:
         """See `Store.changed`."""
-        parent = key.rpartition("/")[0]
+        parent = checked_key(key).rpartition("/")[0]
         below = self.client.objects(key) or [
             entry for entry in self.client.objects(parent) if entry.key == key
         ]
@@ -112,7 +121,7 @@ class RemoteStore:
 
     def open(self, key: str, size: int) -> int:
         """See `Store.open`."""
-        return self._cache.open(key, size, lambda path: self.client.download(key, path))
+        return self._cache.open(checked_key(key), size, lambda path: self.client.download(key, path))
 
     def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
         """See `Store.fetch`."""
@@ -122,7 +131,7 @@ class RemoteStore:
                 f"{folder} is larger than the cache {self._cache.folder} may be; set LABELGEN_CACHE_GB higher"
             )
         self._each(lambda file: os.close(self.open(f"{folder}/{file[0]}", file[1])), wanted)
-        return self.folder / folder
+        return self.folder / checked_key(folder)
 
     def beside(self, path: str) -> Store:
         """See `Store.beside`."""
@@ -150,7 +159,7 @@ class RemoteStore:
         compare. See `labelgen.shards.commit.publish`.
         """
         try:
-            return self.client.create(key, data)
+            return self.client.create(checked_key(key), data)
         except AccessError:
             raise
         except OSError as error:
@@ -158,13 +167,13 @@ class RemoteStore:
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Store.replace`."""
-        self.client.put(key, data)
+        self.client.put(checked_key(key), data)
 
     def move(self, key: str, to: str) -> bool:
         """See `Store.move`; not one step here, so what changed meanwhile is left where it is."""
         try:
-            content = self.client.get(key, None)
-            self.client.create(to, content)
+            content = self.client.get(checked_key(key), None)
+            self.client.create(checked_key(to), content)
             if self.client.get(key, None) != content:
                 self.client.delete(to)
                 return False
@@ -175,7 +184,7 @@ class RemoteStore:
 
     def remove(self, key: str) -> None:
         """See `Store.remove`."""
-        keys = [entry.key for entry in self.client.objects(key)]
+        keys = [entry.key for entry in self.client.objects(checked_key(key))]
         self._each(self.client.delete, keys or [key])
 
     @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -16,6 +18,14 @@ from labelgen.shards import atomic
 #: Also as a `Path` writes it, which makes one slash of two.
 _URL = re.compile(r"^(s3|gs|gcs):/+([^/]+)(/.*)?$")
 _ANY_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(/|$)")
+#: A part of a key: no name of this folder or the one above, no backslash, nothing that terminals obey.
+_PART = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
+_KEY = re.compile(rf"{_PART}(?:/{_PART})*")
+_LONGEST_KEY = 1024
+#: Bytes of the largest file that is read whole.
+_LARGEST = 1 << 30
+#: A pipe that stands where a file is expected is not waited for.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class StoreError(UserError, OSError):
@@ -36,6 +46,12 @@ class LostReplyError(StoreError):
     """An object store did not say whether it wrote a file."""
 
 
+class OutsideError(StoreError):
+    """A key that leads out of the run's folder, by its name or through a link."""
+
+    remedy = "nothing there was read or changed; remove what names it"
+
+
 class AccessError(StoreError, PermissionError):
     """An object store that does not let us in."""
 
@@ -45,6 +61,9 @@ class AccessError(StoreError, PermissionError):
 @runtime_checkable
 class Store(Protocol):
     """A run's folder. Keys are paths relative to it, with ``/``; what cannot be done raises `OSError`.
+
+    A key that is no plain path below the folder (see `checked_key`) raises `OutsideError`, and so do writing,
+    moving and removing what lies behind a link out of it. `beside` is the only way to another run.
 
     Attributes:
         url: how messages name the run.
@@ -124,12 +143,19 @@ class LocalStore:
     def prepare(self) -> None:
         """Make the folders of shards and manifests."""
         for name in ("shards", "manifests"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self._own(f"{name}/x").parent.mkdir(parents=True, exist_ok=True)
+        self._own("features/x")  # made by who needs it
 
     def read(self, key: str, limit: int | None = None) -> bytes:
         """See `Store.read`."""
-        with (self.folder / key).open("rb") as file:
-            return file.read(-1 if limit is None else limit)
+        descriptor = os.open(self.folder / checked_key(key), _READ)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "no regular file", key)
+            content = file.read(_LARGEST + 1 if limit is None else limit)
+        if limit is None and len(content) > _LARGEST:
+            raise OSError(errno.EFBIG, f"larger than {_LARGEST} bytes", key)
+        return content
 
     def read_all(self, keys: list[str], limit: int | None = None) -> list[bytes | OSError]:
         """See `Store.read_all`."""
@@ -137,44 +163,45 @@ class LocalStore:
 
     def exists(self, key: str) -> bool:
         """See `Store.exists`."""
-        return (self.folder / key).exists()
+        return (self.folder / checked_key(key)).exists()
 
     def children(self, folder: str) -> list[str]:
         """See `Store.children`."""
         try:
-            return sorted(os.listdir(self.folder / folder))
+            return sorted(os.listdir(self.folder / checked_key(folder, top=True)))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def sizes(self, folder: str) -> dict[str, int]:
         """See `Store.sizes`."""
         found: dict[str, int] = {}
-        root = str(self.folder / folder)
+        root = str(self.folder / checked_key(folder, top=True))
         for parent, _, names in os.walk(root):
             for name in names:
                 path = os.path.join(parent, name)
                 try:
                     found[os.path.relpath(path, root)] = os.stat(path).st_size
-                except FileNotFoundError:
-                    continue  # a dangling link, or removed just now
+                except OSError:
+                    continue  # a link to nothing or to itself, or removed just now
         return found
 
     def inside(self, key: str) -> bool:
         """See `Store.inside`."""
-        return (self.folder / key).resolve().is_relative_to(self.folder.resolve())
+        return self._is_inside(self.folder / checked_key(key))
 
     def changed(self, key: str) -> float:
         """See `Store.changed`."""
-        path = self.folder / key
+        path = self.folder / checked_key(key)
         return max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
 
     def open(self, key: str, size: int) -> int:
         """See `Store.open`."""
-        return os.open(f"{self.url}/{key}", os.O_RDONLY)  # a Path takes longer to make than a file to open
+        # A Path takes longer to make than a file to open.
+        return os.open(f"{self.url}/{checked_key(key)}", _READ)
 
     def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
         """See `Store.fetch`."""
-        return self.folder / folder
+        return self.folder / checked_key(folder)
 
     def beside(self, path: str) -> Store:
         """See `Store.beside`."""
@@ -186,25 +213,27 @@ class LocalStore:
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`."""
-        return atomic.create(self.folder / key, data)
+        return atomic.create(self._own(key), data)
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Store.replace`."""
-        (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace(self.folder / key, data)
+        path = self._own(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.replace(path, data)
 
     def move(self, key: str, to: str) -> bool:
         """See `Store.move`."""
+        path = self._own(key)
         try:
-            os.rename(self.folder / key, self.folder / to)
+            os.rename(path, self._own(to))
         except FileNotFoundError:
             return False
-        atomic.flush((self.folder / key).parent)
+        atomic.flush(path.parent)
         return True
 
     def remove(self, key: str) -> None:
         """See `Store.remove`."""
-        path = self.folder / key
+        path = self._own(key)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -213,11 +242,38 @@ class LocalStore:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """The run's own folder: on a file system nothing need be moved."""
+        self.prepare()
         yield self.folder
 
     def keep(self, root: Path, key: str) -> None:
         """Force the folder to disk."""
-        atomic.flush_tree(root / key)
+        atomic.flush_tree(root / checked_key(key))
+
+    def _own(self, key: str) -> Path:
+        """Where a file is written, moved or removed: if it is a link, the link itself is meant."""
+        path = self.folder / checked_key(key)
+        if not self._is_inside(path.parent):
+            reason = f"{key.rpartition('/')[0]} leads through a link out of the run's folder"
+            raise OutsideError(errno.EXDEV, reason, self.url)
+        return path
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.folder.resolve())
+
+
+def checked_key(key: str, *, top: bool = False) -> str:
+    """A key, if it is a plain path below a run's folder.
+
+    Args:
+        key: parts between slashes, none empty, ``.`` or ``..``; without backslashes and control characters.
+        top: whether the folder itself, the empty key, will do.
+
+    Raises:
+        OutsideError: it is something else.
+    """
+    if (top and not key) or (len(key) <= _LONGEST_KEY and _KEY.fullmatch(key)):
+        return key
+    raise OutsideError(errno.EINVAL, "no name of a file in a run's folder", ascii(key[:80]))
 
 
 def open_store(run: Path | str | Store) -> Store:
