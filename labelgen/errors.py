@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from labelgen.wording import one_line
+
 
 class LabelgenError(Exception):
-    """Base of all errors that are the input's fault; the message is one line and says what to do."""
+    """Base of all errors that are the input's fault; the message says what to do.
+
+    As text it is one printable line of bounded length, whatever a file put into it.
+    """
+
+    def __str__(self) -> str:
+        return one_line(self.as_given())
+
+    def as_given(self) -> str:
+        """The message with all that was put into it."""
+        return super().__str__()
 
 
 class UserError(LabelgenError):
@@ -19,7 +31,7 @@ class FrameError(LabelgenError):
     """
 
     def __init__(self, message: str, *, frame_id: str = "", path: str = "") -> None:
-        self.frame_id, self.path, self.message = frame_id, path, message
+        self.frame_id, self.path, self.message = frame_id, path, one_line(message)
         where = ": ".join(part for part in (f"frame {frame_id}" if frame_id else "", path) if part)
         super().__init__(f"{where}: {message}" if where else message)
 

@@ -43,6 +43,7 @@ from labelgen.records import (
     Views,
 )
 from labelgen.taxonomy import Taxonomy
+from labelgen.wording import one_line
 
 MAX_TRACEBACK = 4000
 
@@ -98,7 +99,7 @@ class FrameTask:
             source_id=self.frame.source_id,
             stage=stage,
             error_type=error_type,
-            message=f"frame {self.frame.frame_id}: {message}"[:1000],
+            message=one_line(f"frame {self.frame.frame_id}: {message}"),
             traceback=trace[-MAX_TRACEBACK:],
         )
         failed = FrameTask(self.frame, notes=self.notes, seconds=self.seconds, failure=failure)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
 from labelgen.errors import UserError
 
@@ -93,7 +94,7 @@ def check(
         summary = {"frames": len(frames), "scenes": len({f.scene_id for f in frames}), "problems": problems}
         typer.echo(json.dumps({**summary, "checked": checks}))
     else:
-        _render(Console(soft_wrap=True), len(frames), checks, problems)
+        _render(PlainConsole(soft_wrap=True), len(frames), checks, problems)
     if everything:
         raise typer.Exit(1)
 
@@ -101,18 +102,18 @@ def check(
 def _render(console: Console, frames: int, checks: list[dict[str, Any]], problems: list[str]) -> None:
     from labelgen.inspection.tables import plain
 
-    console.print(f"{frames} frames; {len(checks)} of them read", highlight=False)
+    console.print(f"{frames} frames; {len(checks)} of them read")
     for entry in checks:
         head = f"{entry['frame_id']}: {entry['points']:,} points, {entry['finite']:,} finite"
-        console.print(plain(head), highlight=False)
+        console.print(plain(head))
         for name, camera in entry["cameras"].items():
             line = f"  {name}: {camera['points']:,} points, {camera['visible']:,} visible"
-            console.print(plain(f"{line}, fired {camera['seconds']:+.3f} s from the sweep"), highlight=False)
+            console.print(plain(f"{line}, fired {camera['seconds']:+.3f} s from the sweep"))
         if "picture" in entry:
-            console.print(plain(f"  {entry['picture']}"), highlight=False)
+            console.print(plain(f"  {entry['picture']}"))
         for problem in entry["problems"]:
-            console.print(plain(f"  problem: {problem}", "bold red"), highlight=False)
+            console.print(plain(f"  problem: {problem}", "bold red"))
     for problem in problems:
-        console.print(plain(f"problem: {problem}", "bold red"), highlight=False)
+        console.print(plain(f"problem: {problem}", "bold red"))
     if not problems and not any(entry["problems"] for entry in checks):
-        console.print("nothing looks wrong", highlight=False)
+        console.print("nothing looks wrong")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -214,7 +214,7 @@ def _retrieve(
 
     check_voted(parent, "refine")
     folder = output or default_output(parent, "retrieval")
-    with frame_progress(Console(stderr=True), len(parent), "reading features") as advance:
+    with frame_progress(PlainConsole(stderr=True), len(parent), "reading features") as advance:
 
         def regions() -> Iterator[tuple[str, Semantics]]:
             for frame_id in parent.frames:
@@ -324,7 +324,7 @@ def run_derivation(
         parent, operation, folder, dataroot, taxonomy=taxonomy, attributes=attributes
     )
     prepare()
-    with frame_progress(Console(stderr=True), len(parent), operation.name) as advance:
+    with frame_progress(PlainConsole(stderr=True), len(parent), operation.name) as advance:
         outcome = derive(derivation, advance, lambda number, _: number in chosen, runner)
     if as_json:
         typer.echo(json.dumps({"run": folder, **asdict(outcome)}))

@@ -6,12 +6,13 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
 from labelgen.cli.run import Config, Dataroot, Dataset, Output, Set, Split, Version
 
-_STATES = {True: "[green]ok[/]", None: "[yellow]note[/]", False: "[bold red]NO[/]"}
+_STATES = {True: Text("ok", "green"), None: Text("note", "yellow"), False: Text("NO", "bold red")}
 
 
 def doctor(
@@ -45,7 +46,7 @@ def doctor(
 
     overrides = tuple(override or ())
     request = Request(dataset, dataroot, version, split, config, overrides, output)
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
     with console.status("looking around"):
         findings = diagnose(request, ray_address, nodes)
     fit = all(finding.ok is not False for finding in findings)

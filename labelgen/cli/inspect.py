@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -87,7 +88,7 @@ def inspect(
         if as_json:
             _print_json(summary)
         else:
-            render_summary(Console(), summary)
+            render_summary(PlainConsole(), summary)
         return
     frame_id = find_frame(opened, frame)
     sources = RunSources(opened, dataroot)
@@ -97,8 +98,8 @@ def inspect(
     told = captions_of(opened, frame_id)
     counts = count_instances(opened.frame(frame_id).labels, sources.taxonomy)
     if not as_json:
-        render_instances(Console(stderr=True), counts)
-        render_captions(Console(stderr=True), told)
+        render_instances(PlainConsole(stderr=True), counts)
+        render_captions(PlainConsole(stderr=True), told)
     _announce("picture", path, missing, as_json, frame_id=frame_id, instances=counts, captions=told)
 
 
@@ -169,7 +170,7 @@ def evaluate(
     if as_json:
         _print_json(result)
     else:
-        render_evaluation(Console(), result)
+        render_evaluation(PlainConsole(), result)
 
 
 def _climb(run: Run, dataroot: Path | None, as_json: bool) -> None:
@@ -179,13 +180,13 @@ def _climb(run: Run, dataroot: Path | None, as_json: bool) -> None:
 
     while run.parent is not None:
         run = run.parent
-    with frame_progress(Console(stderr=True), len(run), "ladder") as advance:
+    with frame_progress(PlainConsole(stderr=True), len(run), "ladder") as advance:
         rungs = climb(run, dataroot, advance)
     keep_ladder(run, rungs, RUNGS)
     if as_json:
         _print_json({"run": run.url, "ladder": rungs})
     else:
-        render_ladder(Console(), rungs, RUNGS)
+        render_ladder(PlainConsole(), rungs, RUNGS)
 
 
 def report(
@@ -223,7 +224,7 @@ def _show(content: Any, as_json: bool, render: Callable[[Console, Any], None]) -
     if as_json:
         _print_json(content)
     else:
-        render(Console(), content)
+        render(PlainConsole(), content)
 
 
 def _print_json(content: object) -> None:
@@ -240,7 +241,7 @@ def _announce(what: str, path: str, missing: list[str], as_json: bool, **more: A
     missing = list(dict.fromkeys(missing))
     if len(missing) > _MOST_WARNINGS:
         missing[_MOST_WARNINGS:] = [f"{len(missing) - _MOST_WARNINGS} more; --json lists all"]
-    console = Console(stderr=True, soft_wrap=True)
+    console = PlainConsole(stderr=True, soft_wrap=True)
     for line in missing:
-        console.print(plain(f"left out: {line}", "yellow"), highlight=False)
+        console.print(plain(f"left out: {line}", "yellow"))
     typer.echo(path)

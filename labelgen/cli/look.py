@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder, on_disk
 from labelgen.errors import UserError
 
@@ -30,7 +30,7 @@ def diff(
     if as_json:
         typer.echo(json.dumps(content))
     else:
-        render_diff(Console(), content)
+        render_diff(PlainConsole(), content)
 
 
 def view(
@@ -65,8 +65,8 @@ def view(
     if not chosen:
         raise UserError(f"--frames {frames} selects nothing of {len(opened)} frames")
     missing = view_run(RunSources(opened, dataroot), chosen, save)
-    console = Console(stderr=True, soft_wrap=True)
+    console = PlainConsole(stderr=True, soft_wrap=True)
     for line in dict.fromkeys(missing):
-        console.print(f"left out: {line}", style="yellow", markup=False, highlight=False)
+        console.print(f"left out: {line}", style="yellow")
     if save is not None:
         typer.echo(save)

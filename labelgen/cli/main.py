@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 
 from labelgen import __version__
 from labelgen.cli import (
@@ -26,6 +25,7 @@ from labelgen.cli import (
     verify,
     world,
 )
+from labelgen.cli.console import PlainConsole, complain
 from labelgen.errors import LabelgenError
 
 app = typer.Typer(
@@ -77,17 +77,11 @@ def main(prefix: Sequence[str] = ()) -> None:
     try:
         app(args=[*prefix, *sys.argv[1:]])
     except LabelgenError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(error)}", highlight=False)
+        complain(PlainConsole(stderr=True), "error", str(error))
         sys.exit(2)
     except BrokenPipeError:  # `labelgen … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(" ".join(str(error).split()))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from labelgen.cli.console import PlainConsole
 
 app = typer.Typer(
     help="Models: what there is, and training of the small demo models.",
@@ -50,15 +52,17 @@ def list_command(
         table.add_column(column, overflow="fold")
     for entry in entries:
         if entry.present is None:
-            state = f"fetched by the tag {entry.checkpoint}"
+            state = Text(f"fetched by the tag {entry.checkpoint}")
         elif not entry.present:
-            state = f"[yellow]missing[/] {entry.checkpoint}"
+            state = Text.assemble(("missing", "yellow"), f" {entry.checkpoint}")
+        elif not entry.weights:
+            state = Text("none needed")
         else:
-            state = f"[green]there[/] {entry.weights[:12]}" if entry.weights else "none needed"
+            state = Text.assemble(("there", "green"), f" {entry.weights[:12]}")
         table.add_row(
             entry.stage, entry.backend, entry.model, entry.revision, entry.licence, state, entry.note
         )
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 @app.command("prefetch")
@@ -78,7 +82,7 @@ def prefetch_command(
     from labelgen.models.fetch import fetch_models
     from pipelines.presets import find_preset
 
-    with Console(stderr=True).status("fetching") as status:
+    with PlainConsole(stderr=True).status("fetching") as status:
         fetch_models(
             load_config(find_preset(config), override or []),
             lambda done, total: status.update(f"fetching: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"),
@@ -112,9 +116,9 @@ def doctor_command(
         for column in ("stage", "model", "licence", "weights", "fit", "note"):
             table.add_column(column, overflow="fold")
         for check in checks:
-            state = "[green]yes[/]" if check.fit else "[red]NO[/]"
+            state = Text("yes", "green") if check.fit else Text("NO", "red")
             table.add_row(check.stage, check.name, check.licence, check.weights[:12], state, check.detail)
-        Console().print(table)
+        PlainConsole().print(table)
     if not all(check.fit for check in checks):
         raise typer.Exit(1)
 
@@ -148,7 +152,7 @@ def train_demo_command(
     from labelgen.cli.progress import frame_progress
     from labelgen.models.demo import train_demo
 
-    log = Console(stderr=True)
+    log = PlainConsole(stderr=True)
     kinds = [kind.value for kind in Kind if only in (None, kind)]
     with frame_progress(log, pictures, "training pictures") as advance:
         figures = train_demo(
@@ -162,7 +166,7 @@ def train_demo_command(
             device=device,
             threads=threads,
             advance=lambda: advance(1),
-            report=lambda line: log.print("  ".join(f"{k} {v:g}" for k, v in line.items()), highlight=False),
+            report=lambda line: log.print("  ".join(f"{k} {v:g}" for k, v in line.items())),
         )
     if as_json:
         typer.echo(json.dumps(figures))
@@ -173,4 +177,4 @@ def train_demo_command(
     for kind, values in figures.items():
         for name, value in values.items():
             table.add_row(kind, name, f"{value:g}")
-    Console().print(table)
+    PlainConsole().print(table)

@@ -6,8 +6,8 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
 from labelgen.cli.run import Config, Dataroot, Dataset, Frames, Output, RetryFailed, Set, Split, Version
 from labelgen.errors import UserError
@@ -55,7 +55,7 @@ def plan(
     request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
     made = make_plan(request)
     summary = made.summary()
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
     if probe:
         from pipelines.probe import keep, make_bill, summarise
 

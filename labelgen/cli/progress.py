@@ -54,7 +54,7 @@ def frame_progress(console: Console, total: int, text: str = "frames") -> Iterat
             last = now
             rate = done / max(now - begin, 1e-9)
             left = (total - done) / rate
-            console.print(f"{text}: {done}/{total}, {rate:.2f}/s, {left:.0f} s left", highlight=False)
+            console.print(f"{text}: {done}/{total}, {rate:.2f}/s, {left:.0f} s left")
 
     yield advance
 

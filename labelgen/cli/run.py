@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from pipelines.presets import PRESETS
@@ -88,7 +89,7 @@ def run(
 
     overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
     request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
     build_city(request, console)
     todo = make_plan(request)
     announce(todo, console)
@@ -106,11 +107,12 @@ def run(
         typer.echo(json.dumps(result))
     if result["failed_fraction"] > max_failed_fraction:
         where = result["fused" if result.get("fused_failed") else "run"]
-        console.print(
-            f"[bold red]error:[/] {result['failed_fraction']:.1%} of the frames failed, "
+        complain(
+            console,
+            "error",
+            f"{result['failed_fraction']:.1%} of the frames failed, "
             f"{max_failed_fraction:.1%} are allowed (--max-failed-fraction); "
             f"`labelgen inspect {where}` lists them",
-            highlight=False,
         )
         raise typer.Exit(1)
 
@@ -126,13 +128,11 @@ def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool)
         console.print(
             f"stopped: {done} frames are committed, {result['todo'] - done} are left; "
             "the same command goes on with them",
-            highlight=False,
         )
         raise typer.Exit(1 if result["failed"] and result["strict"] else STOPPED)
     console.print(
         f"{done} frames are committed, {result['elsewhere']} were taken by other drivers of this run; "
         "when they have ended, the same command fuses and reports",
-        highlight=False,
     )
     raise typer.Exit(0)
 
@@ -142,20 +142,21 @@ def announce(plan: Plan, console: Console) -> None:
     console.print(
         f"{plan.job.config.dataset}: {len(plan.selected)} frames, {plan.done} done, "
         f"{len(plan.job.frames)} to do{f', {plan.failed} failed before' if plan.failed else ''}",
-        highlight=False,
     )
     if not plan.job.frames:
         return
     for model in plan.models:
-        console.print(f"  {model.name}, {model.licence}", style="dim", highlight=False)
+        console.print(f"  {model.name}, {model.licence}", style="dim")
     if plan.job.config.dataset == "demo":
         return
     if noted := [model for model in plan.models if model.note]:
         names = " and ".join(model.name for model in noted)
-        console.print(
-            f"[bold yellow]warning:[/] {names}: {noted[0].note}. What follows only shows that the way works; "
+        complain(
+            console,
+            "warning",
+            f"{names}: {noted[0].note}. What follows only shows that the way works; "
             "use --config (CONFIG=nuscenes) for real models",
-            highlight=False,
+            "bold yellow",
         )
 
 
@@ -207,8 +208,8 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
             sources.save_picture(opened.frames[0], picture)
         sources.save_report(f"{store.url}/report", REPORT_PICTURES, steps)
     if fused is not None:
-        console.print(f"labels: {fused.run}, of the frames alone: {plan.job.run}", highlight=False)
-    console.print(f"report: {report}   picture: {picture}", highlight=False)
+        console.print(f"labels: {fused.run}, of the frames alone: {plan.job.run}")
+    console.print(f"report: {report}   picture: {picture}")
     return {"report": report, "picture": picture}
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.derive import Output, Ray, Scenes, run_derivation
 from labelgen.cli.options import Json, RunFolder
 from labelgen.errors import UserError
@@ -70,7 +70,7 @@ def list_command(as_json: Json = False) -> None:
         table.add_column(column, justify="left" if column == "name" else "right")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 @app.command("show")
@@ -94,7 +94,7 @@ def show_command(taxonomy: Name, as_json: Json = False) -> None:
         name = Text(spec.name, f"rgb({','.join(map(str, spec.color))})")
         table.add_row(str(spec.id), name, "thing" if spec.thing else "stuff", Text(", ".join(spec.words)))
     table.add_row("", Text("void", "dim"), "", Text(", ".join(found.void)))
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(Text("templates: " + "; ".join(found.templates)))
 
@@ -162,19 +162,19 @@ def lint_command(
 
 
 def _print_findings(name: str, findings: Sequence[Finding], read: bool) -> None:
-    console = Console(soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + 1
         if counts[finding.kind] <= _MOST:
             style = "red" if finding.error else "yellow"
-            console.print(str(finding), style=style, markup=False, highlight=False)
+            console.print(str(finding), style=style)
     for kind, count in counts.items():
         if count > _MOST:
-            console.print(f"and {count - _MOST} more of {kind}; --json lists all", highlight=False)
+            console.print(f"and {count - _MOST} more of {kind}; --json lists all")
     wrong = sum(finding.error for finding in findings)
     summary = f"{name}: {wrong} errors, {len(findings) - wrong} remarks"
-    console.print(summary if read else f"{summary}; near-duplicates: give --run or --config", highlight=False)
+    console.print(summary if read else f"{summary}; near-duplicates: give --run or --config")
 
 
 def _tables_of(dataset: str, dataroot: Path, version: str | None, known: Sequence[Tables]) -> Tables:

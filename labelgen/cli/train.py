@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -312,7 +312,7 @@ def do_task(task: Task, name: str, workers: int = 0, address: str | None = None)
         from pipelines.ray_train import train_on_ray
 
         return train_on_ray(task, workers, task.config.runtime.device != "cpu", address)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     optimizer = task.config.optimizer
     steps = length_of(optimizer, batches_per_epoch(len(task.frames), optimizer.batch_size)).steps
     reached = 0
@@ -323,7 +323,7 @@ def do_task(task: Task, name: str, workers: int = 0, address: str | None = None)
             advance(step - reached)
             reached = step
             if line is not None and not console.is_terminal:
-                console.print("  ".join(f"{key} {value:.4g}" for key, value in line.items()), highlight=False)
+                console.print("  ".join(f"{key} {value:.4g}" for key, value in line.items()))
 
         return run_task(task, report)
 
@@ -345,11 +345,11 @@ def show_result(result: dict[str, Any], as_json: bool) -> None:
         one = scores[name]
         values = (one["miou_all"], one["miou"], one["coverage"], one["protocols"]["slidr"]["miou"])
         table.add_row(title, *("-" if value is None else f"{value:.1%}" for value in values))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _labelling(frames: int) -> AbstractContextManager[Callable[[int], None]]:
-    return frame_progress(Console(stderr=True), frames, "labelling")
+    return frame_progress(PlainConsole(stderr=True), frames, "labelling")
 
 
 def _check_pretraining(method: str) -> None:

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.train import (
     Config,
@@ -106,4 +106,4 @@ def panoptic(
     show_result(result, as_json)
     if not as_json and result["scores"] is not None:
         for name, title in (("network", "network"), ("labels", "the run's labels")):
-            Console().print(panoptic_table(result["scores"][name]["panoptic"], title))
+            PlainConsole().print(panoptic_table(result["scores"][name]["panoptic"], title))

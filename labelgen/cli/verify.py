@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
+from labelgen.inspection.tables import plain
 from labelgen.shards import Problem, build_index, read_index
 from labelgen.shards import compact as compact_run
 from labelgen.shards import verify as verify_run
@@ -43,7 +44,7 @@ def verify(
         listed = [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in problems]
         typer.echo(json.dumps({"ok": ok, "problems": listed}))
     else:
-        _print(Console(), run, problems, ok)
+        _print(PlainConsole(), run, problems, ok)
     if not ok:
         raise typer.Exit(1)
 
@@ -60,9 +61,7 @@ def index(run: RunFolder, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"path": path, "frames": len(status) - failed, "failed": failed}))
     else:
-        Console().print(
-            f"{path}: {len(status) - failed} frames, {failed} failed", markup=False, highlight=False
-        )
+        PlainConsole().print(f"{path}: {len(status) - failed} frames, {failed} failed")
 
 
 @app.command()
@@ -82,7 +81,7 @@ def compact(
     if as_json:
         typer.echo(json.dumps({"path": out, "shards": count}))
     else:
-        Console().print(f"{out}: {count} shards", markup=False, highlight=False)
+        PlainConsole().print(f"{out}: {count} shards")
 
 
 def _print(console: Console, run: str, problems: list[Problem], ok: bool) -> None:
@@ -90,14 +89,10 @@ def _print(console: Console, run: str, problems: list[Problem], ok: bool) -> Non
         table = Table("problem", "where", "detail")
         for problem in problems:
             style = "dim" if problem.harmless else "red"
-            table.add_row(f"[{style}]{problem.kind}[/]", escape(problem.where), escape(problem.detail))
+            table.add_row(plain(problem.kind, style), plain(problem.where), plain(problem.detail))
         console.print(table)
     if ok:
-        console.print(f"{run}: as it was written", markup=False, highlight=False)
+        console.print(f"{run}: as it was written")
     else:
         damaged = sum(not problem.harmless for problem in problems)
-        console.print(
-            f"{run}: {damaged} damaged; running the same job again redoes the frames concerned",
-            markup=False,
-            highlight=False,
-        )
+        console.print(f"{run}: {damaged} damaged; running the same job again redoes the frames concerned")

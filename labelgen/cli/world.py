@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
 from labelgen.errors import UserError
@@ -56,7 +56,7 @@ def build(
     from labelgen.world.export import build as build_world
 
     begin = time.monotonic()
-    with step_progress(Console(stderr=True), max(scenes, 0) * max(frames, 0), "world") as on_step:
+    with step_progress(PlainConsole(stderr=True), max(scenes, 0) * max(frames, 0), "world") as on_step:
         summary = build_world(out, scenes=scenes, frames=frames, seed=seed, image_size=size, progress=on_step)
     seconds = time.monotonic() - begin
     record = {
@@ -77,9 +77,9 @@ def build(
     table = Table("class", "points", "share", title=f"{summary.scenes} scenes, {summary.frames} keyframes")
     for name, count in zip(CLASSES, summary.class_points, strict=True):
         table.add_row(name, f"{count:,}", f"{100 * count / max(summary.points, 1):.2f} %")
-    console = Console()
+    console = PlainConsole()
     console.print(table)
-    console.print(f"{summary.out}: NuScenes({summary.version!r}, dataroot), {seconds:.0f} s", highlight=False)
+    console.print(f"{summary.out}: NuScenes({summary.version!r}, dataroot), {seconds:.0f} s")
 
 
 def parse_size(text: str) -> tuple[int, int]:

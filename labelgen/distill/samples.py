@@ -247,7 +247,7 @@ def batches_of(
         yield from made
     except LabelgenError as error:
         kind = FrameError if isinstance(error, FrameError) else UserError
-        raise kind(plain(str(error))) from error
+        raise kind(plain(error.as_given())) from error
 
 
 def plain(message: str) -> str:

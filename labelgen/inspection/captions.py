@@ -55,7 +55,7 @@ def render_captions(console: Console, captions: Sequence[Mapping[str, Any]], mos
         table.add_row(*numbers, plain(row["label"]), plain(row["caption"]))
     console.print(table)
     if len(captions) > most:
-        console.print(f"and {len(captions) - most} more; --json lists all", highlight=False)
+        console.print(f"and {len(captions) - most} more; --json lists all")
 
 
 def _name(names: list[str], label: int) -> str:

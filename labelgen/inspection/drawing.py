@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from labelgen.wording import one_line
+
 Color = tuple[int, int, int]
 Canvas = NDArray[np.uint8]
 
@@ -125,7 +127,7 @@ def text_width(text: str, size: float) -> float:
 
 def fit_text(text: str, size: float, width: float) -> str:
     """One printable line that is at most ``width`` pixels wide; what is cut off becomes an ellipsis."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())
+    text = one_line(text)
     if text_width(text, size) <= width:
         return text
     low, high = 0, len(text)

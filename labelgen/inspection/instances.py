@@ -49,4 +49,4 @@ def render_instances(console: Console, counts: Mapping[str, int]) -> None:
     """Print what `count_instances` gives, on one line; nothing where there are none."""
     if counts:
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        console.print(plain(f"instances: {told}"), highlight=False)
+        console.print(plain(f"instances: {told}"))

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labelgen.wording import one_line
+
 _BAR = 20
 _MOST_FAILURES = 10
 _MOST_NOTES = 10
@@ -114,7 +116,7 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
         deciles.columns[0].justify = "right"
         deciles.add_row(*(_number(value) for value in trust["deciles"]))
         console.print(deciles)
-        console.print(f"  expected calibration error {_number(trust['ece'])}", highlight=False)
+        console.print(f"  expected calibration error {_number(trust['ece'])}")
     if result.get("panoptic"):
         if "split" in result:
             novel = ", ".join(result["split"]["novel"]) or "none"
@@ -174,7 +176,7 @@ def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
     unit = "GPUs" if probe["device"] == "cuda" else "cores"
     stages = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in probe["seconds"].items())
     measured = f"{probe['frames']} frames (±{probe['error']:.0%}) on {probe['machine']}"
-    console.print(f"  seconds a frame, over {measured}: {stages}", highlight=False)
+    console.print(f"  seconds a frame, over {measured}: {stages}")
     table = _table(unit, "frames/s", "limited by", "wall time", f"{unit[:-1]}-hours", "busy", "cost")
     for entry in estimates:
         table.add_row(
@@ -195,7 +197,7 @@ def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
 
 def render_errors(console: Console, counts: Mapping[str, Any]) -> None:
     """Print what `labelgen.inspection.failures.count_errors` returns."""
-    console.print(f"{counts['failed']:,} frames failed, {counts['frames']:,} are labelled", highlight=False)
+    console.print(f"{counts['failed']:,} frames failed, {counts['frames']:,} are labelled")
     errors = _table("stage", "error", "frames", "for example", "message")
     for entry in counts["errors"]:
         words = (plain(entry[key]) for key in ("stage", "error_type", "frames", "frame_id", "message"))
@@ -243,9 +245,8 @@ def render_diff(console: Console, diff: Mapping[str, Any]) -> None:
 
 
 def plain(text: Any, style: str = "") -> Text:
-    """One line without control characters, which Rich takes as it is."""
-    shown = "".join(c if c.isprintable() else " " for c in str(text))
-    return Text(" ".join(shown.split()), style)
+    """One printable line, which Rich takes as it is."""
+    return Text(one_line(text), style)
 
 
 def human_bytes(count: float) -> str:

@@ -39,7 +39,8 @@ class DamageError(UserError):
         super().__init__(kind, where, detail)
         self.problem = Problem(kind, where, detail)
 
-    def __str__(self) -> str:
+    def as_given(self) -> str:
+        """File, what is wrong with it, and what to do."""
         if not self.problem.where:  # a DataLoader makes its worker's error anew from the text alone
             return self.problem.kind
         return (

@@ -36,7 +36,8 @@ class StoreError(UserError, OSError):
 
     remedy = "try again when the store can be reached"
 
-    def __str__(self) -> str:
+    def as_given(self) -> str:
+        """File, what the store said, and what to do."""
         if self.strerror is None:  # a DataLoader makes its worker's error anew from the text alone
             return " ".join(map(str, self.args))
         return f"{self.filename}: {self.strerror}; {self.remedy}"

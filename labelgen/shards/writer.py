@@ -33,8 +33,9 @@ from labelgen.shards.run import now, tool_versions
 from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS
 from labelgen.shards.shard import Shard, digest
 from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
+from labelgen.wording import one_line
 
-_LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 8_000
+_LONGEST_TRACEBACK = 8_000
 #: Attributes of a shard's root group that the format itself sets.
 RESERVED = {"format", "format_version", "fingerprint", "shard_id", "uv_steps_per_pixel", "hit_reach"}
 
@@ -280,7 +281,7 @@ def _entry(record: FrameRecord, row: int) -> FrameEntry:
         status="partial" if record.status else "ok",
         labelled=int(counts.sum()),
         histogram={int(label): int(counts[label]) for label in np.flatnonzero(counts)},
-        notes=tuple(_clean(note) for note in record.notes),
+        notes=tuple(one_line(note) for note in record.notes),
         source_hashes={_clean(path): value for path, value in record.source_hashes.items()},
         seconds={stage: float(time) for stage, time in record.seconds.items()},
         num_views=len(record.views),
@@ -298,7 +299,7 @@ def _bounded(failure: Failure) -> Failure:
         source_id=failure.source_id,
         stage=failure.stage,
         error_type=failure.error_type,
-        message=_clean(failure.message)[:_LONGEST_MESSAGE],
+        message=one_line(failure.message),
         # The end of a traceback says most.
         traceback=trace if len(trace) <= _LONGEST_TRACEBACK else "...\n" + trace[-_LONGEST_TRACEBACK:],
     )

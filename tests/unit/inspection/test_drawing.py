@@ -70,7 +70,7 @@ def test_fitted_text_is_one_printable_line_that_fits(text, width):
 
 
 def test_text_is_cut_only_where_it_must_be():
-    assert drawing.fit_text("a  b\nc\x1b[31m", 12, 500) == "a b c [31m"
+    assert drawing.fit_text("a  b\nc\x1b[31m", 12, 500) == r"a b c\x1b[31m"
     cut = drawing.fit_text("word " * 50, 12, 100)
     assert cut.startswith("word word")
     assert cut.endswith("...")
