@@ -228,6 +228,9 @@ class RunConfig(_Section):
     dataset: str = "nuscenes"
     sweeps: int = Field(0, ge=0, le=20, description="nuscenes: label so many sweeps between keyframes, too")
     taxonomy: str = "nuscenes16"
+    allow: tuple[str, ...] = Field(
+        (), description="checks of the input that are passed over; `labelgen datasets checks` lists them"
+    )
     projection: ProjectionConfig = ProjectionConfig()
     regions: RegionsConfig = RegionsConfig()
     semantics: SemanticsConfig = SemanticsConfig()
@@ -239,7 +242,9 @@ class RunConfig(_Section):
 
     def label_settings(self) -> dict[str, Any]:
         """The part that can change a label, as plain data (paths of weights are covered by their hashes)."""
-        content = self.model_dump(mode="json", exclude={"runtime", "demo", "dataset", "sweeps", "fusion"})
+        content = self.model_dump(
+            mode="json", exclude={"runtime", "demo", "dataset", "sweeps", "fusion", "allow"}
+        )
         content["regions"].pop("checkpoint")
         content["semantics"].pop("checkpoint")
         for field in ("points_per_batch", "images_per_batch", "label_map"):

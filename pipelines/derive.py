@@ -144,6 +144,7 @@ def plan_derivation(
         taxonomy=parent.info.taxonomy if taxonomy is None else taxonomy.to_dict(),
         models=parent.info.models,
         parent=Parent(path=target.path_to(parent.store), fingerprint=parent.info.fingerprint),
+        warnings=parent.info.warnings,
     )
     resume(target)
     root = Path(info.dataroot) if dataroot is None else dataroot

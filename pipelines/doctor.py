@@ -72,6 +72,8 @@ def diagnose(request: Request, address: str | None, nodes: int = 0) -> list[Find
             plan = make_plan(request)
             text = f"{len(plan.selected):,} frames, {len(plan.job.frames):,} to do"
             findings.append(Finding("data", "driver", True, text))
+            for odd in plan.findings:
+                findings.append(Finding(odd.check, "driver", False if odd.refuse else None, str(odd)))
         except UserError as error:
             findings.append(Finding("plan", "driver", False, str(error)))
     return findings + look_around(config, plan, request.output, address, nodes, thorough=True)

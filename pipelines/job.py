@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from labelgen.config import RunConfig
+from labelgen.datasets.checks import CHECKS, noted_check
 from labelgen.frame import Frame
+from labelgen.records import FrameRecord
 from labelgen.retry import patiently
 from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
@@ -97,12 +100,19 @@ class Watch:
 
 @dataclass(frozen=True)
 class Committed:
-    """What one committed shard held."""
+    """What one committed shard held.
+
+    Attributes:
+        shard_id: its name; empty where every frame failed.
+        frames, partial, failed: how many there are; partial ones are among the frames.
+        odd: {check that stops a run: frames that show it}.
+    """
 
     shard_id: str
     frames: int
     partial: int
     failed: int
+    odd: Mapping[str, int] = field(default_factory=dict)
 
 
 def commit(job: Job, tasks: Sequence[FrameTask]) -> Committed:
@@ -122,4 +132,10 @@ def commit(job: Job, tasks: Sequence[FrameTask]) -> Committed:
         frames=len(records),
         partial=sum(bool(record.status) for record in records),
         failed=len(failures),
+        odd=Counter(name for record in records for name in _stopping_checks(record)),
     )
+
+
+def _stopping_checks(record: FrameRecord) -> set[str]:
+    names = {noted_check(note) for note in record.notes}
+    return {name for name in names if name is not None and CHECKS[name].refuse}

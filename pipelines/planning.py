@@ -9,8 +9,11 @@ from typing import Any
 
 from labelgen.config import DemoConfig, RunConfig, fingerprint, load_config
 from labelgen.datasets import DatasetInfo, plan_frames
+from labelgen.datasets.checks import Finding, PlanSight, check_names, survey
 from labelgen.errors import UserError
 from labelgen.frame import Frame
+from labelgen.geometry import ProjectionSettings
+from labelgen.inspection import verdict  # noqa: F401 - its checks have names that --allow takes
 from labelgen.models.info import ModelInfo
 from labelgen.semantics import settle_semantics
 from labelgen.shards import Progress, create_run, done_frames, read_run_info
@@ -37,6 +40,7 @@ class Request:
     output: Path | str | None = None
     frames: str | None = None
     retry_failed: bool = False
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Plan:
         selected: those of them that the request asks for, done or not.
         progress: what the run's manifests already hold.
         models: the models that label.
+        findings: what does not make sense about the data, see `labelgen.datasets.checks`.
     """
 
     job: Job
@@ -58,6 +63,7 @@ class Plan:
     selected: tuple[Frame, ...]
     progress: Progress
     models: tuple[ModelInfo, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def done(self) -> int:
@@ -87,6 +93,7 @@ class Plan:
             "images_todo": sum(len(frame.cameras) for frame in self.job.frames),
             "estimated_bytes": self.estimate_bytes(),
             "fingerprint": self.job.fingerprint,
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
     def estimate_bytes(self) -> int:
@@ -115,6 +122,7 @@ class Plan:
             covered=config.label_settings(),
             taxonomy=self.job.taxonomy.to_dict(),
             models=[model.to_dict() for model in self.models],
+            warnings=[finding.to_dict() for finding in self.findings],
         )
 
 
@@ -125,6 +133,7 @@ def make_plan(request: Request) -> Plan:
         UserError: anything in the request that cannot be; the message says what to do.
     """
     config = resolve_config(request)
+    allow = check_names(config.allow)
     taxonomy = load_taxonomy(config.taxonomy)
     models = describe_models(config)
     config = config.model_copy(update={"semantics": settle_semantics(config.semantics)})
@@ -147,7 +156,15 @@ def make_plan(request: Request) -> Plan:
     held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
     todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
     job = Job(run, Path(info.dataroot), config, taxonomy, mark, frames=todo)
-    return Plan(job, info, tuple(frames), selected, progress, models)
+    sight = PlanSight(
+        Path(info.dataroot),
+        selected,
+        info,
+        config.model_dump(mode="json"),
+        ProjectionSettings(**config.projection.model_dump(exclude={"ego_box"})),
+    )
+    findings = tuple(survey(sight, allow))
+    return Plan(job, info, tuple(frames), selected, progress, models, findings)
 
 
 def read_progress(run: Path | str, mark: str) -> Progress:
@@ -173,7 +190,8 @@ def resolve_config(request: Request) -> RunConfig:
     sees the whole way, and is told that the labels mean nothing on real images.
     """
     overrides = [*request.overrides, *([f"dataset={request.dataset}"] if request.dataset else [])]
-    return load_config(find_preset(request.config or "demo"), overrides)
+    config = load_config(find_preset(request.config or "demo"), overrides)
+    return config.model_copy(update={"allow": tuple(sorted({*config.allow, *request.allow}))})
 
 
 def resolve_root(request: Request, config: RunConfig) -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from labelgen.datasets.checks import refuse
 from labelgen.frame import Frame
 from labelgen.shards import build_index, merge_plan, open_run, resume
 from labelgen.shards.calls import record_call
@@ -22,6 +24,8 @@ from pipelines.scenes import have_poses
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
 LOCAL_RAY_FROM = 64
+#: Frames of a call from which on a check that most of them show ends it.
+ENOUGH = 16
 #: Seconds that the workers of a driver that was killed are given to go, too, before its work is taken up.
 GRACE_S = 3.0
 
@@ -37,6 +41,7 @@ class Outcome:
         failed_fraction: over all frames of the request, those of earlier calls included.
         elsewhere: frames that another driver took, which shares the run.
         stopped: whether SIGTERM, or `strict` and a failed frame, ended the call before its frames were done.
+        odd: {check that stops a run: frames of this call that show it}.
         figures: see `pipelines.metrics.Metrics.to_dict`.
     """
 
@@ -48,6 +53,7 @@ class Outcome:
     failed_fraction: float = 0.0
     elsewhere: int = 0
     stopped: bool = False
+    odd: Counter[str] = field(default_factory=Counter)
     figures: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +71,8 @@ def execute(
 ) -> Outcome:
     """Label what the plan has left and bring the index up to date.
 
-    SIGTERM ends it early: frames that are begun are finished and committed.
+    SIGTERM ends it early: frames that are begun are finished and committed; so does a check of the input that
+    most frames show. What then is to be thought of the run, `labelgen.inspection.verdict.judge` says.
 
     Args:
         plan: see `pipelines.planning.make_plan`.
@@ -75,9 +82,11 @@ def execute(
         share: do the frames together with other drivers that share them.
 
     Raises:
-        UserError: the run's folder belongs to other settings, another driver is at work on it, or the cluster
-            cannot be reached.
+        UserError: the data make no sense; the run's folder belongs to other settings, another driver is at
+            work on it, or the cluster cannot be reached.
     """
+    if plan.job.frames:
+        refuse(plan.findings)
     begin = time.time()
     outcome = Outcome()
     job = plan.job
@@ -101,6 +110,10 @@ def execute(
                     outcome.partial += committed.partial
                     outcome.failed += committed.failed
                     outcome.shards += 1
+                    outcome.odd.update(committed.odd)
+                    most = max(outcome.odd.values(), default=0)
+                    if outcome.labelled >= ENOUGH and 2 * most > outcome.labelled:
+                        watch.stop.set()
                 if not share or watch.stop.is_set() or len(living_drivers(job.run)) > 1:
                     break
                 left = still_to_do(plan)  # what others had claimed that have ended since

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import RunConfig
+from labelgen.datasets.checks import FrameSight, frame_notes
 from labelgen.datasets.loading import decode_image, load_cloud, read_image
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
@@ -181,6 +182,23 @@ class ProjectPoints:
         assert task.cloud is not None
         settings = ProjectionSettings(**self.config.projection.model_dump(exclude={"ego_box"}))
         task.views = project(task.frame, task.cloud, settings)
+
+
+@dataclass
+class CheckFrame:
+    """Note what does not make sense about the points and where they fall."""
+
+    allow: tuple[str, ...] = ()
+    name: str = "check"
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, task: FrameTask) -> None:
+        """Add to ``notes``."""
+        assert task.cloud is not None
+        assert task.views is not None
+        task.notes += frame_notes(FrameSight(task.frame, task.cloud, task.views), self.allow)
 
 
 @dataclass
@@ -348,7 +366,7 @@ def build_record(task: FrameTask, store_points: bool) -> FrameRecord:
 
 def load_stages(root: Path, config: RunConfig) -> list[Stage]:
     """Stages bound by file reads and one core: no models."""
-    return [LoadFrame(root), ProjectPoints(config)]
+    return [LoadFrame(root), ProjectPoints(config), CheckFrame(config.allow)]
 
 
 def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None = None) -> list[Stage]:

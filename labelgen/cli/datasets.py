@@ -42,6 +42,26 @@ def list_(as_json: Json = False) -> None:
         typer.echo(f"{name:<15}{text}")
 
 
+@app.command("checks")
+def checks_(as_json: Json = False) -> None:
+    """Name the checks of data and labels; `--allow NAME` passes over one.
+
+    Example: `labelgen datasets checks`
+    """
+    from labelgen.datasets.checks import CHECKS
+    from labelgen.inspection import verdict  # noqa: F401 - registers the checks of runs
+
+    rows = [
+        {"name": one.name, "refuses": one.refuse, "looks_at": one.subject, "about": one.about}
+        for one in sorted(CHECKS.values(), key=lambda one: one.name)
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo(f"{row['name']} ({'stops' if row['refuses'] else 'warns'}): {row['about']}")
+
+
 @app.command()
 def check(
     dataset: Annotated[str, typer.Option("--dataset", help="One of `labelgen datasets list`.")],
@@ -55,29 +75,37 @@ def check(
         Path | None,
         typer.Option("--out", help="Folder for pictures of the points in the images.", show_default=False),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="NAME",
+            help="Pass over a check of `labelgen datasets checks`. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read a data set as a run would, project some frames' points into their images, and draw them.
 
-    Exits with 1 if something looks wrong: files that cannot be read, cameras that see no point, images taken
-    long before or after their sweep, poses that are missing or jump, truth of another length. Whether points
-    lie on what they belong to is for your eyes: --out.
+    Exits with 1 if something looks wrong: files that cannot be read, truth of another length, and all that
+    `labelgen datasets checks` names. Whether points lie on what they belong to is for your eyes: --out.
 
     Example: `labelgen datasets check --dataset manifest --dataroot /data/mine --out check`
     """
     from PIL import Image
 
     from labelgen.datasets import plan_frames
-    from labelgen.inspection.dataset_check import check_frame, check_plan, draw_points
+    from labelgen.datasets.checks import PlanSight, check_names, check_plan
+    from labelgen.inspection.dataset_check import draw_points, look_at_frame
 
+    passed = check_names(allow or ())
     frames, info = plan_frames(dataset, dataroot, version, split)
-    problems = check_plan(frames)
-    if info.missing_files:
-        problems.append(f"{info.missing_files} LiDAR and image files are missing")
+    problems = [str(finding) for finding in check_plan(PlanSight(Path(info.dataroot), frames, info), passed)]
     step = max(1, len(frames) // count)
     checks: list[dict[str, Any]] = []
     for frame in frames[::step][:count]:
-        found, views, images = check_frame(Path(info.dataroot), frame, info)
+        found, views, images = look_at_frame(Path(info.dataroot), frame, info, allow=passed)
         entry = asdict(found)
         if out is not None and views is not None and frame.cameras:
             path = out / f"{frame.frame_id}.jpg"

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
-from labelgen.cli.run import Config, Dataroot, Dataset, Output, Set, Split, Version
+from labelgen.cli.run import Allow, Config, Dataroot, Dataset, Output, Set, Split, Version
 
 _STATES = {True: Text("ok", "green"), None: Text("note", "yellow"), False: Text("NO", "bold red")}
 
@@ -23,6 +23,7 @@ def doctor(
     config: Config = None,
     override: Set = None,
     output: Output = None,
+    allow: Allow = None,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", envvar="RAY_ADDRESS", help="Look at every node of this cluster."),
@@ -45,7 +46,7 @@ def doctor(
     from pipelines.planning import Request
 
     overrides = tuple(override or ())
-    request = Request(dataset, dataroot, version, split, config, overrides, output)
+    request = Request(dataset, dataroot, version, split, config, overrides, output, allow=tuple(allow or ()))
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     with console.status("looking around"):
         findings = diagnose(request, ray_address, nodes)

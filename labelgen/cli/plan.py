@@ -9,7 +9,19 @@ import typer
 
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
-from labelgen.cli.run import Config, Dataroot, Dataset, Frames, Output, RetryFailed, Set, Split, Version
+from labelgen.cli.run import (
+    Allow,
+    Config,
+    Dataroot,
+    Dataset,
+    Frames,
+    Output,
+    RetryFailed,
+    Set,
+    Split,
+    Version,
+    warn,
+)
 from labelgen.errors import UserError
 
 
@@ -23,6 +35,7 @@ def plan(
     output: Output = None,
     frames: Frames = None,
     retry_failed: RetryFailed = False,
+    allow: Allow = None,
     probe: Annotated[
         int, typer.Option("--probe", min=0, max=64, help="Label so many frames first, to measure the cost.")
     ] = 0,
@@ -42,20 +55,26 @@ def plan(
 
     With `--probe` it labels some frames in a folder that it throws away, and says how long the run would take
     on so many GPUs, and what it would cost. What it measured is kept beside the run, as RUN.plan.json, so
-    that the run's report can show the plan beside what came.
+    that the run's report can show the plan beside what came. Exits with 2 if the data make no sense, as the
+    run would.
 
     Examples: `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --split val`;
     `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --config nuscenes --probe 8 --price 2.50`
     """
+    from labelgen.datasets.checks import refuse
     from labelgen.inspection.tables import render_estimates, render_plan
     from pipelines.planning import Request, make_plan
 
     numbers = parse_numbers(gpus)
     overrides = tuple(override or ())
-    request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
+    request = Request(
+        dataset, dataroot, version, split, config, overrides, output, frames, retry_failed, tuple(allow or ())
+    )
     made = make_plan(request)
     summary = made.summary()
     console = PlainConsole(stderr=as_json, soft_wrap=True)
+    refuse(made.findings)
+    warn(console, made.findings)
     if probe:
         from pipelines.probe import keep, make_bill, summarise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from labelgen.cli.progress import frame_progress, step_progress
 from pipelines.presets import PRESETS
 
 if TYPE_CHECKING:
+    from labelgen.datasets.checks import Finding
     from pipelines.planning import Plan, Request
     from pipelines.pseudolabels import Fused
 
@@ -46,6 +48,15 @@ Output = Annotated[
 Frames = Annotated[
     str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, or its part K/N (from 0/N).")
 ]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="NAME",
+        help="Pass over a check of the input: `labelgen datasets checks`. Repeatable.",
+        show_default=False,
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed frames again.")]
 
 
@@ -59,6 +70,7 @@ def run(
     output: Output = None,
     frames: Frames = None,
     retry_failed: RetryFailed = False,
+    allow: Allow = None,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", envvar="RAY_ADDRESS", help="A running cluster. Default: local."),
@@ -79,8 +91,8 @@ def run(
     """Label a data set. Call it again to go on where the last call ended.
 
     Exits with 1 if a larger share of the frames failed than `--max-failed-fraction`, or one with `--strict`;
-    with 2 if it cannot start or go on; with 75 after SIGTERM, when what was begun is finished and committed
-    and another call is to go on.
+    with 2 if it cannot start or go on, or if data or labels make no sense (`--allow`); with 75 after SIGTERM,
+    when what was begun is finished and committed and another call is to go on.
 
     Examples: `labelgen run` labels the simulated city;
     `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
@@ -88,12 +100,15 @@ def run(
     from pipelines.planning import Request, make_plan
 
     overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
-    request = Request(dataset, dataroot, version, split, config, overrides, output, frames, retry_failed)
+    request = Request(
+        dataset, dataroot, version, split, config, overrides, output, frames, retry_failed, tuple(allow or ())
+    )
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     build_city(request, console)
     todo = make_plan(request)
     announce(todo, console)
     result = label(todo, console, ray_address, strict=strict, share=sharing)
+    judge_run(todo, console)
     if result["stopped"] or result["elsewhere"]:
         leave_unfinished(result, console, as_json=as_json)
     fused = fuse_over_time(todo, console, ray_address) if todo.job.config.fusion.enabled else None
@@ -145,6 +160,7 @@ def announce(plan: Plan, console: Console) -> None:
     )
     if not plan.job.frames:
         return
+    warn(console, plan.findings)
     for model in plan.models:
         console.print(f"  {model.name}, {model.licence}", style="dim")
     if plan.job.config.dataset == "demo":
@@ -158,6 +174,31 @@ def announce(plan: Plan, console: Console) -> None:
             "use --config (CONFIG=nuscenes) for real models",
             "bold yellow",
         )
+
+
+def warn(console: Console, findings: Iterable[Finding]) -> None:
+    """Print what does not make sense and yet does not stop the run."""
+    for finding in findings:
+        if not finding.refuse:
+            complain(console, "warning", f"{finding} [{finding.check}]", "bold yellow")
+
+
+def judge_run(plan: Plan, console: Console) -> None:
+    """Say what does not make sense about what is labelled so far.
+
+    Raises:
+        UserError: it cannot be right.
+    """
+    from labelgen.datasets.checks import refuse
+    from labelgen.inspection.verdict import judge
+    from labelgen.shards import open_run
+
+    frames = {frame.frame_id for frame in plan.selected}
+    findings = judge(open_run(plan.job.run), frames, plan.job.config.allow)
+    if plan.job.frames:
+        told = {finding.check for finding in plan.findings}
+        warn(console, [finding for finding in findings if finding.check not in told])
+    refuse(findings)
 
 
 def label(

@@ -1,10 +1,9 @@
-"""Is a data set read as it should be? Looks at its plan and at some frames, and draws points over images."""
+"""Is a data set read as it should be? Reads some frames whole, and draws their points over the images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets import DatasetInfo, load_cloud, load_image, load_truth
+from labelgen.datasets.checks import FrameSight, check_frame
 from labelgen.errors import FrameError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings, project
@@ -22,8 +22,6 @@ from labelgen.records import Views
 
 #: Seconds that an image may be taken before or after its sweep.
 MOST_APART_S = 0.2
-#: Metres per second that a vehicle may drive.
-MOST_SPEED = 60.0
 #: Metres at which the colours of depth end.
 FARTHEST = 60.0
 
@@ -47,34 +45,14 @@ class FrameCheck:
     problems: list[str] = field(default_factory=list)
 
 
-def check_plan(frames: Sequence[Frame]) -> list[str]:
-    """What looks wrong in the tables alone: times that run backwards, poses that jump or are missing."""
-    problems = []
-    scenes: dict[str, list[Frame]] = {}
-    for frame in frames:
-        scenes.setdefault(frame.scene_id, []).append(frame)
-    for name, scene in scenes.items():
-        scene.sort(key=lambda frame: frame.index)
-        if len(scene) > 1 and all((frame.global_from_lidar == np.eye(4)).all() for frame in scene):
-            problems.append(f"scene {name}: no poses (all are the identity); it cannot be fused over time")
-            continue
-        for before, after in pairwise(scene):
-            seconds = (after.timestamp_us - before.timestamp_us) * 1e-6
-            metres = float(np.linalg.norm((after.global_from_lidar - before.global_from_lidar)[:3, 3]))
-            if seconds <= 0:
-                problems.append(f"scene {name}: frame {after.frame_id} is not later than {before.frame_id}")
-            elif metres / seconds > MOST_SPEED:
-                problems.append(
-                    f"scene {name}: {metres:.1f} m in {seconds:.2f} s from frame {before.frame_id} to "
-                    f"{after.frame_id}; are positions metres, and times microseconds?"
-                )
-    return problems
-
-
-def check_frame(
-    root: Path, frame: Frame, info: DatasetInfo, settings: ProjectionSettings | None = None
+def look_at_frame(
+    root: Path,
+    frame: Frame,
+    info: DatasetInfo,
+    settings: ProjectionSettings | None = None,
+    allow: Collection[str] = (),
 ) -> tuple[FrameCheck, Views | None, list[NDArray[np.uint8] | None]]:
-    """Read everything that belongs to a frame and project its points.
+    """Read everything that belongs to a frame, project its points, and check what it says.
 
     Returns:
         What was found; the views, None where there are none; and each camera's image, None where unreadable.
@@ -108,6 +86,7 @@ def check_frame(
             found.problems.append(f"camera {camera.name} sees no point: look at its camera_from_lidar")
         if abs(seconds) > MOST_APART_S:
             found.problems.append(f"camera {camera.name} was fired {seconds:+.2f} s from the sweep")
+    found.problems += [str(odd) for _, odd in check_frame(FrameSight(frame, cloud, views), allow)]
     if frame.label_path is not None and info.categories:
         try:
             load_truth(root, frame, np.zeros(max(info.categories.values()) + 1, np.uint8), len(cloud))

@@ -92,7 +92,7 @@ def report_html(
     """
     body = join(
         _head(name, info, summary, evaluation),
-        _warnings(info),
+        _warnings(info, summary),
         None if evaluation is None else steps_html([*before, (name, evaluation)]),
         classes_html(info, summary, evaluation),
         None if evaluation is None else panoptic_html(evaluation),
@@ -169,9 +169,9 @@ def _head(
     )
 
 
-def _warnings(info: Mapping[str, Any]) -> Html:
+def _warnings(info: Mapping[str, Any], summary: Mapping[str, Any]) -> Html:
     notes = dict.fromkeys(str(model["note"]) for model in info.get("models", ()) if model.get("note"))
-    return join(*(tag("p", note, class_="warning") for note in notes))
+    return join(*(tag("p", note, class_="warning") for note in [*notes, *summary["warnings"]]))
 
 
 def _confidence(summary: Mapping[str, Any]) -> Html:

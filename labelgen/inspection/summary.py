@@ -7,6 +7,7 @@ from typing import Any
 from labelgen.inspection.bill import compare_bill
 from labelgen.inspection.tables import render_evaluation, render_plan, render_steps, render_summary
 from labelgen.inspection.tally import Tally
+from labelgen.inspection.verdict import judge
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
 
@@ -24,6 +25,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
         points, labelled, coverage, labels, reasons, confidence, confidence_histogram: see
         `Tally.summary`; regions; bytes: of the shards' files; seconds: {stage: {mean per frame, total}};
         bill: the plan beside what came, see `labelgen.inspection.bill.compare_bill`;
+        warnings: what did not make sense, before the run or in its frames, see `labelgen.datasets.checks`;
         failures: frame_id, stage, error_type, message of each; notes: frame_id and note of each.
 
     Raises:
@@ -58,6 +60,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
         "bytes": sum(size for manifest in run.manifests for _, size in manifest.files()),
         "bill": compare_bill(run),
         "seconds": {stage: {"mean": sum(t) / len(t), "total": sum(t)} for stage, t in times.items()},
+        "warnings": _warnings(run),
         "failures": [
             {
                 "frame_id": failure.frame_id,
@@ -69,3 +72,9 @@ def summarise_run(run: Run) -> dict[str, Any]:
         ],
         "notes": [{"frame_id": entry.frame_id, "note": note} for entry in entries for note in entry.notes],
     }
+
+
+def _warnings(run: Run) -> list[str]:
+    kept = {str(found.get("check")): str(found.get("text")) for found in run.info.warnings}
+    counted = {finding.check: str(finding) for finding in judge(run)}
+    return list({**kept, **counted}.values())

@@ -31,6 +31,8 @@ def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
     facts.add_row("regions", f"{summary['regions']:,}")
     facts.add_row("on disk", human_bytes(summary["bytes"]))
     console.print(facts)
+    for warning in summary["warnings"]:
+        console.print(Text.assemble(("warning: ", "bold yellow"), plain(warning)))
 
     classes = _table("class", "points", "share", "", "confidence", title="labels (share of the labelled)")
     present = {name: entry for name, entry in summary["labels"].items() if entry["points"]}

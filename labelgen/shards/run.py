@@ -50,6 +50,7 @@ class RunInfo(BaseModel):
         models: one mapping per model: name, revision, licence, hash of the weights.
         tools: versions of the software.
         parent: of a derived run.
+        warnings: what did not make sense about the data when the run was begun.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -64,6 +65,7 @@ class RunInfo(BaseModel):
     models: list[dict[str, Any]]
     tools: dict[str, str]
     parent: Parent | None = None
+    warnings: list[dict[str, Any]] = []
 
 
 def create_run(
@@ -75,6 +77,7 @@ def create_run(
     models: Sequence[Mapping[str, Any]],
     covered: Mapping[str, Any] | None = None,
     parent: Parent | None = None,
+    warnings: Sequence[Mapping[str, Any]] = (),
 ) -> RunInfo:
     """Make a run's folder, or go on with the one that is there.
 
@@ -86,6 +89,7 @@ def create_run(
         models: one mapping per model: name, revision, licence, hash of the weights.
         covered: the part of ``config`` that the fingerprint covers, to say what differs; all by default.
         parent: of a derived run.
+        warnings: what does not make sense about the data.
 
     Returns:
         What ``run.json`` says: of the first process that wrote it, if there were several.
@@ -104,6 +108,7 @@ def create_run(
         models=[dict(model) for model in models],
         tools=tool_versions(),
         parent=parent,
+        warnings=[dict(warning) for warning in warnings],
     )
     store = open_store(path)
     try:

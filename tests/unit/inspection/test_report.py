@@ -93,6 +93,7 @@ def summary(**more):
         "failures": [
             {"frame_id": "bad-frame", "stage": "load", "error_type": "FrameError", "message": "torn"}
         ],
+        "warnings": ["scene s: no poses"],
         "notes": [{"frame_id": "f7", "note": "CAM_BACK is truncated"}],
     } | more
 

@@ -1,0 +1,40 @@
+"""Is input that can be read also input that makes sense? Named checks of plans, frames and runs.
+
+A check is a function beside this file, registered under a name with `check`; it gives what is `Odd`. Whether
+that stops a run or is only told, the registration says. `survey` runs all of them before a run;
+`frame_notes` runs those of frames in the workers.
+"""
+
+from labelgen.datasets.checks import files, scenes
+from labelgen.datasets.checks.registry import (
+    CHECKS,
+    Check,
+    Finding,
+    Odd,
+    check,
+    check_names,
+    noted_check,
+    refuse,
+)
+from labelgen.datasets.checks.sight import FrameSight, Lens, PlanSight
+from labelgen.datasets.checks.survey import check_frame, check_plan, frame_notes, survey
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Finding",
+    "FrameSight",
+    "Lens",
+    "Odd",
+    "PlanSight",
+    "check",
+    "check_frame",
+    "check_names",
+    "check_plan",
+    "files",
+    "frame_notes",
+    "noted_check",
+    "refuse",
+    "scenes",
+    "survey",
+]

@@ -1,0 +1,154 @@
+"""What checks look at: a plan with a sample of its files, and a frame with its points in hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets.loading import load_cloud
+from labelgen.datasets.manifest import DatasetInfo
+from labelgen.errors import FrameError
+from labelgen.frame import Camera, Frame, PointCloud, parse_layout
+from labelgen.geometry import ProjectionSettings, project
+from labelgen.records import Views
+
+#: Frames of a plan whose points are read, at equal distances.
+SAMPLE = 5
+#: LiDAR files of a plan whose size is looked up, at equal distances.
+MOST_SIZES = 1000
+
+
+class Lens(NamedTuple):
+    """One calibration that cameras of a plan share: the same name, size, intrinsics and distortion.
+
+    Attributes:
+        camera: the first one of them.
+        frame_id: its frame.
+        number: how many there are.
+    """
+
+    camera: Camera
+    frame_id: str
+    number: int
+
+
+@dataclass(frozen=True)
+class PlanSight:
+    """A plan, as checks see it; what is derived from it is worked out once.
+
+    Attributes:
+        root: the data root.
+        frames: all of them.
+        info: of the data set.
+        settings: of the run that is planned, as plain data by section (``taxonomy``, ``projection`` …); empty
+            where there is no run, as in ``datasets check``.
+        projection: how points are projected.
+        sample: so many frames are read; 0: the tables alone are looked at.
+    """
+
+    root: Path
+    frames: Sequence[Frame]
+    info: DatasetInfo
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+    sample: int = SAMPLE
+
+    @cached_property
+    def looks(self) -> list[FrameSight | FrameError]:
+        """Some frames with their points, spread over all; the error of those that cannot be read."""
+        if not self.sample:
+            return []
+        looks: list[FrameSight | FrameError] = []
+        for frame in self.frames[:: max(1, len(self.frames) // self.sample)][: self.sample]:
+            try:
+                cloud, _ = load_cloud(self.root, frame)
+                looks.append(FrameSight(frame, cloud, project(frame, cloud, self.projection)))
+            except FrameError as error:
+                looks.append(error)
+            except ValueError as error:  # a calibration that cannot be used
+                looks.append(FrameError(str(error), frame_id=frame.frame_id))
+        return looks
+
+    @cached_property
+    def scenes(self) -> dict[str, list[Frame]]:
+        """{scene: its frames in the order of their index}."""
+        scenes: dict[str, list[Frame]] = {}
+        for frame in self.frames:
+            scenes.setdefault(frame.scene_id, []).append(frame)
+        for frames in scenes.values():
+            frames.sort(key=lambda frame: frame.index)
+        return scenes
+
+    @cached_property
+    def lenses(self) -> list[Lens]:
+        """The different calibrations (name, size, intrinsics, distortion) of all cameras of all frames."""
+        found: dict[tuple[object, ...], Lens] = {}
+        for frame in self.frames:
+            for camera in frame.cameras:
+                bent = None if camera.distortion is None else camera.distortion.tobytes()
+                key = (camera.name, camera.width, camera.height, camera.intrinsics.tobytes(), bent)
+                before = found.get(key)
+                if before is None:
+                    found[key] = Lens(camera, frame.frame_id, 1)
+                else:
+                    found[key] = before._replace(number=before.number + 1)
+        return list(found.values())
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """{frame id: bytes of its LiDAR file}, of at most `MOST_SIZES` frames; those that are there."""
+        some = self.frames[:: -(-len(self.frames) // MOST_SIZES)]
+
+        def size(frame: Frame) -> int:
+            try:
+                return os.stat(self.root / frame.lidar_path).st_size
+            except (OSError, ValueError):
+                return -1
+
+        with ThreadPoolExecutor(16) as pool:
+            found = zip(some, pool.map(size, some), strict=True)
+            return {frame.frame_id: bytes_ for frame, bytes_ in found if bytes_ >= 0}
+
+
+@dataclass(frozen=True)
+class FrameSight:
+    """A frame, its points and where they fall, as checks see it in a worker.
+
+    Attributes:
+        frame: of the plan.
+        cloud: its points.
+        views: where they fall in the images.
+    """
+
+    frame: Frame
+    cloud: PointCloud
+    views: Views
+
+    @cached_property
+    def finite(self) -> NDArray[np.bool_]:
+        """(N,) bool: all three coordinates are finite."""
+        return np.asarray(np.isfinite(self.cloud.xyz).all(axis=1))
+
+    @cached_property
+    def distance(self) -> NDArray[np.float32]:
+        """(N,) float32 metres from the LiDAR's origin; NaN or infinite where a coordinate is."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(np.linalg.norm(self.cloud.xyz, axis=1))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the LiDAR file."""
+        return parse_layout(self.frame.lidar_layout).record.names or ()
+
+    def cameras(self) -> Iterator[tuple[Camera, slice]]:
+        """Each camera with the rows of its views."""
+        for number, camera in enumerate(self.frame.cameras):
+            yield camera, self.views.camera_slice(number)

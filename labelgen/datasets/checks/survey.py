@@ -1,0 +1,66 @@
+"""Looks at a plan, or at one frame, with all checks, and says what does not make sense."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+
+from labelgen.datasets.checks.registry import CHECKS, Finding, Odd, note_of
+from labelgen.datasets.checks.sight import FrameSight, PlanSight
+
+#: Findings of one kind that are told; of more, the number is.
+MOST_TOLD = 3
+
+
+def survey(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
+    """Look for what is well formed and cannot be right, in seconds for any number of frames.
+
+    Args:
+        plan: with how many of its frames are to be read.
+        allow: names of checks that are passed over.
+
+    Returns:
+        What was found: what stops a run first. Something odd of a frame stops it if most of the frames that
+        were looked at show it.
+    """
+    findings = check_plan(plan, allow)
+    sights = [look for look in plan.looks if isinstance(look, FrameSight)]
+    odd: dict[tuple[str, str], dict[str, Odd]] = {}  # {(check, about): {frame: its first}}
+    for sight in sights:
+        for name, found in check_frame(sight, allow):
+            odd.setdefault((name, found.about), {}).setdefault(sight.frame.frame_id, found)
+    for (name, _), frames in odd.items():
+        stop = CHECKS[name].refuse and 2 * len(frames) > len(sights)
+        findings.append(Finding(name, stop, str(next(iter(frames.values()))), len(frames), len(sights)))
+    return sorted(findings, key=lambda finding: not finding.refuse)
+
+
+def check_plan(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
+    """What is odd about a plan as a whole; of the same kind, the first ones and how many more."""
+    findings = []
+    for one in CHECKS.values():
+        if one.subject != "plan" or one.name in allow:
+            continue
+        told = Counter[str]()
+        for odd in one.function(plan):
+            told[odd.about] += 1
+            if told[odd.about] <= MOST_TOLD:
+                findings.append(Finding(one.name, one.refuse, str(odd)))
+        for about, count in told.items():
+            if count > MOST_TOLD:
+                more = f"{count - MOST_TOLD:,} more like that{f' of {about}' if about else ''}"
+                findings.append(Finding(one.name, one.refuse, more))
+    return findings
+
+
+def check_frame(sight: FrameSight, allow: Collection[str] = ()) -> Iterator[tuple[str, Odd]]:
+    """What is odd about a frame: names of checks, and what they found."""
+    for one in CHECKS.values():
+        if one.subject == "frame" and one.name not in allow:
+            for odd in one.function(sight):
+                yield one.name, odd
+
+
+def frame_notes(sight: FrameSight, allow: Collection[str] = ()) -> Iterable[str]:
+    """What is odd about a frame, as its notes, each once."""
+    return dict.fromkeys(note_of(name, odd) for name, odd in check_frame(sight, allow))
