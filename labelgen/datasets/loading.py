@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from labelgen.bounded import OversizedError, read_npz
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError
 from labelgen.frame import Camera, Frame, PointCloud, parse_layout
@@ -18,6 +19,8 @@ from labelgen.records import UNLABELLED
 #: Largest files that are read, in bytes.
 CLOUD_LIMIT = 1 << 30
 IMAGE_LIMIT = 1 << 28
+#: Most labels that are read where it is not known how many points the frame has.
+LABELS_LIMIT = 1 << 24
 #: Largest image that is decoded; Pillow's own limit is a process-wide switch that other packages turn off.
 PIXEL_LIMIT = 100_000_000
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
@@ -167,8 +170,9 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
     """
     if frame.label_path is None:
         raise FrameError("the data set has no truth for this frame", frame_id=frame.frame_id)
-    data = read_file(root, frame.label_path, frame.frame_id, CLOUD_LIMIT)
-    if frame.label_path.endswith(KITTI_LABELS):
+    width = 4 if frame.label_path.endswith(KITTI_LABELS) else 1
+    data = read_file(root, frame.label_path, frame.frame_id, _truth_limit(points, width))
+    if width == 4:
         ids = (_kitti_labels(data, frame, frame.label_path) & 0xFFFF).astype(np.int64)
     else:
         ids = np.frombuffer(data, np.uint8).astype(np.int64)
@@ -201,14 +205,13 @@ def load_panoptic(
     path = frame.panoptic_path
     if path is None:
         raise FrameError("the data set has no instances for this frame", frame_id=frame.frame_id)
-    data = read_file(root, path, frame.frame_id, CLOUD_LIMIT)
+    data = read_file(root, path, frame.frame_id, _truth_limit(points, 8))
     if path.endswith(KITTI_LABELS):
         labels = _kitti_labels(data, frame, path)
         ids, numbers = (labels & 0xFFFF).astype(np.int64), (labels >> 16).astype(np.int64)
     else:
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                stored = arrays["data"]
+            stored = read_npz(data, "data", _truth_limit(points, 8))
             if stored.ndim != 1 or stored.dtype.kind not in "ui":
                 raise ValueError(
                     f"data is {stored.dtype} {stored.shape}, one whole number per point is expected"
@@ -217,6 +220,13 @@ def load_panoptic(
             if numbers.min(initial=0) < 0 or numbers.max(initial=0) >> 32:
                 raise ValueError("data holds numbers below 0 or above 32 bits")
             ids = numbers // 1000
+        except OversizedError as error:
+            raise FrameError(
+                f"{error} for {'any number of' if points is None else points} points; it belongs to another "
+                "cloud or is damaged: copy it again from the data set",
+                frame_id=frame.frame_id,
+                path=path,
+            ) from None
         except Exception as error:  # on broken bytes zipfile and numpy raise whatever they come upon
             raise FrameError(
                 f"not an npz with 'data' ({error}); copy it again from the data set",
@@ -225,6 +235,11 @@ def load_panoptic(
             ) from None
     _check_length(frame, path, len(ids), points)
     return _train_ids(ids, table), numbers
+
+
+def _truth_limit(points: int | None, width: int) -> int:
+    """Bytes of truth that are read and unpacked: more than needed, so that the labels can be counted."""
+    return (LABELS_LIMIT if points is None else 2 * points + 4096) * width
 
 
 def _train_ids(ids: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from labelgen.bounded import read_parquet
 from labelgen.datasets.columns import Columns
 from labelgen.datasets.paths import UNSAFE_ID, UNSAFE_PATH
 from labelgen.errors import UserError
@@ -120,7 +121,7 @@ def decode_frames(content: bytes, where: str) -> tuple[list[Frame], DatasetInfo]
             column.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        table = read_parquet(content)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(

@@ -256,6 +256,13 @@ class TestTruth:
         message = refused(load_truth, tmp_path, frame, np.zeros(256, np.uint8), 100)
         assert f"{length} labels for 100 points" in message
 
+    @pytest.mark.parametrize("name", ["truth.bin", "truth.label"])
+    def test_far_too_large_a_file_is_not_read(self, tmp_path, frame, name):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 29)
+        message = refused(load_truth, tmp_path, replace(frame, label_path=name), np.zeros(256, np.uint8), 100)
+        assert f"{name}: 536870912 bytes; more than" in message
+
     def test_no_truth(self, tmp_path, frame):
         assert "no such file" in refused(load_truth, tmp_path, frame, np.zeros(256, np.uint8), 1)
         with pytest.raises(FrameError, match="no truth for this frame"):
@@ -278,6 +285,13 @@ class TestInstances:
         assert "3 labels for 2 points" in refused(load_panoptic, tmp_path, frame, TABLE, 2)
         without = replace(frame, panoptic_path=None)
         assert "no instances" in refused(load_panoptic, tmp_path, without, TABLE, 3)
+
+    def test_an_npz_that_unpacks_to_too_much(self, tmp_path, frame):
+        frame = replace(frame, panoptic_path="p.npz")
+        np.savez_compressed(tmp_path / "p.npz", data=np.zeros(1_000_000, np.uint8))
+        message = refused(load_panoptic, tmp_path, frame, TABLE, 3)
+        assert "p.npz: data unpacks to 1000128 bytes" in message
+        assert "another cloud" in message
 
     def test_labels_of_semantickitti(self, tmp_path, frame):
         np.array([24 | 7 << 16, 17, 65535 << 16 | 65535], "<u4").tofile(tmp_path / "p.label")
