@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import google_crc32c
@@ -24,7 +24,13 @@ from labelgen.shards.store import StoreError
 
 _MISSING = 2**64 - 1
 _LARGEST_CHUNK = 2**30
+#: What is asked for at once may unpack to this many bytes, and beyond to so many times those of its file:
+#: a frame without labels compresses to next to nothing, but a large frame is never as empty as that.
+_FREE, _RATIO = 1 << 26, 64
+#: Bytes of the blocks in which a whole array is gone through.
+_BLOCK = 1 << 24
 _CRC = struct.Struct("<I")
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class ArrayFile:
@@ -66,13 +72,21 @@ class ArrayFile:
             raise self._damage(
                 f"chunks of {self._chunk * self._row_bytes} bytes; {_LARGEST_CHUNK} is the most"
             )
+        self._check_size("chunks", self._chunk)
         self._kept: tuple[int, NDArray[Any]] | None = None
         self._index = self._read_index() if math.prod(self.shape) else np.zeros((0, 2), np.uint64)
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Ranges of rows that together are the whole array, each of whole chunks and some 16 MB."""
+        step = max(1, _BLOCK // max(1, self._chunk * self._row_bytes)) * self._chunk
+        for begin in range(0, self.shape[0], step):
+            yield begin, min(begin + step, self.shape[0])
 
     def rows(self, begin: int, end: int) -> NDArray[Any]:
         """Rows ``begin`` to ``end`` of the first axis, as a new array in native byte order."""
         if not 0 <= begin <= end <= self.shape[0]:
             raise self._damage(f"rows {begin} to {end} of {self.shape[0]}")
+        self._check_size(f"rows {begin} to {end}", end - begin)
         out = np.empty((end - begin, *self.shape[1:]), self._dtype)
         if out.size:
             first, last = begin // self._chunk, -(-end // self._chunk)
@@ -82,53 +96,57 @@ class ArrayFile:
                     start = number * self._chunk
                     low, high = max(begin, start), min(end, start + self._chunk)
                     part = out[low - begin : high - begin]
-                    if not self._zstd and high - low == self._chunk:
+                    if high - low == self._chunk:
                         self._read_into(descriptor, number, part)
                     else:
                         part[...] = self._chunk_values(descriptor, number)[low - start : high - start]
+            except OSError as error:
+                raise self._damage(f"cannot be read: {error.strerror}") from error
             finally:
                 os.close(descriptor)
         return out.astype(self._dtype.newbyteorder("="), copy=False)
 
+    def _check_size(self, what: str, rows: int) -> None:
+        size = rows * self._row_bytes
+        if size > max(_FREE, _RATIO * self._size):
+            raise self._damage(f"{what} unpack to {size} bytes, from a file of {self._size}")
+
     def _chunk_values(self, descriptor: int, number: int) -> NDArray[Any]:
-        kept = self._kept
-        if kept is not None and kept[0] == number:
-            return kept[1]
-        values = self._decode(descriptor, number)
-        if self._chunk > 1:  # the next frame begins in the chunk that this one ends in
+        """A chunk of which a part is wanted; the next frame begins in the chunk that this one ends in."""
+        if self._kept is None or self._kept[0] != number:
+            values = np.empty((self._chunk, *self.shape[1:]), self._dtype)
+            self._read_into(descriptor, number, values)
             self._kept = (number, values)
-        return values
+        return self._kept[1]
 
     def _read_into(self, descriptor: int, number: int, out: NDArray[Any]) -> None:
-        """A whole chunk that is not compressed, without a copy on the way."""
+        """A whole chunk; one that is not compressed without a copy on the way."""
         offset, size = (int(value) for value in self._index[number])
         content = out.reshape(-1).view(np.uint8)
-        if size != content.nbytes + (_CRC.size if self._checked else 0):
-            raise self._damage(f"chunk {number} holds {size} bytes; {content.nbytes} are expected")
         crc = bytearray(_CRC.size if self._checked else 0)
-        if os.preadv(descriptor, [content.data, crc], offset) != size:
-            raise self._damage(f"chunk {number} is cut off")
-        if self._checked and google_crc32c.value(content) != _CRC.unpack(crc)[0]:
-            raise self._damage(f"chunk {number} fails its checksum")
-
-    def _decode(self, descriptor: int, number: int) -> NDArray[Any]:
-        offset, size = (int(value) for value in self._index[number])
-        raw = os.pread(descriptor, size, offset)
-        if len(raw) != size:
-            raise self._damage(f"chunk {number} is cut off")
-        data: Any = raw
-        if self._checked:
-            data = self._strip_crc(raw, f"chunk {number}")
+        packed: NDArray[np.uint8] = content
         if self._zstd:
-            try:
-                data = decompress(data)
-            except (RuntimeError, ValueError, MemoryError) as error:
-                raise self._damage(f"chunk {number}: {error}") from error
-        if len(data) != self._chunk * self._row_bytes:
-            raise self._damage(
-                f"chunk {number} holds {len(data)} bytes; {self._chunk * self._row_bytes} are expected"
-            )
-        return np.frombuffer(data, self._dtype).reshape(self._chunk, *self.shape[1:])
+            # What cannot be compressed grows by 1/256.
+            length = min(size - len(crc), content.nbytes + content.nbytes // 128 + 1024)
+            packed = np.empty(max(0, length), np.uint8)
+        if size != packed.nbytes + len(crc):
+            raise self._damage(f"chunk {number} holds {size} bytes; {content.nbytes} are expected")
+        if os.preadv(descriptor, [packed.data, crc], offset) != size:
+            raise self._damage(f"chunk {number} is cut off")
+        if self._checked and google_crc32c.value(packed) != _CRC.unpack(crc)[0]:
+            raise self._damage(f"chunk {number} fails its checksum")
+        if self._zstd:
+            self._unpack(number, packed, content)
+
+    def _unpack(self, number: int, packed: NDArray[np.uint8], content: NDArray[np.uint8]) -> None:
+        """Never more than is expected, whatever the frame holds."""
+        declared = unpacked_size(packed[:18].tobytes())
+        if declared not in (None, content.nbytes):
+            raise self._damage(f"chunk {number} unpacks to {declared} bytes; {content.nbytes} are expected")
+        try:
+            decompress(packed, content)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise self._damage(f"chunk {number}: {error}") from error
 
     def _read_index(self) -> NDArray[np.uint64]:
         count = -(-self.shape[0] // self._chunk)
@@ -138,6 +156,8 @@ class ArrayFile:
         descriptor = self._open()
         try:
             raw = os.pread(descriptor, length, self._size - length)
+        except OSError as error:
+            raise self._damage(f"cannot be read: {error.strerror}") from error
         finally:
             os.close(descriptor)
         if len(raw) != length:
@@ -147,6 +167,8 @@ class ArrayFile:
         # Compared in this order so that no sum overflows.
         if (index == _MISSING).any() or (index > limit).any() or (index.sum(axis=1) > limit).any():
             raise self._damage("the index names chunks that are not in the file")
+        if index[:, 1].sum(dtype=np.float64) > limit:
+            raise self._damage("the index names the same bytes for several chunks")
         return index
 
     def _open(self) -> int:
@@ -171,6 +193,23 @@ class ArrayFile:
 
     def _damage(self, detail: str) -> DamageError:
         return DamageError("torn-shard", self._where, detail)
+
+
+def unpacked_size(frame: bytes) -> int | None:
+    """Bytes that a zstd frame unpacks to, as its head declares; None if it does not, or is no such frame.
+
+    Args:
+        frame: the first 18 bytes, or more.
+    """
+    if frame[:4] != _ZSTD_MAGIC or len(frame) < 5:
+        return None
+    head = frame[4]
+    alone = bool(head & 0x20)
+    begin = 5 + (not alone) + (0, 1, 2, 4)[head & 3]
+    width = (1 if alone else 0, 2, 4, 8)[head >> 6]
+    if not width:
+        return None
+    return int.from_bytes(frame[begin : begin + width], "little") + (256 if width == 2 else 0)
 
 
 def _layout(metadata: Mapping[str, Any], dtype: str, shape: tuple[int, ...]) -> tuple[int, bool, bool]:

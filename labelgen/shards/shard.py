@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -94,6 +94,10 @@ class Shard:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
             os.close(descriptor)
 
+    def blocks(self, name: str) -> Iterator[tuple[int, int]]:
+        """Ranges of rows in which an array is best gone through as a whole."""
+        return self._file(name).blocks()
+
     def span(self, group: str, row: int) -> tuple[int, int]:
         """Rows of ``views/*``, ``regions/*`` or ``hits/*`` that belong to frame ``row``."""
         offsets = self._offsets(OFFSETS[group], self._length(group))
@@ -140,8 +144,8 @@ class Shard:
 
     def _check_array(self, name: str) -> None:
         entry = self.manifest.arrays[name]
-        values = self._file(name).rows(0, entry.shape[0])
-        if digest(values) != entry.blake2b:
+        file = self._file(name)
+        if digest(file.rows(begin, end) for begin, end in file.blocks()) != entry.blake2b:
             raise DamageError("checksum", f"{self.where}/{name}", "values are not those that were written")
 
     def _check_frames(self, _: str) -> None:
@@ -239,7 +243,14 @@ class Shard:
         return raw
 
 
-def digest(array: NDArray[Any]) -> str:
-    """Hash (blake2b, 128 bits) of an array's values: C order, little-endian, padding included."""
-    ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return hashlib.blake2b(ordered.reshape(-1).view(np.uint8).data, digest_size=16).hexdigest()
+def digest(parts: Iterable[NDArray[Any]]) -> str:
+    """Hash (blake2b, 128 bits) of an array's values: C order, little-endian, padding included.
+
+    Args:
+        parts: its rows, in order.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        ordered = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
+        found.update(ordered.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()

@@ -225,7 +225,7 @@ def _describe(
             dtype=values.dtype.name,
             shape=values.shape,
             size=file.stat().st_size if values.size else 0,
-            blake2b=digest(values),
+            blake2b=digest([values]),
         )
     metadata = {}
     for file in sorted(folder.rglob("zarr.json")):
