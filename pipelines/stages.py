@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import RunConfig
-from labelgen.datasets.checks import FrameSight, frame_notes
-from labelgen.datasets.loading import decode_image, load_cloud, read_image
+from labelgen.datasets.checks import FrameSight, frame_notes, image_notes
+from labelgen.datasets.images import open_picture, read_image
+from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
 from labelgen.geometry import (
@@ -121,13 +122,17 @@ class FrameTask:
             for number, (camera, data) in enumerate(zip(self.frame.cameras, self.images, strict=True)):
                 if data is not None:
                     try:
-                        self.pixels[number] = decode_image(data, camera, self.frame.frame_id)
+                        picture = open_picture(data, camera, self.frame.frame_id)
+                        self.pixels[number] = picture.pixels
+                        self.notes += [note for note in image_notes(picture) if note not in self.notes]
                     except FrameError as error:
                         self.images[number] = None
                         self.notes.append(str(error))
         if self.frame.cameras and all(image is None for image in self.pixels):
+            paths = [camera.image_path for camera in self.frame.cameras]
+            why = [note for note in self.notes if any(path in note for path in paths)]
             raise FrameError(
-                "none of its images is readable: " + "; ".join(self.notes), frame_id=self.frame.frame_id
+                f"none of its images is readable: {'; '.join(why)}", frame_id=self.frame.frame_id
             )
         return self.pixels
 

@@ -117,6 +117,8 @@ def check(
             entry["picture"] = str(path)
         checks.append(entry)
 
+    told = {problem for entry in checks for problem in entry["problems"]}
+    problems = [problem for problem in problems if problem not in told]
     everything = [*problems, *(problem for entry in checks for problem in entry["problems"])]
     if as_json:
         summary = {"frames": len(frames), "scenes": len({f.scene_id for f in frames}), "problems": problems}

@@ -121,12 +121,15 @@ def run(
     if as_json:
         typer.echo(json.dumps(result))
     if result["failed_fraction"] > max_failed_fraction:
+        from labelgen.shards import open_run
+
         where = result["fused" if result.get("fused_failed") else "run"]
+        first = next(iter(open_run(where).failures.values()))
         complain(
             console,
             "error",
             f"{result['failed_fraction']:.1%} of the frames failed, "
-            f"{max_failed_fraction:.1%} are allowed (--max-failed-fraction); "
+            f"{max_failed_fraction:.1%} are allowed (--max-failed-fraction); the first: {first.message}; "
             f"`labelgen inspect {where}` lists them",
         )
         raise typer.Exit(1)

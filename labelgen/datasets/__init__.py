@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.datasets.loading import load_cloud, load_image, load_panoptic, load_truth
+from labelgen.datasets.images import load_image
+from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
 from labelgen.datasets.manifest import DatasetInfo, read_frames, write_frames
 from labelgen.datasets.nuscenes import plan_nuscenes
 from labelgen.datasets.semantickitti import plan_semantickitti

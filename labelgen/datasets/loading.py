@@ -1,40 +1,26 @@
-"""Reads what a frame names: the point cloud, the images, the truth; bad files become a `FrameError`."""
+"""Reads what a frame names beside its images: point cloud and truth; bad files become a `FrameError`."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from labelgen.bounded import OversizedError, read_npz
-from labelgen.datasets.paths import read_file
+from labelgen.datasets.paths import digest, read_file
 from labelgen.errors import FrameError
-from labelgen.frame import Camera, Frame, PointCloud, parse_layout
+from labelgen.frame import Frame, PointCloud, parse_layout
 from labelgen.records import UNLABELLED
 
-#: Largest files that are read, in bytes.
+#: Largest file that is read, in bytes.
 CLOUD_LIMIT = 1 << 30
-IMAGE_LIMIT = 1 << 28
 #: Most labels that are read where it is not known how many points the frame has.
 LABELS_LIMIT = 1 << 24
-#: Largest image that is decoded; Pillow's own limit is a process-wide switch that other packages turn off.
-PIXEL_LIMIT = 100_000_000
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
-#: Pillow modes that have a meaning as 8-bit RGB; 16-bit and float images have none without a scale.
-IMAGE_MODES = frozenset({"RGB", "L", "RGBA", "RGBX", "LA", "P", "PA", "1", "CMYK", "YCbCr"})
 #: Ring of a point whose stored ring is not a number from 0 to 254.
 NO_RING = 255
 #: Ending of SemanticKITTI's label files: uint32, the class in the lower half, the instance in the upper.
 KITTI_LABELS = ".label"
-
-
-def digest(data: bytes) -> str:
-    """blake2b-128 of a file's bytes, in hex, as stored in ``FrameRecord.source_hashes``."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
@@ -80,76 +66,6 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     intensity = np.ascontiguousarray(columns.get("intensity", np.zeros(len(xyz))), np.float32)
     time = np.ascontiguousarray(columns["time"], np.float32) if "time" in columns else None
     return PointCloud(xyz=xyz, intensity=intensity, ring=ring, time=time), digest(data)
-
-
-def read_image(root: Path, camera: Camera, frame_id: str) -> tuple[bytes, str]:
-    """Read one camera's image file, without decoding it.
-
-    Returns:
-        The file's bytes, and their hash.
-
-    Raises:
-        FrameError: missing, unreadable or empty file.
-    """
-    data = read_file(root, camera.image_path, frame_id, IMAGE_LIMIT)
-    if not data:
-        raise FrameError(
-            "the file is empty; copy it again from the data set", frame_id=frame_id, path=camera.image_path
-        )
-    return data, digest(data)
-
-
-def decode_image(data: bytes, camera: Camera, frame_id: str) -> NDArray[np.uint8]:
-    """Decode one camera's image.
-
-    Greyscale, palette, CMYK and images with transparency are converted. The pixels stay as stored: no
-    rotation by EXIF, as the calibration is about the stored pixels.
-
-    Args:
-        data: the file's bytes.
-        camera: its width and height are what the image must have.
-        frame_id: for the error.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        FrameError: corrupt or truncated data, another size than the calibration's, or a pixel format without
-            a meaning as 8-bit RGB. The caller may go on without this camera.
-    """
-
-    def refuse(problem: str) -> FrameError:
-        return FrameError(problem, frame_id=frame_id, path=camera.image_path)
-
-    if camera.width * camera.height > PIXEL_LIMIT:
-        raise refuse(f"{camera.width} x {camera.height} is more than {PIXEL_LIMIT} pixels; reduce the images")
-    try:
-        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
-            if image.size != (camera.width, camera.height):
-                raise refuse(
-                    f"the image is {image.width} x {image.height}, the calibration is for "
-                    f"{camera.width} x {camera.height}; correct the size, or use the original images"
-                )
-            if image.mode not in IMAGE_MODES:
-                raise refuse(f"pixels of kind {image.mode!r} have no meaning as 8-bit RGB; convert the image")
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except FrameError:
-        raise
-    except UnidentifiedImageError:
-        raise refuse(f"not an image ({', '.join(IMAGE_FORMATS)} are read); copy it again") from None
-    except Exception as error:  # on broken bytes Pillow's decoders raise whatever they come upon
-        reason = " ".join(str(error).split())[:200]
-        raise refuse(f"cannot be decoded ({type(error).__name__}: {reason}); copy it again") from None
-
-
-def load_image(root: Path, camera: Camera, frame_id: str) -> tuple[NDArray[np.uint8], str]:
-    """`read_image`, then `decode_image`: (H, W, 3) uint8 RGB and the hash of the file's bytes.
-
-    Raises:
-        FrameError: as those two.
-    """
-    data, hashed = read_image(root, camera, frame_id)
-    return decode_image(data, camera, frame_id), hashed
 
 
 def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int | None) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from pathlib import Path
@@ -31,6 +32,11 @@ def is_safe_path(path: str) -> bool:
 def is_safe_id(name: str) -> bool:
     """Whether a frame's or scene's id can stand in file names: 1 to 64 of ``A-Z a-z 0-9 . _ + @ = -``."""
     return _UNSAFE_ID.search(name) is None
+
+
+def digest(data: bytes) -> str:
+    """blake2b-128 of a file's bytes, in hex, as stored in ``FrameRecord.source_hashes``."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def read_file(root: Path, path: str, frame_id: str, limit: int) -> bytes:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets import DatasetInfo, load_cloud, load_image, load_truth
-from labelgen.datasets.checks import FrameSight, check_frame
+from labelgen.datasets import DatasetInfo, load_cloud, load_truth
+from labelgen.datasets.checks import FrameSight, check_frame, check_image
+from labelgen.datasets.images import open_picture, read_image
 from labelgen.errors import FrameError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings, project
@@ -61,7 +62,10 @@ def look_at_frame(
     images: list[NDArray[np.uint8] | None] = []
     for camera in frame.cameras:
         try:
-            images.append(load_image(root, camera, frame.frame_id)[0])
+            data, _ = read_image(root, camera, frame.frame_id)
+            picture = open_picture(data, camera, frame.frame_id)
+            images.append(picture.pixels)
+            found.problems += [str(odd) for _, odd in check_image(picture, allow)]
         except FrameError as error:
             images.append(None)
             found.problems.append(str(error))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.datasets.loading import load_cloud, load_image, load_truth
+from labelgen.datasets.images import load_image
+from labelgen.datasets.loading import load_cloud, load_truth
 from labelgen.distill.classes import load_class_split
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame, PointCloud

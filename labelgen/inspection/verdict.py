@@ -31,6 +31,15 @@ def no_label(run: RunSight) -> Iterator[Odd]:
         )
 
 
+@check("images-left-out", "run")
+def images_left_out(run: RunSight) -> Iterator[Odd]:
+    """Frames did without an image that could not be used."""
+    partial = [entry for entry in run.entries if entry.status == "partial"]
+    if partial:
+        why = next((note for entry in partial for note in entry.notes if noted_check(note) is None), "")
+        yield Odd(f"{len(partial):,} of {len(run.entries):,} frames did without an image, such as {why}")
+
+
 def judge(run: Run, frames: Collection[str] | None = None, allow: Collection[str] = ()) -> list[Finding]:
     """What does not make sense about a run, from its manifests alone.
 

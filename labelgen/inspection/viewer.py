@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.loading import load_image
+from labelgen.datasets.images import load_image
 from labelgen.errors import FrameError, UserError
 from labelgen.geometry.rle import decode
 from labelgen.inspection.instances import instance_boxes

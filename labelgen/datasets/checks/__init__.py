@@ -2,10 +2,10 @@
 
 A check is a function beside this file, registered under a name with `check`; it gives what is `Odd`. Whether
 that stops a run or is only told, the registration says. `survey` runs all of them before a run;
-`frame_notes` runs those of frames in the workers.
+`frame_notes` and `image_notes` run those of frames in the workers.
 """
 
-from labelgen.datasets.checks import files, scenes
+from labelgen.datasets.checks import files, images, scenes
 from labelgen.datasets.checks.registry import (
     CHECKS,
     Check,
@@ -17,7 +17,14 @@ from labelgen.datasets.checks.registry import (
     refuse,
 )
 from labelgen.datasets.checks.sight import FrameSight, Lens, PlanSight
-from labelgen.datasets.checks.survey import check_frame, check_plan, frame_notes, survey
+from labelgen.datasets.checks.survey import (
+    check_frame,
+    check_image,
+    check_plan,
+    frame_notes,
+    image_notes,
+    survey,
+)
 
 __all__ = [
     "CHECKS",
@@ -29,10 +36,13 @@ __all__ = [
     "PlanSight",
     "check",
     "check_frame",
+    "check_image",
     "check_names",
     "check_plan",
     "files",
     "frame_notes",
+    "image_notes",
+    "images",
     "noted_check",
     "refuse",
     "scenes",

@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeVar
 
 from labelgen.errors import UserError
 
-#: What a check looks at: the plan with its tables, one frame with its cloud in hand, or a labelled run.
-Subject = Literal["plan", "frame", "run"]
+#: What a check looks at: the plan with its tables, one frame with its cloud in hand, one decoded image, or a
+#: labelled run.
+Subject = Literal["plan", "frame", "image", "run"]
 #: Begins a note of a frame, so that notes of checks can be told from others and counted.
 NOTE = "check "
 #: Longest text of a finding; what it quotes comes from files.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.datasets.images import Picture, open_picture, read_image
 from labelgen.datasets.loading import load_cloud
 from labelgen.datasets.manifest import DatasetInfo
 from labelgen.errors import FrameError
@@ -22,6 +23,8 @@ from labelgen.records import Views
 
 #: Frames of a plan whose points are read, at equal distances.
 SAMPLE = 5
+#: Least number of pixels along the shorter side that are kept of an image of theirs.
+THUMBNAIL = 128
 #: LiDAR files of a plan whose size is looked up, at equal distances.
 MOST_SIZES = 1000
 
@@ -61,13 +64,33 @@ class PlanSight:
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     sample: int = SAMPLE
 
+    @property
+    def sampled(self) -> Sequence[Frame]:
+        """Some frames, spread over all."""
+        if not self.sample:
+            return ()
+        return self.frames[:: max(1, len(self.frames) // self.sample)][: self.sample]
+
+    @cached_property
+    def pictures(self) -> list[Picture | FrameError]:
+        """The images of those frames, with every nth pixel; the error of those that cannot be used."""
+        pictures: list[Picture | FrameError] = []
+        for frame in self.sampled:
+            for camera in frame.cameras:
+                try:
+                    data, _ = read_image(self.root, camera, frame.frame_id)
+                    picture = open_picture(data, camera, frame.frame_id)
+                    step = max(1, min(picture.pixels.shape[:2]) // THUMBNAIL)
+                    pictures.append(replace(picture, pixels=picture.pixels[::step, ::step].copy()))
+                except FrameError as error:
+                    pictures.append(error)
+        return pictures
+
     @cached_property
     def looks(self) -> list[FrameSight | FrameError]:
         """Some frames with their points, spread over all; the error of those that cannot be read."""
-        if not self.sample:
-            return []
         looks: list[FrameSight | FrameError] = []
-        for frame in self.frames[:: max(1, len(self.frames) // self.sample)][: self.sample]:
+        for frame in self.sampled:
             try:
                 cloud, _ = load_cloud(self.root, frame)
                 looks.append(FrameSight(frame, cloud, project(frame, cloud, self.projection)))

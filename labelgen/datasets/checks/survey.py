@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
-from labelgen.datasets.checks.registry import CHECKS, Finding, Odd, note_of
+from labelgen.datasets.checks.registry import CHECKS, Finding, Odd, Subject, note_of
 from labelgen.datasets.checks.sight import FrameSight, PlanSight
+from labelgen.datasets.images import Picture
 
 #: Findings of one kind that are told; of more, the number is.
 MOST_TOLD = 3
@@ -29,9 +31,12 @@ def survey(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
     for sight in sights:
         for name, found in check_frame(sight, allow):
             odd.setdefault((name, found.about), {}).setdefault(sight.frame.frame_id, found)
+    for picture in plan.pictures:
+        for name, found in check_image(picture, allow) if isinstance(picture, Picture) else ():
+            odd.setdefault((name, found.about), {}).setdefault(picture.frame_id, found)
     for (name, _), frames in odd.items():
-        stop = CHECKS[name].refuse and 2 * len(frames) > len(sights)
-        findings.append(Finding(name, stop, str(next(iter(frames.values()))), len(frames), len(sights)))
+        stop = CHECKS[name].refuse and 2 * len(frames) > len(plan.looks)
+        findings.append(Finding(name, stop, str(next(iter(frames.values()))), len(frames), len(plan.looks)))
     return sorted(findings, key=lambda finding: not finding.refuse)
 
 
@@ -55,12 +60,26 @@ def check_plan(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
 
 def check_frame(sight: FrameSight, allow: Collection[str] = ()) -> Iterator[tuple[str, Odd]]:
     """What is odd about a frame: names of checks, and what they found."""
-    for one in CHECKS.values():
-        if one.subject == "frame" and one.name not in allow:
-            for odd in one.function(sight):
-                yield one.name, odd
+    return _check("frame", sight, allow)
+
+
+def check_image(picture: Picture, allow: Collection[str] = ()) -> Iterator[tuple[str, Odd]]:
+    """What is odd about an image: names of checks, and what they found."""
+    return _check("image", picture, allow)
 
 
 def frame_notes(sight: FrameSight, allow: Collection[str] = ()) -> Iterable[str]:
     """What is odd about a frame, as its notes, each once."""
     return dict.fromkeys(note_of(name, odd) for name, odd in check_frame(sight, allow))
+
+
+def image_notes(picture: Picture) -> Iterable[str]:
+    """What is odd about an image, as notes of its frame, each once."""
+    return dict.fromkeys(note_of(name, odd) for name, odd in check_image(picture))
+
+
+def _check(subject: Subject, sight: Any, allow: Collection[str]) -> Iterator[tuple[str, Odd]]:
+    for one in CHECKS.values():
+        if one.subject == subject and one.name not in allow:
+            for odd in one.function(sight):
+                yield one.name, odd

@@ -1,38 +1,25 @@
-"""Clouds, images and truth: exact when whole, a `FrameError` that names frame and file when not."""
+"""Clouds and truth: exact when whole, a `FrameError` that names frame and file when not."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import struct
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 from labelgen.datasets import loading
-from labelgen.datasets.loading import load_cloud, load_image, load_panoptic, load_truth
+from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
 from labelgen.errors import FrameError
 
-from .frames import make_camera, make_frame
-
-WIDTH, HEIGHT = 64, 48
+from .frames import make_frame
 
 
 @pytest.fixture
 def frame():
     return replace(make_frame(np.random.default_rng(0)), lidar_path="cloud.bin", label_path="truth.bin")
-
-
-@pytest.fixture
-def camera():
-    return replace(make_camera(np.random.default_rng(0)), image_path="image", width=WIDTH, height=HEIGHT)
 
 
 def records(n: int = 40, fields: int = 5) -> np.ndarray:
@@ -125,118 +112,6 @@ class TestCloud:
         root.mkdir()
         (root / "samples").symlink_to(tmp_path / "disk2")
         assert len(load_cloud(root, replace(frame, lidar_path="samples/cloud.bin"))[0]) == 40
-
-
-def picture(mode: str = "RGB") -> Image.Image:
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    pixels = np.stack([rows * 5, columns * 4, (rows + columns) * 2], axis=-1).astype(np.uint8)
-    return Image.fromarray(pixels).convert(mode)
-
-
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-class TestImage:
-    @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-    def test_lossless_pixels_are_exact(self, tmp_path, camera, kind):
-        data = encoded(picture(), kind, **({"lossless": True} if kind == "WEBP" else {}))
-        (tmp_path / "image").write_bytes(data)
-        pixels, digest = load_image(tmp_path, camera, "frame-0")
-        np.testing.assert_array_equal(pixels, np.asarray(picture()))
-        assert pixels.dtype == np.uint8
-        assert pixels.flags["C_CONTIGUOUS"]
-        assert digest == hashlib.blake2b(data, digest_size=16).hexdigest()
-
-    @pytest.mark.parametrize(
-        ("mode", "kind"),
-        [
-            ("RGB", "JPEG"),
-            ("L", "JPEG"),
-            ("CMYK", "JPEG"),
-            ("L", "PNG"),
-            ("P", "PNG"),
-            ("RGBA", "PNG"),
-            ("LA", "PNG"),
-        ],
-    )
-    def test_other_pixels_are_converted(self, tmp_path, camera, mode, kind):
-        image = picture().quantize(256) if mode == "P" else picture(mode)
-        data = encoded(image, kind, **({"quality": 95} if kind == "JPEG" else {}))
-        (tmp_path / "image").write_bytes(data)
-        pixels, _ = load_image(tmp_path, camera, "frame-0")
-        want = np.asarray(picture("L").convert("RGB") if mode in ("L", "LA") else picture()).astype(int)
-        assert np.abs(pixels - want).mean() < 4
-
-    def test_the_stored_pixels_count_whatever_exif_says(self, tmp_path, camera):
-        exif = Image.Exif()
-        exif[0x0112] = 6  # "turn by 90 degrees"
-        (tmp_path / "image").write_bytes(encoded(picture(), "PNG", exif=exif))
-        np.testing.assert_array_equal(load_image(tmp_path, camera, "f")[0], np.asarray(picture()))
-
-    def test_deep_pixels_are_refused(self, tmp_path, camera):
-        deep = Image.fromarray(np.arange(WIDTH * HEIGHT, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 7)
-        (tmp_path / "image").write_bytes(encoded(deep, "PNG"))
-        assert "no meaning as 8-bit RGB" in refused(load_image, tmp_path, camera, "frame-0")
-
-    def test_another_size_is_refused(self, tmp_path, camera):
-        (tmp_path / "image").write_bytes(encoded(picture().resize((32, 24)), "JPEG"))
-        assert "32 x 24, the calibration is for 64 x 48" in refused(load_image, tmp_path, camera, "frame-0")
-
-    @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"GIF89a", b"no image at all" * 9])
-    def test_no_image(self, tmp_path, camera, content):
-        (tmp_path / "image").write_bytes(content)
-        message = refused(load_image, tmp_path, camera, "frame-0")
-        assert "empty" in message or "not an image" in message
-        assert "0x" not in message
-
-    def test_formats_outside_the_list_are_not_tried(self, tmp_path, camera):
-        (tmp_path / "image").write_bytes(encoded(picture(), "TIFF"))
-        assert "not an image" in refused(load_image, tmp_path, camera, "frame-0")
-
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-    @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-    def test_truncated(self, tmp_path, camera, kind, share):
-        noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-        data = encoded(Image.fromarray(noise), kind)
-        (tmp_path / "image").write_bytes(data[: int(len(data) * share)])
-        refused(load_image, tmp_path, camera, "frame-0")
-
-    @settings(max_examples=150, deadline=None)
-    @given(data=st.data())
-    def test_damaged_bytes_are_refused_or_read(self, tmp_path_factory, data):
-        camera = replace(
-            make_camera(np.random.default_rng(0)), image_path="image", width=WIDTH, height=HEIGHT
-        )
-        content = bytearray(encoded(picture(), data.draw(st.sampled_from(["JPEG", "PNG", "WEBP"]))))
-        for _ in range(data.draw(st.integers(1, 5))):
-            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-        folder = tmp_path_factory.mktemp("damage")
-        (folder / "image").write_bytes(content)
-        try:
-            pixels, _ = load_image(folder, camera, "frame-0")
-        except FrameError:
-            return
-        assert pixels.shape == (HEIGHT, WIDTH, 3)
-
-    def test_a_bomb_is_refused_before_it_is_decoded(self, tmp_path, camera, monkeypatch):
-        # nuscenes-devkit turns Pillow's own limit off when it is imported
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-        header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-        chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-        (tmp_path / "image").write_bytes(
-            encoded(picture(), "PNG")[:8] + chunk + encoded(picture(), "PNG")[33:]
-        )
-        assert "60000 x 60000" in refused(load_image, tmp_path, camera, "frame-0")
-        told = replace(camera, width=60_000, height=60_000)
-        assert "reduce the images" in refused(load_image, tmp_path, told, "frame-0")
-
-    def test_missing_or_outside(self, tmp_path, camera):
-        assert "no such file" in refused(load_image, tmp_path, camera, "frame-0")
-        outside = replace(camera, image_path="../image")
-        assert "leaves the data root" in refused(load_image, tmp_path, outside, "frame-0")
 
 
 class TestTruth:
