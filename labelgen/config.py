@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from labelgen.errors import UserError
+from labelgen.settings import checked, parse_override, place_of, read_settings
+from labelgen.text_files import At, Source
+from labelgen.wording import brief
 
 #: Raised whenever the same inputs and configuration give other labels or another file format.
 FORMAT_VERSION = 1
@@ -289,35 +291,18 @@ def load_config(preset: Path | None, overrides: Iterable[str] = ()) -> RunConfig
     Raises:
         UserError: naming the file or the override, the field, and what is allowed.
     """
-    data: dict[str, Any] = {}
-    where = "defaults"
-    if preset is not None:
-        where = str(preset)
-        try:
-            data = yaml.safe_load(preset.read_text()) or {}
-        except OSError as error:
-            raise UserError(f"cannot read the configuration {preset}: {error.strerror}") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{preset}: not valid YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(data, dict):
-            raise UserError(f"{preset}: a mapping of sections is expected")
+    source = Source({}, "defaults") if preset is None else read_settings(preset)
+    data, written = dict(source.data), dict[At, str]()
     for override in overrides:
-        key, sign, value = override.partition("=")
-        if not sign:
-            raise UserError(f"--set {override!r}: expected section.field=value")
+        names, value = parse_override(override)
+        written[names] = override
+        *sections, name = names
         target = data
-        *sections, name = key.strip().split(".")
         for section in sections:
-            target = target.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise UserError(f"--set {override!r}: {section} is not a section")
-        try:
-            target[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {override!r}: {value!r} is not a YAML value") from error
-    try:
-        return RunConfig.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {field}: {first['msg']} (got {first.get('input')!r})") from error
+            inside = target.get(section, {})
+            if not isinstance(inside, dict):
+                raise UserError(f"--set {brief(override)}: {section} is not a section")
+            target[section] = dict(inside)  # an anchor's content may stand elsewhere, too
+            target = target[section]
+        target[name] = value
+    return checked(RunConfig, data, lambda at: place_of(at, written, source.where(at)))

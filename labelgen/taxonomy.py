@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED
-from labelgen.taxonomy_source import VOID, Source, categories_of, competing, faults, read_source
+from labelgen.taxonomy_source import VOID, categories_of, competing, faults, read_source
+from labelgen.text_files import Source
 
 
 @dataclass(frozen=True)

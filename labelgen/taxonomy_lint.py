@@ -10,7 +10,8 @@ import numpy as np
 
 from labelgen.semantics.base import TextEncoder
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.taxonomy_source import VOID, At, Finding, Source, Word, categories_of, competing, faults
+from labelgen.taxonomy_source import VOID, Finding, Word, categories_of, competing, faults
+from labelgen.text_files import At, Source
 
 #: Words of two classes whose features are this close (cosine) are told apart by noise.
 NEAR = 0.97

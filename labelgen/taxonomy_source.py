@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED
+from labelgen.text_files import At, Source, parse_yaml, read_yaml
+from labelgen.wording import brief
 
-#: Where an entry is: keys and positions from the top, such as ``("classes", 3, "words", 0)``.
-At = tuple[str | int, ...]
-#: Bytes of the largest file that is read.
-LARGEST = 4 << 20
 VOID = "void"
 
 
@@ -38,28 +34,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A taxonomy as it was written down.
-
-    Attributes:
-        data: what the file holds.
-        name: of the file.
-        lines: line of each entry, from 1; empty for data that comes from no file.
-    """
-
-    data: Any
-    name: str
-    lines: Mapping[At, int] = field(default_factory=dict)
-
-    def where(self, at: At = ()) -> str:
-        """File and line of an entry, or of the nearest one around it."""
-        for end in range(len(at), -1, -1):
-            if at[:end] in self.lines:
-                return f"{self.name}:{self.lines[at[:end]]}"
-        return self.name
 
 
 @dataclass(frozen=True)
@@ -93,63 +67,15 @@ def read_source(name_or_path: str) -> Source:
     """
     if name_or_path in shipped_names():
         file = resources.files("labelgen") / "taxonomies" / f"{name_or_path}.yaml"
-        text, where = file.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
+        source = parse_yaml(file.read_text(encoding="utf-8"), f"{name_or_path}.yaml")
     else:
         path = Path(name_or_path)
-        where = str(path)
         if not path.is_file():
             raise UserError(f"taxonomy {name_or_path!r} is neither a file nor one of {shipped_names()}")
-        text = read_text(path, "taxonomy", LARGEST)
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        data = None if node is None else loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{where}{line}: not valid YAML: {' '.join(str(error).split())}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    if node is None or not isinstance(data, dict):
-        raise UserError(f"{where}: not a taxonomy (a mapping with name, classes, void is expected)")
-    return Source(data, where, _lines(node))
-
-
-def read_text(path: Path, what: str, largest: int) -> str:
-    """Text of a small file.
-
-    Args:
-        path: of the file.
-        what: it is, for the errors.
-        largest: number of bytes that it may have.
-
-    Raises:
-        UserError: the file cannot be read, or is larger.
-    """
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(largest + 1)
-    except OSError as error:
-        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
-    if len(raw) > largest:
-        raise UserError(f"{path}: more than {largest} bytes are no {what}")
-    return raw.decode("utf-8", "replace")
-
-
-def _lines(root: yaml.Node) -> dict[At, int]:
-    found: dict[At, int] = {}
-    seen: set[int] = set()  # an anchor's content has one place, however often it is named
-    todo: list[tuple[At, yaml.Node]] = [((), root)]
-    while todo:
-        at, node = todo.pop()
-        found[at] = node.start_mark.line + 1
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            todo += [((*at, key.value), value) for key, value in node.value if isinstance(key.value, str)]
-        elif isinstance(node, yaml.SequenceNode):
-            todo += [((*at, number), value) for number, value in enumerate(node.value)]
-    return found
+        source = read_yaml(path, "taxonomy")
+    if not isinstance(source.data, dict):
+        raise UserError(f"{source.name}: not a taxonomy (a mapping with name, classes, void is expected)")
+    return source
 
 
 def words_of(source: Source) -> list[Word]:
@@ -210,7 +136,7 @@ def _structure(source: Source) -> Iterator[Finding]:
         for number, value in enumerate(values):
             if not isinstance(value, str):
                 yield fault(
-                    (*at, number), "structure", f"{what}: {_short(value)} is no text; put it in quotes"
+                    (*at, number), "structure", f"{what}: {brief(value)} is no text; put it in quotes"
                 )
             elif not value.strip():
                 yield fault((*at, number), "structure", f"{what}: an empty text")
@@ -280,7 +206,7 @@ def _meaning(source: Source) -> Iterator[Finding]:
             yield Finding(
                 source.where((*at, "id")),
                 "class-id",
-                f"class {entry['name']}: id {_short(entry['id'])}, but it stands in place {number}: "
+                f"class {entry['name']}: id {brief(entry['id'])}, but it stands in place {number}: "
                 "ids are places, from 0",
             )
     yield from _owners(source)
@@ -325,8 +251,3 @@ def _is_colour(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 3:
         return False
     return all(type(channel) is int and 0 <= channel <= 255 for channel in value)
-
-
-def _short(value: object) -> str:
-    """A value in a message; never all of one that refers to itself a thousand times."""
-    return repr(value)[:40] if isinstance(value, str | int | float | bool | None) else type(value).__name__

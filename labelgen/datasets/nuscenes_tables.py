@@ -17,11 +17,14 @@ from typing import Any
 
 from labelgen.datasets.paths import is_safe_path
 from labelgen.errors import UserError
+from labelgen.text_files import read_text
 
 Record = dict[str, Any]
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TEXT, _INTEGER, _FLAG, _LIST = (str,), (int,), (bool,), (list,)
 _NUMBER = (int, float)
+#: Bytes; sample_data.json of the full data set has one gigabyte.
+_LARGEST = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -180,12 +183,11 @@ def read_json(path: Path, hook: Callable[[Record], Any] | None = None) -> Any:
     Raises:
         UserError: missing, unreadable or not JSON.
     """
+    if not path.exists():
+        raise UserError(f"table {path} is missing; extract the data set's metadata again")
+    text = read_text(path, "table", _LARGEST)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_hook=hook)
-    except FileNotFoundError:
-        raise UserError(f"table {path} is missing; extract the data set's metadata again") from None
-    except OSError as error:
-        raise UserError(f"table {path} cannot be read: {error.strerror or error}") from None
+        return json.loads(text, object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"table {path} is not JSON ({error}); extract the data set's metadata again"

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from labelgen.distill.settings import checked
 from labelgen.errors import UserError
+from labelgen.settings import checked
 from labelgen.taxonomy import Taxonomy
-from labelgen.taxonomy_source import read_text
+from labelgen.text_files import parse_yaml, read_yaml
 
 #: Bytes of the largest file that is read.
 _LARGEST = 1 << 16
@@ -65,14 +63,18 @@ def load_class_split(name_or_path: str, taxonomy: Taxonomy) -> ClassSplit:
     folder = resources.files("labelgen.distill") / "configs" / "classes"
     shipped = {p.name.removesuffix(".yaml"): p for p in folder.iterdir() if p.name.endswith(".yaml")}
     if name_or_path in shipped:
-        name, where, text = name_or_path, f"{name_or_path}.yaml", shipped[name_or_path].read_text("utf-8")
+        name = name_or_path
+        source = parse_yaml(shipped[name].read_text("utf-8"), f"{name}.yaml")
     else:
         path = Path(name_or_path)
         if not path.is_file():
             known = ", ".join(sorted(shipped))
             raise UserError(f"split of classes {name_or_path!r} is neither a file nor one of {known}")
-        name, where, text = path.stem, str(path), read_text(path, "split of classes", _LARGEST)
-    file = checked(_File, _parse(text, where), where)
+        name, source = path.stem, read_yaml(path, "split of classes", _LARGEST)
+    where = source.name
+    if not isinstance(source.data, dict):
+        raise UserError(f"{where}: a mapping with novel and base classes is expected")
+    file = checked(_File, source.data, where)
     ids = {spec.name: spec.id for spec in taxonomy.classes}
     base = [n for n in ids if n not in file.novel] if file.base is None else file.base
     for given in (base, file.novel):
@@ -97,13 +99,3 @@ def load_class_split(name_or_path: str, taxonomy: Taxonomy) -> ClassSplit:
 
 def _ids(names: list[str], ids: dict[str, int]) -> tuple[int, ...]:
     return tuple(sorted(ids[name] for name in names))
-
-
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{where}: a mapping with novel and base classes is expected")
-    return content

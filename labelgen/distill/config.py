@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from labelgen.distill.settings import checked
 from labelgen.errors import UserError
+from labelgen.settings import as_settings, checked, parse_override, place_of, read_settings
+from labelgen.text_files import At, Source, parse_yaml
 
 
 class _Section(BaseModel):
@@ -117,34 +118,25 @@ def load_train_config(
             raise UserError(
                 f"unknown {what} {path.name.removesuffix('.yaml')!r}; there are {', '.join(names)}"
             )
-        _lay_over(data, _parse(path.read_text(), path.name))
+        _lay_over(data, _shipped(path))
     own = folder / "sizes" / (size or "") / f"{method}.yaml"
     if size is not None and own.is_file():
-        _lay_over(data, _parse(own.read_text(), own.name))
-    if file is not None:
-        try:
-            _lay_over(data, _parse(file.read_text(), str(file)))
-        except OSError as error:
-            raise UserError(f"cannot read the configuration {file}: {error.strerror}") from error
+        _lay_over(data, _shipped(own))
+    source = Source({}, f"training {method}") if file is None else read_settings(file)
+    _lay_over(data, source.data)
+    written: dict[At, str] = {}
     for override in overrides:
-        key, sign, value = override.partition("=")
-        if not sign or not key.strip():
-            raise UserError(f"--set {override!r}: expected section.field=value")
-        nested: Any = _parse(value, f"--set {override!r}", mapping=False)
-        for name in reversed(key.strip().split(".")):
+        at, nested = parse_override(override)
+        written[at] = override
+        for name in reversed(at):
             nested = {name: nested}
         _lay_over(data, nested)
-    return checked(TrainConfig, {"method": method} | data, f"training {method}")
+    return checked(TrainConfig, {"method": method} | data, lambda at: place_of(at, written, source.where(at)))
 
 
-def _parse(text: str, where: str, mapping: bool = True) -> Any:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    if mapping and not isinstance(content, dict | None):
-        raise UserError(f"{where}: a mapping of settings is expected")
-    return (content or {}) if mapping else content
+def _shipped(path: Traversable) -> dict[str, Any]:
+    settings: dict[str, Any] = as_settings(parse_yaml(path.read_text("utf-8"), path.name)).data
+    return settings
 
 
 def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:

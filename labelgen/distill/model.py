@@ -15,8 +15,8 @@ from labelgen.distill.methods import PRETRAINING, CacheInfo, Method, make_method
 from labelgen.distill.methods.heads import class_text
 from labelgen.distill.methods.segmentation import Segmentation, SegmentationSettings, zero_shot
 from labelgen.distill.panoptic import Panoptic, PanopticSettings
-from labelgen.distill.settings import checked
 from labelgen.errors import UserError
+from labelgen.settings import checked
 
 #: Trainings whose method is `Segmentation`.
 ON_LABELS = ("annotation-free", "probe", "finetune")

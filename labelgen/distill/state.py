@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from labelgen.distill.config import TrainConfig
-from labelgen.distill.settings import checked
 from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_weights, read_state_dict
+from labelgen.settings import checked
 
 STATE, WEIGHTS = "state.pt", "model.safetensors"
 _CONFIG, _CLASSES = "labelgen.config", "labelgen.classes"

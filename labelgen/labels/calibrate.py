@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED, PointLabels
+from labelgen.text_files import read_json
 
 _FORMAT = "labelgen-calibration"
+_LARGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,13 @@ def load(path: Path) -> Calibration:
     Raises:
         UserError: no such file, or it is not one of these.
     """
+    content = read_json(path, "calibration", _LARGEST)
     try:
-        content = json.loads(path.read_text())
         table = np.array(content["table"], np.float64)
         if content["format"] != _FORMAT or table.shape != (256,):
             raise ValueError("another format")
         if not ((table >= 0) & (table <= 1)).all() or (np.diff(table) < 0).any():
             raise ValueError("not shares that never fall")
-    except OSError as error:
-        raise UserError(f"cannot read the calibration {path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise UserError(f"{path} is no calibration; make one with `labelgen evaluate --calibrate`") from error
     return Calibration(table)

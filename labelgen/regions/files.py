@@ -10,7 +10,6 @@ sample_data token where ``regions.names`` points to nuScenes' ``sample_data.json
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.config import RegionsConfig
+from labelgen.datasets.nuscenes_tables import read_json as read_table
 from labelgen.errors import FrameError, UserError
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
 from labelgen.regions.superpixel import regions_of_labels
+from labelgen.text_files import read_json
 
 #: What is read of the folder; other files, and hidden ones such as ``._x.png``, are none of ours.
 ENDINGS = (".png", ".json", ".pt")
+#: Bytes of an image's list of regions.
+_LARGEST = 64 << 20
 #: Kinds of pixels of an id map, as Pillow names them.
 ID_MODES = ("L", "P", "I;16", "I")
 
@@ -176,9 +179,9 @@ def _read_json(path: Path) -> list[Any] | None:
     if not path.exists():
         return None
     try:
-        records = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise FrameError(f"cannot be read: {' '.join(str(error).split())[:200]}", path=str(path)) from None
+        records = read_json(path, "list of regions", _LARGEST)
+    except UserError as error:
+        raise FrameError(str(error)) from None
     if not isinstance(records, list):
         raise FrameError("a list with a record per region is expected", path=str(path))
     return records
@@ -214,10 +217,10 @@ def _read_names(path: Path) -> dict[str, str]:
     Raises:
         UserError: the file cannot be read, or is not that table.
     """
+    records = read_table(path)
     try:
-        records = json.loads(path.read_text())
         if not isinstance(records, list):
             raise TypeError("a list is expected")
         return {str(record["filename"]): str(record["token"]) for record in records}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(f"regions.names {path} is not nuScenes' sample_data.json ({error!r})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.nuscenes_tables import read_json
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.records import UNLABELLED
@@ -60,8 +60,8 @@ class CityTruth:
         path = root / info.version / "sample_data.json"
         try:
             # Its files are named by token, those of the data root are not.
-            self._tokens = {row["filename"]: row["token"] for row in json.loads(path.read_text())}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._tokens = {row["filename"]: row["token"] for row in read_json(path)}
+        except (KeyError, TypeError) as error:
             raise UserError(f"cannot read {path}: {error}") from error
 
     def frame(self, frame: Frame) -> FrameTruth:

@@ -103,14 +103,8 @@ def test_hostile_yaml_is_refused(write, text):
 
 def test_anchors_within_anchors_cost_nothing(write):
     lines = ["a0: &a0 [x, x]"] + [f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]" for k in range(1, 60)]
-    with pytest.raises(UserError, match="no text"):
+    with pytest.raises(UserError, match="aliases"):
         load_taxonomy(write("\n".join([*lines, "name: a", "classes: []", "templates: [*a59]"])))
-
-
-def test_a_file_without_end_is_not_read(write, monkeypatch):
-    monkeypatch.setattr("labelgen.taxonomy_source.LARGEST", 10)
-    with pytest.raises(UserError, match="more than 10 bytes"):
-        load_taxonomy(write(GOOD))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 from labelgen.distill.backbones.base import Backbone, BackboneSettings
 from labelgen.distill.backbones.waffleiron import WaffleIron, WaffleIronSettings
-from labelgen.distill.settings import checked
 from labelgen.errors import UserError
+from labelgen.settings import checked
 
 __all__ = ["Backbone", "BackboneSettings", "WaffleIron", "WaffleIronSettings", "make_backbone"]
 

@@ -10,8 +10,8 @@ from labelgen.distill.methods.regress import OpenScene, Scalr
 from labelgen.distill.methods.slidr import Ppkt, Slidr, TolerantSlidr
 from labelgen.distill.methods.tmp import Tmp
 from labelgen.distill.methods.vlm2scene import Vlm2Scene
-from labelgen.distill.settings import checked
 from labelgen.errors import UserError
+from labelgen.settings import checked
 
 __all__ = ["PRETRAINING", "CacheInfo", "Method", "MethodSettings", "make_method"]
 

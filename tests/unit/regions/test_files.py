@@ -135,7 +135,7 @@ class TestFaults:
             (".json", "[]", "the list beside it has 0"),
             (".json", "{}", "a list with a record"),
             (".json", "[{}, {}, {}]", "category_id"),
-            (".json", "[", "cannot be read"),
+            (".json", "[", "not valid JSON"),
             (".pt", torch.zeros(3, 2), "table beside it has 3 rows"),
             (".pt", torch.zeros(9), "a row per region"),
         ],
