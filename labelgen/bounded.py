@@ -87,7 +87,11 @@ def _read_npy(file: Any, name: str, most: int) -> NDArray[Any]:
 
 
 def read_parquet(content: bytes, columns: Sequence[str] | None = None, rows: int = MOST_ROWS) -> pa.Table:
-    """A Parquet file as a table.
+    """A Parquet file as a table, decoded by this thread alone.
+
+    Arrow's threads let go of the file's bytes after the answer is there. Where that is when the interpreter
+    ends, such a thread cannot have its lock any more, and the process dies by SIGABRT. No other place reads
+    Parquet (`tests/unit/test_house.py`).
 
     Args:
         content: of the file.
@@ -98,7 +102,7 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None, rows: int
         OversizedError: it declares more rows, or unpacks to far more than its size lets expect.
         pa.ArrowException, OSError, ValueError: no Parquet file, or a damaged one.
     """
-    file = pq.ParquetFile(pa.BufferReader(content))
+    file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
     metadata = file.metadata
     if metadata.num_rows > rows:
         raise OversizedError(f"it declares {metadata.num_rows} rows; {rows} is the most")
@@ -116,7 +120,7 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None, rows: int
     if size > most:
         raise OversizedError(f"its {len(content)} bytes unpack to {size}; {most} is the most")
     _check_texts(file, most)
-    return file.read(columns)
+    return file.read(columns, use_threads=False)
 
 
 def _check_texts(file: pq.ParquetFile, most: int) -> None:
@@ -129,7 +133,8 @@ def _check_texts(file: pq.ParquetFile, most: int) -> None:
         path = metadata.schema.column(number).path
         if metadata.schema.column(number).physical_type != "BYTE_ARRAY":
             continue
-        for batch in file.iter_batches(min(max(FREE_TABLE // (longest + 1), 64), 65536), columns=[path]):
+        rows = min(max(FREE_TABLE // (longest + 1), 64), 65536)
+        for batch in file.iter_batches(rows, columns=[path], use_threads=False):
             size += sum(_size(column) for column in batch.columns)
             if size > most:
                 raise OversizedError(f"the texts of {path} unpack to more than {most} bytes")

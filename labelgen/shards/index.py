@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from labelgen.bounded import read_parquet
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.resolve import Outcome, load_manifests, planned_sources, resolve
@@ -84,8 +85,8 @@ def read_index(run: Path | str | Store) -> pa.Table:
     store = open_store(run)
     path, remedy = f"{store.url}/{INDEX}", f"`labelgen index {store.url}` rebuilds it"
     try:
-        table = pq.read_table(pa.BufferReader(store.read(INDEX)))
-    except (OSError, pa.ArrowException) as error:
+        table = read_parquet(store.read(INDEX))
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from error
     if not table.schema.equals(SCHEMA):

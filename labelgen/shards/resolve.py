@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from labelgen.bounded import read_parquet
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
@@ -46,14 +46,13 @@ def planned_sources(store: Store) -> dict[str, str]:
         UserError: the plan is damaged.
     """
     try:
-        raw = store.read(PLAN)
-        table = pq.read_table(pa.BufferReader(raw), columns=["frame_id", "source_id"])
+        table = read_parquet(store.read(PLAN), ["frame_id", "source_id"])
         ids, sources = table["frame_id"].to_pylist(), table["source_id"].to_pylist()
     except FileNotFoundError:
         return {}
     except StoreError:
         raise
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, ValueError, pa.ArrowException, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{store.url}/{PLAN}: not a plan of frames ({reason}); running the same job again rewrites it"

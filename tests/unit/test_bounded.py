@@ -3,6 +3,8 @@
 import io
 import subprocess
 import sys
+import threading
+import weakref
 import zipfile
 
 import numpy as np
@@ -110,6 +112,21 @@ class TestParquet:
         )
         assert read_parquet(parquet(table)).equals(table)
         assert read_parquet(parquet(table), ["text"]).equals(table.select(["text"]))
+
+    def test_no_other_thread_lets_go_of_the_content(self):
+        """As Arrow's own do, now and then: a process that ends meanwhile dies by SIGABRT."""
+        table = pa.table({name: repeated(name, 1000) for name in "abcdef"})
+
+        class Content(np.ndarray):
+            pass
+
+        threads = set()
+        for _ in range(100):
+            content = np.frombuffer(parquet(table), np.uint8).copy().view(Content)
+            weakref.finalize(content, lambda: threads.add(threading.get_native_id()))
+            read_parquet(content)
+            del content
+        assert threads == {threading.get_native_id()}
 
     def test_row_count(self):
         content = parquet(pa.table({"a": np.zeros(11)}))

@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md that keep the house in order."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,15 @@ def test_every_file_says_its_reason_and_stays_short(path):
     docstring = ast.get_docstring(ast.parse(text))
     assert docstring, "the first docstring line says the file's one reason to exist"
     assert len(text.splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_parquet_is_read_in_one_place(path):
+    if path.relative_to(ROOT) == Path("labelgen/bounded.py"):
+        return
+    readers = r"\b(BufferReader|ParquetFile|ParquetDataset|read_table|pyarrow\.dataset|pd\.read_parquet)\b"
+    found = re.search(readers, path.read_text())
+    assert not found, "labelgen.bounded.read_parquet has no threads that outlive the interpreter"
 
 
 def test_the_core_loads_neither_torch_nor_ray():
