@@ -24,6 +24,10 @@ from labelgen.wording import brief
 FORMAT_VERSION = 1
 
 
+#: x, y, z minima, then maxima, metres.
+Box = tuple[float, float, float, float, float, float]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -36,10 +40,16 @@ class ProjectionConfig(_Section):
     occlusion: bool = Field(True, description="test whether a nearer surface hides the point")
     max_residual: float = Field(0.3, gt=0, description="metres behind a surface from which a point is hidden")
     max_residual_relative: float = Field(0.05, ge=0, description="the same as a share of the depth")
-    ego_box: tuple[float, float, float, float, float, float] | None = Field(
-        (-1.0, -2.0, -2.5, 1.0, 2.6, 0.3),
-        description="x, y, z minima then maxima of the ego vehicle in the LiDAR frame, metres; null for none",
+    ego_box: Box | Literal["dataset"] | None = Field(
+        "dataset",
+        description="x, y, z minima then maxima of the ego vehicle in the LiDAR frame, metres; "
+        "null for none; dataset: the data set's own",
     )
+
+    @property
+    def box(self) -> Box | None:
+        """The ego vehicle's box; None where there is none, or no data set has been asked for its own."""
+        return None if self.ego_box == "dataset" else self.ego_box
 
 
 class RegionsConfig(_Section):
@@ -229,7 +239,7 @@ class RunConfig(_Section):
 
     dataset: str = "nuscenes"
     sweeps: int = Field(0, ge=0, le=20, description="nuscenes: label so many sweeps between keyframes, too")
-    taxonomy: str = "nuscenes16"
+    taxonomy: str | None = Field(None, description="name or YAML file; null: the data set's own")
     allow: tuple[str, ...] = Field(
         (), description="checks of the input that are passed over; `labelgen datasets checks` lists them"
     )
@@ -241,6 +251,12 @@ class RunConfig(_Section):
     shards: ShardsConfig = ShardsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     demo: DemoConfig = DemoConfig()
+
+    def settle(self, taxonomy: str, ego_box: Box | None) -> RunConfig:
+        """With the data set's own taxonomy and ego box, where none are asked for."""
+        box = ego_box if self.projection.ego_box == "dataset" else self.projection.ego_box
+        projection = self.projection.model_copy(update={"ego_box": box})
+        return self.model_copy(update={"taxonomy": self.taxonomy or taxonomy, "projection": projection})
 
     def label_settings(self) -> dict[str, Any]:
         """The part that can change a label, as plain data (paths of weights are covered by their hashes)."""

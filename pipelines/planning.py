@@ -10,6 +10,7 @@ from typing import Any
 from labelgen.config import DemoConfig, RunConfig, fingerprint, load_config
 from labelgen.datasets import DatasetInfo, plan_frames
 from labelgen.datasets.checks import Finding, PlanSight, check_names, survey
+from labelgen.datasets.paths import is_safe_path
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
@@ -21,10 +22,13 @@ from labelgen.shards.manifest import SHARDS
 from labelgen.shards.run import RUN_JSON
 from labelgen.shards.store import is_address, open_store
 from labelgen.taxonomy import load_taxonomy
+from labelgen.taxonomy_source import shipped_names
 from pipelines.job import Job
 from pipelines.presets import find_preset
 
 DEMO_ROOT = Path("data/demo")
+#: Of data sets that name none.
+DEFAULT_TAXONOMY = "nuscenes16"
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ def make_plan(request: Request) -> Plan:
     """
     config = resolve_config(request)
     allow = check_names(config.allow)
-    taxonomy = load_taxonomy(config.taxonomy)
+    if config.taxonomy is not None:
+        load_taxonomy(config.taxonomy)  # before the data set is read, which may take a while
     models = describe_models(config)
     config = config.model_copy(update={"semantics": settle_semantics(config.semantics)})
     frames, info = plan_frames(
@@ -144,6 +149,8 @@ def make_plan(request: Request) -> Plan:
         split=request.split or "",
         sweeps=config.sweeps,
     )
+    config = config.settle(own_taxonomy(info), info.ego_box)
+    taxonomy = load_taxonomy(str(config.taxonomy))
     selected = tuple(select(frames, request.frames))
     mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])
     run = open_store(request.output or default_output(config.dataset, info.version, request.split)).url
@@ -165,6 +172,22 @@ def make_plan(request: Request) -> Plan:
     )
     findings = tuple(survey(sight, allow))
     return Plan(job, info, tuple(frames), selected, progress, models, findings)
+
+
+def own_taxonomy(info: DatasetInfo) -> str:
+    """Name or path of the taxonomy that a data set brings.
+
+    Raises:
+        UserError: it names a file that is not below its data root.
+    """
+    if not info.taxonomy or info.taxonomy in shipped_names():
+        return info.taxonomy or DEFAULT_TAXONOMY
+    if not is_safe_path(info.taxonomy):
+        raise UserError(
+            f"{info.dataroot}: taxonomy {info.taxonomy!r} of the data set is neither one of "
+            f"{shipped_names()} nor a path below the data root; --set taxonomy=FILE takes any other"
+        )
+    return str(Path(info.dataroot) / info.taxonomy)
 
 
 def read_progress(run: Path | str, mark: str) -> Progress:

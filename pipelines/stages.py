@@ -295,7 +295,7 @@ class VoteLabels:
             *parts,
             settings,
             camera_ok=np.array([data is not None for data in task.images], bool),
-            ego=ego_mask(task.cloud.xyz, self.config.projection.ego_box),
+            ego=ego_mask(task.cloud.xyz, self.config.projection.box),
             evidence=hit_evidence(
                 task.views, task.hits, task.semantics, task.frame.cameras, settings, projection
             ),

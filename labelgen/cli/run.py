@@ -164,6 +164,12 @@ def announce(plan: Plan, console: Console) -> None:
     if not plan.job.frames:
         return
     warn(console, plan.findings)
+    if plan.info.ego_box is None and plan.job.config.projection.ego_box is None:
+        console.print(
+            "  no ego vehicle: no point is left out as the vehicle's own; where its LiDAR or cameras see it, "
+            "name its box: projection.ego_box, or ego_box in frames.parquet",
+            style="dim",
+        )
     for model in plan.models:
         console.print(f"  {model.name}, {model.licence}", style="dim")
     if plan.job.config.dataset == "demo":

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelgen.datasets.images import load_image
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
-from labelgen.datasets.manifest import DatasetInfo, read_frames, write_frames
+from labelgen.datasets.manifest import read_frames, write_frames
 from labelgen.datasets.nuscenes import plan_nuscenes
 from labelgen.datasets.semantickitti import plan_semantickitti
 from labelgen.datasets.sources import with_source_ids

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,16 @@ import pyarrow.parquet as pq
 
 from labelgen.bounded import read_parquet
 from labelgen.datasets.columns import Columns
+from labelgen.datasets.info import METADATA, DatasetInfo, decode_info, encode_info
 from labelgen.datasets.paths import UNSAFE_ID, UNSAFE_PATH
 from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame, parse_layout
 
-#: Version of the schema, in the file's metadata.
-MANIFEST_VERSION = 1
 #: Numbers of coefficients that OpenCV's distortion model has.
 DISTORTION_LENGTHS = (4, 5, 8, 12, 14)
-_METADATA = b"labelgen"
 _INT32 = 2**31 - 1
 _TIME = 2**62
 _LONGEST_SIDE = 65535
-_LARGEST_CATEGORY = 65535
 _MOST_CAMERAS = 254
 _NO_PATH = "is no path below the data root; give it relative to the data root, without '..'"
 _NO_ID = "is no id; 1 to 64 of A-Z a-z 0-9 . _ + @ = - are possible, a letter or digit first"
@@ -71,27 +67,6 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What holds for all frames of a plan.
-
-    Attributes:
-        dataset: name of the data set's reader.
-        version, split: as given to the reader.
-        dataroot: absolute folder that all paths are relative to; readers may be told another.
-        categories: {category name: id in the label files}, from the data set's own tables; empty where it
-            has no truth.
-        missing_files: LiDAR and image files that were absent when the plan was made.
-    """
-
-    dataset: str = "manifest"
-    version: str = ""
-    split: str = ""
-    dataroot: str = ""
-    categories: dict[str, int] = field(default_factory=dict)
-    missing_files: int = 0
-
-
 def encode_frames(frames: Sequence[Frame], info: DatasetInfo, where: str = "frames.parquet") -> bytes:
     """The content of ``frames.parquet``; equal arguments give equal bytes.
 
@@ -105,10 +80,9 @@ def encode_frames(frames: Sequence[Frame], info: DatasetInfo, where: str = "fram
     """
     table = _table(frames)
     _Checked(table, where)
-    metadata = json.dumps({"format": MANIFEST_VERSION, **asdict(info)}, sort_keys=True)
-    _check_info(metadata.encode(), where)
+    metadata = encode_info(info, where)
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({_METADATA: metadata.encode()}), sink, compression="zstd")
+    pq.write_table(table.replace_schema_metadata({METADATA: metadata}), sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -127,7 +101,7 @@ def decode_frames(content: bytes, where: str) -> tuple[list[Frame], DatasetInfo]
         raise UserError(
             f"{where}: not a Parquet file that can be read: {' '.join(str(error).split())}"
         ) from None
-    info = _check_info((table.schema.metadata or {}).get(_METADATA, b"{}"), where)
+    info = decode_info((table.schema.metadata or {}).get(METADATA, b"{}"), where)
     return _Checked(table, where).frames(), info
 
 
@@ -279,20 +253,3 @@ def _table(frames: Sequence[Frame]) -> pa.Table:
                 arrays.append(pa.array(values, column.type))
         columns.append(arrays)
     return pa.Table.from_arrays(columns[1], schema=SCHEMA)
-
-
-def _check_info(metadata: bytes, where: str) -> DatasetInfo:
-    try:
-        content = json.loads(metadata)
-        version = content.pop("format", MANIFEST_VERSION)
-        if version != MANIFEST_VERSION:
-            raise UserError(f"{where}: manifest format {version}; this labelgen reads {MANIFEST_VERSION}")
-        info = DatasetInfo(**content)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{where}: metadata {_METADATA.decode()!r} is not as documented: {error}") from None
-    good = all(isinstance(getattr(info, name), str) for name in ("dataset", "version", "split", "dataroot"))
-    good &= isinstance(info.missing_files, int) and isinstance(info.categories, dict)
-    if not good or not all(type(k) is int and 0 <= k <= _LARGEST_CATEGORY for k in info.categories.values()):
-        problem = "texts, and categories as {name: id from 0 to 65535}, are expected"
-        raise UserError(f"{where}: metadata {_METADATA.decode()!r}: {problem}")
-    return info

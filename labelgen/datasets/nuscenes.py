@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.nuscenes_tables import Record, Tables, choose_version, look_up, read_json, read_tables
 from labelgen.datasets.paths import is_safe_id
 from labelgen.datasets.transforms import invert_rigid, rigid, rotations_from_quaternions
 from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame
+from labelgen.geometry.ego import NUSCENES_EGO_BOX
 
 LIDAR = "LIDAR_TOP"
 #: Of a sweep between keyframes and its images.
@@ -57,7 +58,10 @@ def plan_nuscenes(
     version = choose_version(dataroot, version)
     tables = read_tables(dataroot / version, sweeps > 0)
     names = _scenes_of(tables, split)
-    info = DatasetInfo("nuscenes", version, split, str(dataroot), tables.categories)
+    info = DatasetInfo(
+        "nuscenes", version, split, str(dataroot), tables.categories,
+        taxonomy="nuscenes16", ego_box=NUSCENES_EGO_BOX, notes=tables.notes,
+    )  # fmt: skip
     return _frames(tables, names, sweeps), info
 
 

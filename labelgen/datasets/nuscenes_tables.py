@@ -38,7 +38,8 @@ class Tables:
         sweeps: {scene token: {channel: all its sample_data records, by time}}; empty unless asked for.
         labels: {"lidarseg" or "panoptic": {sample_data token: path}}, without an entry where there is no
             such table.
-        categories: {name: id in the label files}, empty without label tables.
+        categories: {name: id in the label files}, empty without label tables, or where ids are missing.
+        notes: what is wrong with tables that only truth needs.
     """
 
     where: Path
@@ -51,6 +52,7 @@ class Tables:
     sweeps: dict[str, dict[str, list[Record]]]
     labels: dict[str, dict[str, str]]
     categories: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def choose_version(dataroot: Path, version: str) -> str:
@@ -148,6 +150,7 @@ def read_tables(folder: Path, sweeps: bool = False) -> Tables:
             for record in rows:
                 _check_path(record, folder / f"{task}.json")
             labels[task] = {record["sample_data_token"]: record["filename"] for record in rows}
+    categories, notes = _categories(folder) if labels else ({}, ())
     return Tables(
         where=folder,
         scenes=scenes,
@@ -158,7 +161,8 @@ def read_tables(folder: Path, sweeps: bool = False) -> Tables:
         keyframes=by_sample,
         sweeps=by_scene,
         labels=labels,
-        categories=_categories(folder) if labels else {},
+        categories=categories,
+        notes=notes,
     )
 
 
@@ -233,17 +237,20 @@ def _check_path(record: Record, where: Path) -> None:
         )
 
 
-def _categories(folder: Path) -> dict[str, int]:
+def _categories(folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """{name: id in the label files}; or nothing, and why: without ids labels can be made, but not scored."""
     records = _read(folder, "category", name=_TEXT)
     path = folder / "category.json"
+    problem = ""
     for record in records:
         index = record.get("index")
         if type(index) is not int or not 0 <= index <= 255:
-            raise UserError(
-                f"{path}: category {record['name']!r} has no index from 0 to 255; use the category.json that "
-                "comes with nuScenes-lidarseg"
-            )
-    table = {record["name"]: record["index"] for record in records}
-    if len(set(table.values())) != len(records):
-        raise UserError(f"{path}: two categories have the same index or name")
-    return table
+            problem = f"category {record['name']!r:.60} has no index from 0 to 255"
+            break
+    table: dict[str, int] = {} if problem else {record["name"]: record["index"] for record in records}
+    if not problem and (len(table) != len(records) or len(set(table.values())) != len(records)):
+        problem = "two categories have the same index or name"
+    if problem:
+        advice = "use the category.json that comes with nuScenes-lidarseg"
+        return {}, (f"{path}: {problem}: labels can be made, but not compared with the truth; {advice}",)
+    return table, ()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.paths import is_safe_id
 from labelgen.datasets.transforms import find_not_rigid, invert_rigid
 from labelgen.errors import UserError
@@ -37,6 +37,8 @@ SPLITS = {
     "test": tuple(f"{number}" for number in range(11, 22)),
 }
 CAMERA = "image_2"
+#: x, y, z minima, then maxima, metres: x forward, y left; the car (VW Passat) is 4.8 m long.
+EGO_BOX = (-2.5, -1.2, -1.9, 1.8, 1.2, 0.3)
 
 
 def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tuple[list[Frame], DatasetInfo]:
@@ -70,7 +72,10 @@ def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tu
             f"splits are {', '.join(SPLITS)}"
         )
     frames = [frame for sequence in wanted for frame in _sequence(dataroot, sequence)]
-    return frames, DatasetInfo("semantickitti", "", split, str(dataroot), dict(CATEGORIES))
+    return frames, DatasetInfo(
+        "semantickitti", "", split, str(dataroot), dict(CATEGORIES),
+        taxonomy="semantickitti19", ego_box=EGO_BOX,
+    )  # fmt: skip
 
 
 def _sequence(root: Path, sequence: str) -> list[Frame]:

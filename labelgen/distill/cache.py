@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
-from labelgen.datasets.manifest import DatasetInfo
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from labelgen.distill.model import Model, parameter_groups
 from labelgen.distill.state import read_state, save_state
 from labelgen.errors import UserError
 
+#: Steps without a target, from the first one on, after which a training gives up.
+MOST_EMPTY = 50
 #: Batches from a given one on; the loader of a training that goes on.
 BatchesFrom = Callable[[int], Iterable[Batch]]
 Report = Callable[[int, dict[str, float] | None], None]
@@ -88,7 +90,8 @@ def fit(
         The weights of the result: averaged ones if ``ema`` is set.
 
     Raises:
-        UserError: a loss or gradient is not finite (names step and frames); the folder is another training's.
+        UserError: a loss or gradient is not finite (names step and frames); no batch holds anything to learn
+            from; the folder is another training's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device)
@@ -101,13 +104,15 @@ def fit(
     accumulate, saved = config.optimizer.accumulate, time.monotonic()
     batches = iter(batches_from(start * accumulate)) if start < length.steps else iter(())
     called.train()
+    targets = _Targets(found=start > 0)
     for step in range(start, length.steps):
         rate = rate_at(step, length, config.optimizer)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        values = _step(called, batches, optimizer, config, device, step)
+        values, seen = _step(called, batches, optimizer, config, device, step)
         averaged.update(model)
         done = step + 1
+        targets.count(values, seen, last=done == length.steps)
         line = log.add(done, {**values, "rate": rate}, done == length.steps) if log else None
         if report:
             report(done, line)
@@ -136,8 +141,8 @@ def _step(
     config: TrainConfig,
     device: torch.device,
     step: int,
-) -> dict[str, float]:
-    """One step of the optimiser: losses (means over its batches) and the norm of the gradient."""
+) -> tuple[dict[str, float], list[str]]:
+    """One step of the optimiser: losses (means over its batches), norm of the gradient; and its frames."""
     optimizer.zero_grad(set_to_none=True)
     accumulate = config.optimizer.accumulate
     sums: dict[str, float] = {}
@@ -158,12 +163,12 @@ def _step(
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / accumulate
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if not parameters:
-        return sums
+        return sums, seen
     norm = nn.utils.clip_grad_norm_(parameters, config.optimizer.clip or math.inf)
     if not bool(torch.isfinite(norm)):
         raise _not_finite("gradient", {}, step, tuple(seen))
     optimizer.step()
-    return {**sums, "gradient": float(norm)}
+    return {**sums, "gradient": float(norm)}, seen
 
 
 def precision(device: torch.device, wanted: str) -> Any:
@@ -172,6 +177,28 @@ def precision(device: torch.device, wanted: str) -> Any:
     if wanted == "float32" or (wanted == "auto" and not auto):
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+class _Targets:
+    """Whether batches hold anything to learn from: without a target, a loss is connected to nothing."""
+
+    def __init__(self, *, found: bool = False) -> None:
+        self.steps, self.found = 0, found
+
+    def count(self, values: dict[str, float], frames: Sequence[str], *, last: bool) -> None:
+        """Take note of a step: its losses and gradient, and whether it is the last one.
+
+        Raises:
+            UserError: none of the steps so far had a target, and there were enough of them.
+        """
+        self.found = self.found or values.get("gradient", 0.0) > 0
+        self.steps += 1
+        if not self.found and (last or self.steps >= MOST_EMPTY):
+            raise UserError(
+                f"nothing to learn from in {self.steps} steps: no region, pair or label on any point of "
+                f"their frames ({', '.join(frames[:3])}{' …' if frames[3:] else ''}); `labelgen inspect RUN` "
+                "says why points have no label"
+            )
 
 
 class Averaged:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame

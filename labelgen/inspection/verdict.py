@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.datasets.checks import CHECKS, Finding, Odd, check, noted_check
 from labelgen.datasets.checks.registry import NOTE
+from labelgen.records import Reason
 from labelgen.shards import FrameEntry, Run
+
+#: Share of the points that cameras see below which labels are few.
+LEAST_LABELLED = 0.2
+#: Share of the points in images above which the depth test is not to be believed.
+MOST_HIDDEN = 0.7
+#: Why points that a camera sees have no label.
+_SEEN = {
+    Reason.NO_REGION: "they are in no region",
+    Reason.TOO_CLOSE: "the votes were too close (labels.min_margin)",
+    Reason.VOID: "their regions mean nothing known",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,50 @@ def images_left_out(run: RunSight) -> Iterator[Odd]:
     if partial:
         why = next((note for entry in partial for note in entry.notes if noted_check(note) is None), "")
         yield Odd(f"{len(partial):,} of {len(run.entries):,} frames did without an image, such as {why}")
+
+
+@check("no-region", "run", refuse=True)
+def no_region(run: RunSight) -> Iterator[Odd]:
+    """No region is in any image of most frames that see points."""
+    seeing = [entry for entry in run.entries if entry.num_views and entry.num_regions is not None]
+    empty = [entry for entry in seeing if not entry.num_regions]
+    if 2 * len(empty) > len(seeing):
+        yield Odd(
+            f"no region in any image of {len(empty)} of {len(seeing)} frames, such as {empty[0].frame_id}",
+            "look at the images, and at what the settings of regions leave out",
+        )
+
+
+@check("few-labels", "run")
+def few_labels(run: RunSight) -> Iterator[Odd]:
+    """Far fewer of the points that cameras see have a label than should."""
+    counts = Counter[int]()
+    for entry in run.entries:
+        counts.update(entry.reasons or {})
+    unlabelled = {reason: counts[reason] for reason in _SEEN}
+    seen = counts[Reason.LABELLED] + sum(unlabelled.values())
+    if seen and counts[Reason.LABELLED] < LEAST_LABELLED * seen:
+        most = max(unlabelled, key=unlabelled.__getitem__)
+        yield Odd(
+            f"only {counts[Reason.LABELLED] / seen:.1%} of the {seen:,} points that a camera sees have a "
+            f"label; of most others, {_SEEN[most]}"
+        )
+
+
+@check("most-hidden", "run")
+def most_hidden(run: RunSight) -> Iterator[Odd]:
+    """The depth test hides most of the points that fall into an image."""
+    counts = Counter[int]()
+    for entry in run.entries:
+        counts.update(entry.reasons or {})
+    hidden = counts[Reason.OCCLUDED]
+    inside = hidden + counts[Reason.LABELLED] + sum(counts[reason] for reason in _SEEN)
+    if hidden > MOST_HIDDEN * inside:
+        yield Odd(
+            f"{hidden / inside:.0%} of the points that fall into an image count as hidden behind others",
+            "look at the calibration, and at the angles between beams in lidar_layout; "
+            "projection.occlusion=false leaves the test out",
+        )
 
 
 def judge(run: Run, frames: Collection[str] | None = None, allow: Collection[str] = ()) -> list[Finding]:

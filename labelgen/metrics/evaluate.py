@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_panoptic, load_truth
-from labelgen.datasets.manifest import DatasetInfo
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.metrics.confidence import ConfidenceScore

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.datasets.manifest import DatasetInfo, decode_frames, encode_frames
+from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.manifest import decode_frames, encode_frames
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards.run import PLAN

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.nuscenes_tables import read_json
 from labelgen.errors import UserError
 from labelgen.frame import Frame

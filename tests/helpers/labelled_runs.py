@@ -14,6 +14,7 @@ from labelgen.records import Regions, Semantics
 from labelgen.shards import build_index, create_run, merge_plan
 from labelgen.taxonomy import load_taxonomy
 from pipelines.job import Job, commit
+from pipelines.planning import own_taxonomy
 from pipelines.stages import FrameTask, LoadFrame, ProjectPoints, VoteLabels, run_stages
 
 FINGERPRINT = "fedcba9876543210" * 2
@@ -69,8 +70,9 @@ def label(dataset: str, root: Path, run: Path, config: RunConfig | None = None, 
         **more: stages in the place of `Tiles`: ``stages=[...]``.
     """
     config = config or RunConfig.model_validate({"dataset": dataset, "shards": {"store_points": True}})
-    taxonomy = load_taxonomy(config.taxonomy)
     frames, info = plan_frames(dataset, root)
+    config = config.settle(own_taxonomy(info), info.ego_box)
+    taxonomy = load_taxonomy(str(config.taxonomy))
     create_run(
         run,
         fingerprint=FINGERPRINT,

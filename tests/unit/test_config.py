@@ -43,10 +43,19 @@ def test_the_fingerprint_covers_nothing_else():
     assert mark(RunConfig(), models=MODELS[::-1]) == base
 
 
+def test_what_the_data_set_brings_holds_where_nothing_is_asked_for():
+    box = (-1.0, -1.0, -1.0, 1.0, 1.0, 1.0)
+    settled = RunConfig().settle("semantickitti19", box)
+    assert (settled.taxonomy, settled.projection.box) == ("semantickitti19", box)
+    asked = load_config(None, ["taxonomy=mine.yaml", "projection.ego_box=null"]).settle("nuscenes16", box)
+    assert (asked.taxonomy, asked.projection.box) == ("mine.yaml", None)
+    assert RunConfig().projection.box is None
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_shipped_presets_are_valid(preset):
     config = load_config(PRESETS[preset])
-    load_taxonomy(config.taxonomy)
+    load_taxonomy(config.taxonomy or "nuscenes16")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ that stops a run or is only told, the registration says. `survey` runs all of th
 `frame_notes` and `image_notes` run those of frames in the workers.
 """
 
-from labelgen.datasets.checks import files, images, scenes
+from labelgen.datasets.checks import files, fit, images, scenes
 from labelgen.datasets.checks.registry import (
     CHECKS,
     Check,
@@ -40,6 +40,7 @@ __all__ = [
     "check_names",
     "check_plan",
     "files",
+    "fit",
     "frame_notes",
     "image_notes",
     "images",

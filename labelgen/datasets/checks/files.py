@@ -18,6 +18,13 @@ def readable(plan: PlanSight) -> Iterator[Odd]:
         yield Odd(f"{errors[0]}{others}")
 
 
+@check("data-set", "plan")
+def noted(plan: PlanSight) -> Iterator[Odd]:
+    """The data set's reader came upon something that does not stop labelling."""
+    for note in plan.info.notes:
+        yield Odd(note)
+
+
 @check("files-missing", "plan")
 def missing(plan: PlanSight) -> Iterator[Odd]:
     """Files that the plan names are not there."""

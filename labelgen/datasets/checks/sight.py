@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.images import Picture, open_picture, read_image
+from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_cloud
-from labelgen.datasets.manifest import DatasetInfo
 from labelgen.errors import FrameError
 from labelgen.frame import Camera, Frame, PointCloud, parse_layout
 from labelgen.geometry import ProjectionSettings, project

@@ -17,7 +17,7 @@ from labelgen.datasets.checks import (
     refuse,
     survey,
 )
-from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.info import DatasetInfo
 from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame
 

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.datasets.manifest import SCHEMA, DatasetInfo, read_frames, write_frames
+from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.manifest import SCHEMA, read_frames, write_frames
 from labelgen.errors import UserError
 
 from .frames import assert_equal_frames, make_camera, make_frame
@@ -262,6 +263,12 @@ def test_what_is_no_parquet_is_refused(tmp_path, rows):
         b'{"categories": []}',
         b'{"categories": {"a": "b"}}',
         b'{"categories": {"a": 70000}}',
+        b'{"ego_box": [0, 0, 0, 1, 1]}',
+        b'{"ego_box": [1, 0, 0, 0, 1, 1]}',
+        b'{"ego_box": [-1000, -1000, 0, 1000, 1000, 1]}',
+        b'{"ego_box": [NaN, 0, 0, 1, 1, 1]}',
+        b'{"taxonomy": 7}',
+        b'{"notes": "none"}',
     ],
 )
 def test_bad_metadata_is_refused(tmp_path, rows, metadata):
@@ -276,6 +283,13 @@ def test_metadata_written_by_hand(tmp_path, rows):
     content = json.dumps({"dataset": "mine", "dataroot": "/data/mine", "categories": {"road": 7}})
     pq.write_table(pq.read_table(path).replace_schema_metadata({"labelgen": content}), path)
     assert read_frames(path)[1] == DatasetInfo("mine", dataroot="/data/mine", categories={"road": 7})
+
+
+def test_the_vehicle_and_the_classes_come_along(tmp_path):
+    info = DatasetInfo(taxonomy="mine.yaml", ego_box=(-1.0, -2.0, -2.0, 1, 2.0, 0.5), notes=("said once",))
+    write_frames(tmp_path / "frames.parquet", [make_frame(np.random.default_rng(0))], info)
+    found = read_frames(tmp_path / "frames.parquet")[1]
+    assert (found.taxonomy, found.ego_box, found.notes) == (info.taxonomy, info.ego_box, info.notes)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

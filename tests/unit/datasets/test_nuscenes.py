@@ -40,7 +40,7 @@ FIELDS = {
     "ego_pose": ("token", "translation", "rotation"),
     "lidarseg": ("token", "sample_data_token", "filename"),
     "panoptic": ("token", "sample_data_token", "filename"),
-    "category": ("name", "index"),
+    "category": ("name",),
 }
 
 
@@ -300,14 +300,21 @@ class TestBrokenTables:
         edit_table(root, "sample_data", lambda records: records.pop(0) and None)
         assert "no keyframe of LIDAR_TOP" in refused(root)
 
-    @pytest.mark.parametrize("index", [-1, 256, True, "3", 1.0])
-    def test_category_index(self, root, index):
+    @pytest.mark.parametrize("index", [-1, 256, True, "3", 1.0, None])
+    def test_without_category_indices_there_are_frames_and_no_truth(self, root, index):
         edit_table(root, "category", lambda records: records[3].update(index=index))
-        assert "comes with nuScenes-lidarseg" in refused(root)
+        frames, info = plan_nuscenes(root)
+        assert frames
+        assert info.categories == {}
+        (note,) = info.notes
+        assert "category.json" in note
+        assert "comes with nuScenes-lidarseg" in note
 
     def test_categories_that_share_an_index(self, root):
         edit_table(root, "category", lambda records: records[3].update(index=4))
-        assert "same index" in refused(root)
+        _, info = plan_nuscenes(root)
+        assert info.categories == {}
+        assert "same index" in info.notes[0]
 
     @settings(max_examples=60, deadline=None)
     @given(data=st.data())

@@ -112,6 +112,16 @@ def test_losses_that_are_not_finite_stop_it_and_name_the_frames(cache, tmp_path,
         train(cache, settings("slidr", "optimizer.epochs=1"), cache.run.frames, tmp_path)
 
 
+def test_batches_without_a_target_end_a_training_without_a_checkpoint(cache, tmp_path, monkeypatch):
+    def empty(self, batch, features):
+        return {"loss": features.sum() * 0}
+
+    monkeypatch.setattr(PRETRAINING["slidr"], "forward", empty)
+    with pytest.raises(UserError, match=r"nothing to learn from in \d+ steps.*[ab]-[01]"):
+        train(cache, settings("slidr", "optimizer.epochs=1"), cache.run.frames, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".pt", ".safetensors")]
+
+
 @pytest.mark.parametrize("method", sorted(PRETRAINING))
 def test_every_method_trains_from_a_cache_and_its_backbone_is_taken_over(cache, tmp_path, method):
     more = ["settings.vocabulary=classes"] if method == "tmp" else []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from labelgen.datasets import plan_frames, write_frames
-from labelgen.datasets.manifest import DatasetInfo
+from labelgen.datasets.info import DatasetInfo
 from labelgen.frame import Frame
 from labelgen.geometry.rle import encode
 from labelgen.records import FrameRecord

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.datasets.manifest import DatasetInfo, write_frames
+from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.manifest import write_frames
 from labelgen.datasets.sources import with_source_ids
 from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame

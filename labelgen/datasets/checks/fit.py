@@ -1,0 +1,41 @@
+"""Do the settings of a run belong to its data set?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from labelgen.datasets.checks.registry import Odd, check
+from labelgen.datasets.checks.sight import PlanSight
+from labelgen.taxonomy import Taxonomy, load_taxonomy
+from labelgen.taxonomy_source import shipped_names
+
+
+@check("taxonomy-fits", "plan", refuse=True)
+def taxonomy_fits(plan: PlanSight) -> Iterator[Odd]:
+    """The classes are another data set's: labels could not be scored, or given back in its format."""
+    name = plan.settings.get("taxonomy")
+    if not name:
+        return
+    taxonomy = load_taxonomy(name)
+    known = set(plan.info.categories) or _home(plan)
+    strangers = [one for one in taxonomy.classes if one.source and not known.intersection(one.source)]
+    if not known or not strangers:
+        return
+    with_truth = bool(plan.info.categories) and any(frame.label_path for frame in plan.frames)
+    if with_truth or len(strangers) == len(taxonomy):
+        few = ", ".join(one.name for one in strangers[:3])
+        suits = plan.info.taxonomy
+        yield Odd(
+            f"taxonomy {taxonomy.name}: data set {plan.info.dataset} has no category of {len(strangers)} of "
+            f"its {len(taxonomy)} classes ({few}{' …' if strangers[3:] else ''})",
+            f"its own is {suits} (--set taxonomy={suits})" if suits else "name one that was made for it",
+        )
+
+
+def _home(plan: PlanSight) -> set[str]:
+    """Categories of a data set that comes without tables of them: those of its own taxonomy."""
+    return _sources(load_taxonomy(plan.info.taxonomy)) if plan.info.taxonomy in shipped_names() else set()
+
+
+def _sources(taxonomy: Taxonomy) -> set[str]:
+    return {category for one in taxonomy.classes for category in one.source}
