@@ -1,0 +1,85 @@
+"""Secrets leave no text, and texts without any stay as they are."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from labelgen.redact import HIDDEN, redact, redact_all
+
+#: As AWS makes them, and as people do.
+secrets = st.text(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/+=_", min_size=12, max_size=40
+)
+
+PLACES = [
+    "cannot reach https://user:{}@store.example:9000/bucket/run.json: time-out",
+    "s3://AKIAX:{}@bucket/run is not a run",
+    "cloning https://{plain}@example.com/x",
+    "GET https://b.s3.amazonaws.com/run.json?X-Amz-Date=1&X-Amz-Signature={plain}&X-Amz-Expires=5 failed",
+    "https://b.blob.example/x?se=1&sig={plain} gave 403",
+    "AWS_SECRET_ACCESS_KEY={}",
+    "{{'aws_secret_access_key': '{}', 'region': 'eu'}}",
+    '"session_token": "{}"',
+    "password: {}, user: me",
+    "<Error><Code>X</Code><SecretAccessKey>{}</SecretAccessKey></Error>",
+    "Authorization: Bearer {}",
+    "headers={{'Authorization': 'Basic {}'}}",
+    "AWS4-HMAC-SHA256 Credential={plain}, SignedHeaders=host, Signature={plain}",
+    "RAY_AUTH_TOKEN={}",
+    "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=40)
+@given(secret=secrets)
+def test_a_secret_is_gone_and_the_rest_can_be_read(place, secret):
+    text = place.format(secret, plain=quote(secret, safe=""))
+    found = redact(text)
+    assert HIDDEN in found
+    assert secret not in found
+    assert quote(secret, safe="") not in found
+    assert len(found) < len(text)
+
+
+@settings(max_examples=40)
+@given(secret=st.text("aZ09 /+=%&?:@'\"<>{}[].*$^|()äß中", min_size=8, max_size=40))
+def test_secrets_of_the_environment_are_found_wherever_they_stand(secret):
+    assume(secret.strip("*"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MY_STORE_PASSWORD", secret)
+        assert secret not in redact(f"no such run: <{secret}> in the shard")
+        assert quote(secret, safe="") not in redact(f"<{quote(secret, safe='')}>")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/run@2/shards/0-a: no such object",
+        "http://127.0.0.1:9000/bucket/a@b/run.json in 30.0s",
+        "sample_data.json: record 3: sample_token: 0a0b0c0d0e0f is not in sample.json",
+        "token 5fb0a1c2 of calibrated_sensor_token: 12ab",
+        "cannot connect to Ray at 'ray://head:10001'; check RAY_ADDRESS and its token",
+        "refused: bad credentials in the environment; look at AWS_SECRET_ACCESS_KEY",
+        "the key points/label of 17 frames; basic understanding of bearer frames",
+        "image CAM_FRONT=samples/CAM_FRONT/n008-2018.jpg, labels: semantics.temperature=0.01",
+        "",
+    ],
+)
+def test_texts_without_a_secret_stay(text, monkeypatch):
+    for name, value in {
+        "AWS_SHARED_CREDENTIALS_FILE": "samples/CAM_FRONT",
+        "RAY_AUTH_TOKEN_PATH": "s3://bucket/run@2",
+        "TOKENIZERS_PARALLELISM": "semantics.temperature",
+        "SHORT_TOKEN": "frames",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert redact(text) == text
+
+
+def test_settings_as_data():
+    found = redact_all({"a": ["https://me:hunter22@host/x", 1, None], "b": {"c": True}})
+    assert json.dumps(found) == '{"a": ["https://***@host/x", 1, null], "b": {"c": true}}'
