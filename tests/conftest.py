@@ -21,6 +21,18 @@ settings.load_profile("labelgen")
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment_as_it_was() -> Iterator[None]:
+    """What a module's tests, or what they call, set in the environment ends with the module.
+
+    Ray sets its own, and its fixtures live as long as their module.
+    """
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real frames; they are never part of the repository."""

@@ -63,17 +63,18 @@ def undisturbed(dataroot, tmp_path_factory) -> dict[str, PointLabels]:
 @pytest.fixture(scope="module")
 def cluster():
     """A head and two nodes, each with raylet and workers of its own, on this machine."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # drivers in other processes have no token
     import ray
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 2, "object_store_memory": 100 << 20}
-    made = Cluster(initialize_head=True, head_node_args=node)
-    made.workers = [made.add_node(**node) for _ in range(2)]
-    made.again = node
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_AUTH_MODE", "disabled")  # drivers in other processes have no token
+        made = Cluster(initialize_head=True, head_node_args=node)
+        made.workers = [made.add_node(**node) for _ in range(2)]
+        made.again = node
+        yield made
+        ray.shutdown()
+        made.shutdown()
 
 
 def check(run: Path, undisturbed: dict[str, PointLabels], poison: dict[str, str] | None = None) -> None:

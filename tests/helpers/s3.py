@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -42,12 +43,13 @@ class S3Server:
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        self._buckets = 0
 
     def bucket(self, scheme: str = "s3") -> str:
-        """The address of a new, empty bucket."""
-        self._buckets += 1
-        name = f"bucket-{self._buckets}"
+        """The address of a new, empty bucket; no other server of this process has one of that name.
+
+        moto keeps one set of buckets for all servers of a process.
+        """
+        name = f"bucket-{uuid.uuid4().hex}"
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")).read()
         return f"{scheme}://{name}"
 

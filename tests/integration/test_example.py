@@ -15,11 +15,11 @@ from tests.helpers.s3 import S3Server
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def train(run: str, environment: dict[str, str]) -> list[float]:
+def train(run: str) -> list[float]:
     done = subprocess.run(
         [sys.executable, "examples/train_from_cache.py", run],
         cwd=ROOT,
-        env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -31,19 +31,14 @@ def train(run: str, environment: dict[str, str]) -> list[float]:
 def test_it_trains_from_a_folder(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     write(run, some_records(count=4, points=60, cloud=True))
-    losses = train(str(run), {})
+    losses = train(str(run))
     assert len(losses) == 8
     assert losses[-1] < losses[0]
 
 
 @pytest.mark.slow
-def test_it_trains_from_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = S3Server()
-    environment = server.environment | {"LABELGEN_CACHE": str(tmp_path)}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    url = f"{server.bucket()}/run"
+def test_it_trains_from_an_object_store(object_store: S3Server) -> None:
+    url = f"{object_store.bucket()}/run"
     make_run(Path(url))
     write(url, some_records(count=4, points=60, cloud=True))
-    assert len(train(url, environment)) == 8
-    server.stop()
+    assert len(train(url)) == 8
