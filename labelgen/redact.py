@@ -23,9 +23,10 @@ _NAME = (
 )
 _PATTERNS = [
     (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", HIDDEN),
-    # scheme://user:secret@host; the secret may hold slashes, and what looks like a port is none.
-    (r"(://)[^\s/@:'\"]{0,200}:(?!\d+/)[^\s@'\"]{0,1000}@", rf"\1{HIDDEN}@"),
-    (r"(://)[^\s/@:'\"]{1,1000}@", rf"\1{HIDDEN}@"),
+    # scheme://user:secret@host, also as a path writes it, with one slash; the secret may hold slashes, and
+    # what looks like a port is none.
+    (r"(:/{1,2})[^\s/@:'\"]{0,200}:(?!\d+/)[^\s@'\"]{0,1000}@", rf"\1{HIDDEN}@"),
+    (r"(:/{1,2})[^\s/@:'\"]{1,1000}@", rf"\1{HIDDEN}@"),
     # …?X-Amz-Signature=…&token=…
     (
         r"([?&;](?:[\w.-]{0,40}(?:signature|credential|token|secret|password|key)|sig|pwd)=)[^&\s'\"<>)]+",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from labelgen.redact import redact
+
 #: Characters of the longest line.
 LONGEST = 1000
 _MARK = " … "
@@ -23,7 +25,8 @@ def printable(text: str) -> str:
 def one_line(text: object, most: int = LONGEST) -> str:
     """A message as it may be shown: printable, blanks and line breaks as one blank, the middle left out.
 
-    Of a long one, that is: its beginning names the file and its end says what to do.
+    Of a long one, that is: its beginning names the file and its end says what to do. Credentials are taken
+    out.
 
     Args:
         text: a message, or what becomes one by ``str``.
@@ -32,7 +35,7 @@ def one_line(text: object, most: int = LONGEST) -> str:
     whole = str(text)
     if len(whole) > 8 * most:  # of a text of any size only the ends are worked on
         whole = whole[: 4 * most] + _MARK + whole[-4 * most :]
-    line = printable(" ".join(whole.split()))
+    line = printable(" ".join(redact(whole).split()))
     if len(line) <= most:
         return line
     tail = most // 4

@@ -15,6 +15,7 @@ from ray.data import DataContext
 from ray.exceptions import AuthenticationError
 
 from labelgen.errors import UserError
+from labelgen.wording import one_line
 
 #: Logical CPUs offered beyond the physical ones on a local Ray. With as many as there are cores, two actor
 #: pools could hold them all while the readers that feed them wait for one for ever.
@@ -34,9 +35,8 @@ def connect(address: str | None) -> None:
             _knock(address)
             ray.init(address=address, **quiet)
         except Exception as error:
-            reason = " ".join(str(error).split())[:500]
             raise UserError(
-                f"cannot connect to Ray at {address!r} ({type(error).__name__}: {reason}); "
+                f"cannot connect to Ray at {address!r} ({type(error).__name__}: {one_line(error, 500)}); "
                 "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
                 f"{ray.__version__}"
             ) from error
@@ -45,9 +45,9 @@ def connect(address: str | None) -> None:
         try:
             ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = f"{type(error).__name__}: {one_line(error, 300)}"
             raise UserError(
-                f"Ray does not start on this machine ({type(error).__name__}: {reason}); it gives up after "
+                f"Ray does not start on this machine ({reason}); it gives up after "
                 "half a minute where the machine is busy: try again, or use --runner sequential"
             ) from error
     context = DataContext.get_current()

@@ -14,6 +14,7 @@ from labelgen.config import RunConfig
 from labelgen.errors import UserError
 from labelgen.machine import Answers, Questions, examine
 from labelgen.shards.store import LocalStore, absolute, open_store
+from labelgen.wording import one_line
 from pipelines.planning import Plan, Request, make_plan, missing_demo, resolve_config
 
 #: Seconds for all nodes together to answer; hashing weights takes a while on slow disks.
@@ -278,10 +279,10 @@ def _cluster(
 
 
 def _why_no_answer(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error, 300)
     if isinstance(error, ModuleNotFoundError) or "ModuleNotFoundError" in text:
         return "labelgen is not installed there, or another version: `make setup` there, or the same image"
-    return f"{type(error).__name__}: {text[:300]}: look at the node (`ray status`, `ray list nodes`)"
+    return f"{type(error).__name__}: {text}: look at the node (`ray status`, `ray list nodes`)"
 
 
 def _sizes(files: dict[str, Path]) -> dict[str, int]:

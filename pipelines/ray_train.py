@@ -13,6 +13,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from labelgen.distill.protocols import RESULTS, Task, run_task
 from labelgen.distill.train import Place
 from labelgen.errors import UserError
+from labelgen.wording import one_line
 from pipelines.connection import connect
 
 #: How often a training goes on from its last saved state after a worker was lost.
@@ -52,7 +53,7 @@ def train_on_ray(task: Task, workers: int, gpu: bool, address: str | None = None
         trainer.fit()
     except Exception as error:  # what a worker raised, wrapped by Ray
         lines = [line.strip() for line in str(error).splitlines() if "UserError" in line]
-        reason = lines[-1] if lines else " ".join(str(error).split())[:300]
+        reason = lines[-1] if lines else one_line(error, 300)
         raise UserError(f"training on Ray failed: {reason}") from error
     finally:
         if address is None:

@@ -44,6 +44,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.redact import redact
 from labelgen.taxonomy import Taxonomy
 from labelgen.wording import one_line
 
@@ -102,7 +103,7 @@ class FrameTask:
             stage=stage,
             error_type=error_type,
             message=one_line(f"frame {self.frame.frame_id}: {message}"),
-            traceback=trace[-MAX_TRACEBACK:],
+            traceback=redact(trace)[-MAX_TRACEBACK:],
         )
         failed = FrameTask(self.frame, notes=self.notes, seconds=self.seconds, failure=failure)
         self.__dict__.update(failed.__dict__)

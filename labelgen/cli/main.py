@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
@@ -27,6 +28,7 @@ from labelgen.cli import (
 )
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.errors import LabelgenError
+from labelgen.redact import redact
 
 app = typer.Typer(
     name="labelgen",
@@ -82,6 +84,9 @@ def main(prefix: Sequence[str] = ()) -> None:
     except BrokenPipeError:  # `labelgen … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception:  # ours to mend: the traceback as Python prints it, but for credentials
+        sys.stderr.write(redact(traceback.format_exc()))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

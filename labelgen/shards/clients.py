@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from labelgen.errors import UserError
 from labelgen.shards.store import AccessError, StoreError
+from labelgen.wording import one_line
 
 #: How long a request is tried again that fails for a while: 500, 503, connections that break.
 RETRY: dict[str, Any] = {
@@ -283,7 +284,7 @@ def _as_os_error(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         kind = type(error).__name__
-        reason = " ".join(f"{kind}: {error}".split())[:300]
+        reason = one_line(f"{kind}: {error}", 300)
         if isinstance(error, FileNotFoundError | FileExistsError):
             raise
         if kind == "NotFoundError":

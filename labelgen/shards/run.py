@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from labelgen.errors import UserError
+from labelgen.redact import redact_all
 from labelgen.shards.manifest import LARGEST_JSON, Version, parse_model
 from labelgen.shards.schema import FORMAT_VERSION
 from labelgen.shards.store import Store, StoreError, open_store
@@ -84,7 +85,7 @@ def create_run(
     Args:
         path: folder, or address in an object store; made if it is missing.
         fingerprint: hash of all that changes a label in every frame.
-        config: all settings, as JSON-like data.
+        config: all settings, as JSON-like data; credentials are taken out.
         taxonomy: as ``Taxonomy.to_dict`` gives it.
         models: one mapping per model: name, revision, licence, hash of the weights.
         covered: the part of ``config`` that the fingerprint covers, to say what differs; all by default.
@@ -102,10 +103,10 @@ def create_run(
     info = RunInfo(
         fingerprint=fingerprint,
         created=now(),
-        config=dict(config),
-        covered=dict(config if covered is None else covered),
+        config=redact_all(config),
+        covered=redact_all(config if covered is None else covered),
         taxonomy=dict(taxonomy),
-        models=[dict(model) for model in models],
+        models=redact_all(models),
         tools=tool_versions(),
         parent=parent,
         warnings=[dict(warning) for warning in warnings],

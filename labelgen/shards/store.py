@@ -17,6 +17,7 @@ from labelgen.shards import atomic
 
 #: Also as a `Path` writes it, which makes one slash of two.
 _URL = re.compile(r"^(s3|gs|gcs):/+([^/]+)(/.*)?$")
+_BUCKET = re.compile(r"[\w.-]+", re.ASCII)
 _ANY_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(/|$)")
 #: A part of a key: no name of this folder or the one above, no backslash, nothing that terminals obey.
 _PART = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
@@ -292,6 +293,10 @@ def open_store(run: Path | str | Store) -> Store:
         from labelgen.shards.remote import RemoteStore
 
         scheme, bucket, path = match.groups()
+        if not _BUCKET.fullmatch(bucket) or "?" in (path or ""):
+            raise UserError(
+                f"{run}: a run's address is bucket and folder alone; credentials belong into the environment"
+            )
         scheme = "gs" if scheme == "gcs" else scheme
         return RemoteStore(f"{scheme}://{bucket}{(path or '').rstrip('/')}")
     if is_address(run):

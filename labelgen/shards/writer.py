@@ -14,6 +14,7 @@ import numpy as np
 
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED, Failure, FrameRecord
+from labelgen.redact import redact
 from labelgen.shards import columns
 from labelgen.shards.commit import publish, published
 from labelgen.shards.encode import write_group
@@ -293,7 +294,7 @@ def _entry(record: FrameRecord, row: int) -> FrameEntry:
 
 
 def _bounded(failure: Failure) -> Failure:
-    trace = _clean(failure.traceback)
+    trace = redact(_clean(failure.traceback))
     return Failure(
         frame_id=failure.frame_id,
         source_id=failure.source_id,

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from labelgen.errors import FrameError
+from labelgen.records import Failure
 from labelgen.redact import HIDDEN, redact, redact_all
+from labelgen.shards import create_run, write_shard
+from tests.helpers.cli import Shell
+from tests.helpers.runs import FINGERPRINT
 
 #: As AWS makes them, and as people do.
 secrets = st.text(
@@ -83,3 +88,51 @@ def test_texts_without_a_secret_stay(text, monkeypatch):
 def test_settings_as_data():
     found = redact_all({"a": ["https://me:hunter22@host/x", 1, None], "b": {"c": True}})
     assert json.dumps(found) == '{"a": ["https://***@host/x", 1, null], "b": {"c": true}}'
+
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+
+
+def test_nothing_that_a_run_keeps_holds_a_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    config = {"semantics": {"checkpoint": f"https://me:{SECRET}@host/x.pt"}}
+    models = [{"name": "clip", "source": f"https://host/x.pt?X-Amz-Signature={SECRET}"}]
+    for _ in range(2):  # the second time it is compared with what is there
+        create_run(tmp_path, fingerprint=FINGERPRINT, config=config, taxonomy={}, models=models)
+    trace = f"Traceback …\n  get('https://b/x?X-Amz-Signature={SECRET}')\nOSError: {SECRET}\n"
+    error = FrameError(f"cannot get https://me:{SECRET}@host/x", frame_id="a", path="x.bin")
+    failure = Failure("a", "source", "load", "OSError", str(error), trace)
+    write_shard(tmp_path, [], [failure], fingerprint=FINGERPRINT)
+    kept = [path.read_text() for path in tmp_path.rglob("*.json")]
+    assert len(kept) == 2
+    assert HIDDEN in kept[0]
+    assert HIDDEN in kept[1]
+    assert not any(SECRET in text for text in kept)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://AKIAIOSFODNN7EXAMPLE:{SECRET}@bucket/run",
+        f"s3://bucket/run?X-Amz-Signature={SECRET}",
+        f"https://me:{SECRET}@host/run",
+    ],
+)
+def test_an_address_with_credentials_is_refused_without_them(address, monkeypatch, capsys):
+    shell = Shell(monkeypatch, capsys)
+    for arguments in (["inspect", address], ["index", address], ["verify", address], ["diff", address, "x"]):
+        found = shell(*arguments)
+        assert found.code == 2
+        assert SECRET not in found.out + found.err
+
+
+def test_a_traceback_is_printed_without_them(monkeypatch, capsys):
+    def fail(path):
+        raise RuntimeError(f"no answer from https://me:{SECRET}@host/x for {path}")
+
+    monkeypatch.setattr("labelgen.shards.open_run", fail)
+    found = Shell(monkeypatch, capsys)("inspect", "runs/a")
+    assert found.code == 1
+    assert "in fail\n" in found.err
+    assert "for runs/a" in found.err
+    assert SECRET not in found.err
