@@ -36,8 +36,12 @@ class FrameError(LabelgenError):
         super().__init__(f"{where}: {message}" if where else message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self.message, self.frame_id, self.path))
+        return (_rebuild, (type(self), self.message, self.frame_id, self.path))
 
 
-def _rebuild(message: str, frame_id: str, path: str) -> FrameError:
-    return FrameError(message, frame_id=frame_id, path=path)
+class RawFileError(FrameError):
+    """A file below the data root is missing, or not what was labelled: mended outside of the run."""
+
+
+def _rebuild(kind: type[FrameError], message: str, frame_id: str, path: str) -> FrameError:
+    return kind(message, frame_id=frame_id, path=path)

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import FrameError, UserError
+from labelgen.datasets.roots import clouds, find_root
+from labelgen.errors import FrameError, RawFileError, UserError
 from labelgen.records import Failure, FrameRecord, PointLabels, Semantics, Views
+from labelgen.redact import redact
 from labelgen.shards import (
     Parent,
     Run,
@@ -30,7 +32,11 @@ from labelgen.shards import (
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
 from labelgen.shards.store import absolute, open_store
 from labelgen.taxonomy import Taxonomy
+from labelgen.wording import one_line
 from pipelines.scenes import Scene, scenes_of
+
+#: Kind of failures that may have passed when the same command is given again.
+_PASSES = RawFileError.__name__
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,10 @@ class Operation(Protocol):
     def stored(self) -> tuple[str, ...]:
         """Arrays or groups of arrays that it changes."""
 
+    @property
+    def points(self) -> frozenset[str]:
+        """Arrays of the cloud that it reads: from the raw file, where the run does not store them."""
+
     def settings(self) -> dict[str, Any]:
         """All that can change a label, as JSON-like data."""
 
@@ -78,12 +88,16 @@ class Outcome:
         frames, failed: of this call.
         scenes: done in this call.
         skipped: scenes that were done before.
+        failed_before: frames of those that failed then.
+        failed_fraction: share of the frames that were asked for that failed, now or before.
     """
 
     frames: int = 0
     failed: int = 0
     scenes: int = 0
     skipped: int = 0
+    failed_before: int = 0
+    failed_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,12 +140,15 @@ def plan_derivation(
         attributes: of the derived run's shards, where they differ from the parent's.
 
     Raises:
-        UserError: the folder is the parent's own, or holds another run.
+        UserError: the folder is the parent's own, or holds another run; the data root is not the run's, or
+            is gone where it is needed. Nothing is written then.
     """
     target = open_store(output)
     if target.folder.resolve() == parent.path.resolve():
         raise UserError(f"{output} is the run itself; a derived run needs a folder of its own: --output")
     frames, info = read_plan(parent.store)
+    needs = None if operation.points <= parent.arrays else clouds
+    root = find_root(frames, info, dataroot, parent.num_points, needs)
     settings = operation.settings()
     covered = {"derived": {"operation": operation.name, "parent": parent.info.fingerprint, **settings}}
     content = {"format": FORMAT_VERSION, **covered}
@@ -147,18 +164,18 @@ def plan_derivation(
         warnings=parent.info.warnings,
     )
     resume(target)
-    root = Path(info.dataroot) if dataroot is None else dataroot
     scenes = scenes_of(parent, {frame.frame_id: frame for frame in frames}, root)
     marks = {frame_id: scene.mark for scene in scenes for frame_id in scene.frame_ids}
     marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in frames]
     merge_plan(target, marked, info)
-    return Derivation(
-        absolute(parent.store), absolute(target), root.absolute(), operation, mark, attributes or {}
-    )
+    return Derivation(absolute(parent.store), absolute(target), root, operation, mark, attributes or {})
 
 
-#: Does scenes, given by their numbers, and gives frames labelled and failed of each as it is done.
-Runner = Callable[[Derivation, Sequence[int]], Iterator[tuple[int, int]]]
+#: {number of a scene that is to be done: its frames that are done already}.
+Todo = Mapping[int, frozenset[str]]
+
+#: Does scenes, and gives frames labelled and failed of each as it is done.
+Runner = Callable[[Derivation, Todo], Iterator[tuple[int, int]]]
 
 
 def derive(
@@ -166,17 +183,21 @@ def derive(
     on_frame: Callable[[int], None],
     wanted: Callable[[int, Scene], bool] | None = None,
     runner: Runner | None = None,
+    *,
+    retry_failed: bool = False,
 ) -> Outcome:
     """Do the scenes that are not done yet, and index the run.
 
     A scene whose frames in the parent have changed since is done anew. Nothing is overwritten: its new shards
-    stand beside the old ones, and readers take those that the plan, ``frames.parquet``, asks for.
+    stand beside the old ones, and readers take those that the plan, ``frames.parquet``, asks for. Frames that
+    failed for their raw files are tried again by every call: those may be there now.
 
     Args:
         derivation: see `plan_derivation`.
         on_frame: called with the number of frames of every scene that is done.
         wanted: which scenes, by number and content: for slices of a job array; all by default.
         runner: where the scenes are done; here, one after another, by default.
+        retry_failed: try all failed frames again.
 
     Raises:
         UserError: the parent is damaged, or the folder cannot be written.
@@ -184,10 +205,17 @@ def derive(
     scenes = enumerate(open_scenes(derivation))
     chosen = [(number, scene) for number, scene in scenes if wanted is None or wanted(number, scene)]
     before = done_frames(derivation.output)
-    held = before.done | before.failed.keys()
-    todo = [n for n, scene in chosen if not held.issuperset((f, scene.mark) for f in scene.frame_ids)]
-    on_frame(sum(len(scene.frame_ids) for number, scene in chosen if number not in todo))
-    outcome = Outcome(skipped=len(chosen) - len(todo))
+    again = {key for key, why in before.failed.items() if retry_failed or why.error_type == _PASSES}
+    held = before.done | (before.failed.keys() - again)
+    todo: dict[int, frozenset[str]] = {}
+    failed_before = 0
+    for number, scene in chosen:
+        there = frozenset(f for f in scene.frame_ids if (f, scene.mark) in held)
+        if len(there) < len(scene.frame_ids):
+            todo[number] = there
+        failed_before += sum((f, scene.mark) in before.failed for f in there)
+        on_frame(len(there))
+    outcome = Outcome(skipped=len(chosen) - len(todo), failed_before=failed_before)
     for frames, failed in (runner or run_here)(derivation, todo):
         outcome = replace(
             outcome,
@@ -197,14 +225,15 @@ def derive(
         )
         on_frame(frames + failed)
     build_index(derivation.output)
-    return outcome
+    asked = sum(len(scene.frame_ids) for _, scene in chosen)
+    return replace(outcome, failed_fraction=(outcome.failed + failed_before) / max(1, asked))
 
 
-def run_here(derivation: Derivation, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+def run_here(derivation: Derivation, todo: Todo) -> Iterator[tuple[int, int]]:
     """Do scenes in this process, one after another."""
     scenes = open_scenes(derivation)
-    for number in numbers:
-        yield derive_scene(derivation, scenes[number])
+    for number, there in todo.items():
+        yield derive_scene(derivation, scenes[number], there)
 
 
 def open_scenes(derivation: Derivation) -> Sequence[Scene]:
@@ -217,11 +246,18 @@ def open_scenes(derivation: Derivation) -> Sequence[Scene]:
     return scenes_of(parent, plan, derivation.root)
 
 
-def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
+def derive_scene(
+    derivation: Derivation, scene: Scene, there: frozenset[str] = frozenset()
+) -> tuple[int, int]:
     """Do one scene and commit it in shards of at most 64 frames.
 
     The frames' ``source_id`` is the scene's mark. An operation that raises fails the frames of the scene that
     it had not given yet.
+
+    Args:
+        derivation: see `plan_derivation`.
+        scene: of the parent.
+        there: its frames that are committed already, and are not committed again.
 
     Returns:
         How many frames were labelled, and how many failed.
@@ -250,6 +286,8 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
     try:
         for given in derivation.operation(scene, taxonomy):
             left.remove(given.frame_id)
+            if given.frame_id in there:
+                continue
             if isinstance(given, Failure):
                 failures.append(replace(given, source_id=scene.mark))
             else:
@@ -258,7 +296,7 @@ def derive_scene(derivation: Derivation, scene: Scene) -> tuple[int, int]:
     except (MemoryError, UserError):
         raise
     except Exception as error:
-        for frame_id in left:
+        for frame_id in (frame_id for frame_id in left if frame_id not in there):
             failed = failure(scene.run.entry(frame_id), derivation.operation.name, error)
             failures.append(replace(failed, source_id=scene.mark))
             commit(MAX_FRAMES)
@@ -280,8 +318,8 @@ def failure(entry: Any, stage: str, error: Exception) -> Failure:
         source_id=entry.source_id,
         stage=stage,
         error_type=type(error).__name__,
-        message=message[:1000],
-        traceback=traceback.format_exc()[-4000:],
+        message=one_line(message),
+        traceback=redact(traceback.format_exc())[-4000:],
     )
 
 

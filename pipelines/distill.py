@@ -38,6 +38,8 @@ def predict(
     device: str = "auto",
     threads: int = 2,
     afi: bool = False,
+    *,
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Label all frames of a run with a trained network, as a run laid over it.
 
@@ -50,9 +52,10 @@ def predict(
         device: to run on.
         threads: of the processor.
         afi: smooth the network's probabilities along flat structures.
+        retry_failed: try frames again that failed before.
 
     Returns:
-        ``run``, ``frames``, ``failed``.
+        ``run``, ``frames``, ``failed``, ``failed_fraction``: see `pipelines.derive.Outcome`.
 
     Raises:
         UserError: the checkpoint does not fit the run, the folder holds another run, or ``afi`` is asked of
@@ -64,8 +67,9 @@ def predict(
         raise UserError(f"{checkpoint} gives segments, no probabilities of classes: leave out --afi")
     operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
     derivation = plan_derivation(open_run(run), operation, output, dataroot)
-    outcome = derive(derivation, on_frame)
-    return {"run": output, "frames": outcome.frames, "failed": outcome.failed}
+    outcome = derive(derivation, on_frame, retry_failed=retry_failed)
+    counts = {"frames": outcome.frames, "failed": outcome.failed}
+    return {"run": output} | counts | {"failed_fraction": outcome.failed_fraction}
 
 
 def self_train(task: Task, rounds: int, stage: Stage, labelling: Labelling) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def self_train(task: Task, rounds: int, stage: Stage, labelling: Labelling) -> d
         labels = task.folder / f"labels-{number - 1}"
         _label(task, folder, labels, labelling)
         folder = task.folder / f"round-{number}"
-        cache = open_cache(labels, task.cache.root)
+        cache = open_cache(labels, task.cache.given)
         again = replace(task, cache=cache, folder=folder, scored=task.scored or task.cache)
         results.append(stage(f"round {number}", again))
     return results[-1] | {"rounds": results}
@@ -127,4 +131,4 @@ def _label(task: Task, checkpoint: Path, output: Path, labelling: Labelling) -> 
     cache, runtime = task.cache, task.config.runtime
     with labelling(len(cache.run)) as on_frame:
         run = str(cache.run.url)
-        return predict(run, checkpoint, str(output), on_frame, cache.root, runtime.device, runtime.threads)
+        return predict(run, checkpoint, str(output), on_frame, cache.given, runtime.device, runtime.threads)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from labelgen.config import RunConfig
 from labelgen.datasets import DatasetInfo, load_image, load_truth
+from labelgen.datasets.roots import clouds, find_root
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
@@ -84,7 +85,7 @@ def climb(
     if run.parent is not None:
         raise UserError(f"{run.url} is derived from {run.parent.url}; the ladder is climbed from that one")
     frames, info = read_plan(run.store)
-    root = Path(info.dataroot) if dataroot is None else dataroot
+    root = find_root(frames, info, dataroot, run.num_points, clouds)
     taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
     try:
         config = RunConfig.model_validate(run.info.config)

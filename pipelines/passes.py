@@ -40,6 +40,7 @@ class Revote:
     projection: ProjectionSettings
     keep_visible: bool
     name: str = "revote"
+    points: frozenset[str] = frozenset()
 
     @property
     def stored(self) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ class RefineFlat:
     fill: bool = False
     name: str = "afi"
     stored: tuple[str, ...] = ("points",)
+    points: frozenset[str] = frozenset({"points/xyz"})
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
@@ -105,6 +107,7 @@ class Calibrate:
     table: tuple[float, ...]
     name: str = "calibrated"
     stored: tuple[str, ...] = ("points",)
+    points: frozenset[str] = frozenset()
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label's confidence."""
@@ -135,6 +138,7 @@ class FuseScene:
     instances: InstanceSettings = field(default_factory=InstanceSettings)
     tracks: TrackSettings = field(default_factory=TrackSettings)
     stored: tuple[str, ...] = ("points",)
+    points: frozenset[str] = frozenset({"points/xyz"})
 
     @property
     def name(self) -> str:

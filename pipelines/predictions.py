@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.datasets import DatasetInfo
-from labelgen.distill.cache import Cache
+from labelgen.distill.cache import POINTS, Cache
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.state import weights_file
 from labelgen.errors import FrameError
@@ -37,6 +37,7 @@ class Predict:
     afi: AfiSettings | None = None
     name: str = "predicted"
     stored: tuple[str, ...] = ("points",)
+    points: frozenset[str] = POINTS
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""

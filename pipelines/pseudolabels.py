@@ -155,7 +155,13 @@ def still_to_do(plan: Plan) -> tuple[Frame, ...]:
     return tuple(frame for frame in plan.job.frames if (frame.frame_id, frame.source_id) not in held)
 
 
-def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = None) -> Fused | None:
+def fuse(
+    plan: Plan,
+    on_frame: Callable[[int], None],
+    ray_address: str | None = None,
+    *,
+    retry_failed: bool = False,
+) -> Fused | None:
     """Pass 2: fuse what the run holds over the frames of each scene, into a run beside it.
 
     A scene is fused when all of its planned frames are labelled or have failed, so that of the tasks of a job
@@ -166,6 +172,7 @@ def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = 
         plan: whose run is labelled.
         on_frame: called with the number of frames of every scene that is done.
         ray_address: of a running cluster; None runs locally.
+        retry_failed: try frames again that could not be fused.
 
     Returns:
         None where there is nothing to fuse: no such scene has poses and more than one labelled frame.
@@ -197,7 +204,13 @@ def fuse(plan: Plan, on_frame: Callable[[int], None], ray_address: str | None = 
         from pipelines.ray_scenes import RayScenes
 
         runner = RayScenes(ray_address)
-    outcome = derive(derivation, on_frame, lambda _, scene: scene.scene_id in ready, runner)
+    outcome = derive(
+        derivation,
+        on_frame,
+        lambda _, scene: scene.scene_id in ready,
+        runner,
+        retry_failed=retry_failed,
+    )
     fused = open_run(derivation.output)
     return Fused(fused.url, outcome.scenes, len(fused.failures))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import ray
 from ray.exceptions import RayTaskError
 
 from labelgen.errors import UserError
-from pipelines.derive import Derivation, derive_scene, open_scenes
+from pipelines.derive import Derivation, Todo, derive_scene, open_scenes
 from pipelines.ray_runner import EXTRA_LOCAL_CPUS, connect
 
 
@@ -28,13 +28,13 @@ class RayScenes:
 
     address: str | None = None
 
-    def __call__(self, derivation: Derivation, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    def __call__(self, derivation: Derivation, todo: Todo) -> Iterator[tuple[int, int]]:
         """Yield frames labelled and failed of each scene as it is done.
 
         Raises:
             UserError: the cluster cannot be reached, or a scene cannot be read or written.
         """
-        if not numbers:
+        if not todo:
             return
         if not ray.is_initialized():
             connect(self.address)
@@ -43,7 +43,7 @@ class RayScenes:
             cores = len(os.sched_getaffinity(0))
             cpus = 1.0 if self.address else 1 + EXTRA_LOCAL_CPUS / cores
             work = ray.remote(num_cpus=cpus, max_retries=2)(_do_scene)
-            waiting = [work.remote(derivation, number) for number in numbers]
+            waiting = [work.remote(derivation, number, there) for number, there in todo.items()]
             while waiting:
                 done, waiting = ray.wait(waiting)
                 for one in done:
@@ -58,5 +58,5 @@ class RayScenes:
                 ray.shutdown()
 
 
-def _do_scene(derivation: Derivation, number: int) -> tuple[int, int]:
-    return derive_scene(derivation, open_scenes(derivation)[number])
+def _do_scene(derivation: Derivation, number: int, there: frozenset[str]) -> tuple[int, int]:
+    return derive_scene(derivation, open_scenes(derivation)[number], there)

@@ -56,6 +56,7 @@ class Relabel:
     projection: ProjectionSettings
     name: str = "relabelled"
     stored: tuple[str, ...] = STORED
+    points: frozenset[str] = frozenset()
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
@@ -116,6 +117,7 @@ class Retrieve:
     projection: ProjectionSettings
     name: str = "retrieval"
     stored: tuple[str, ...] = STORED
+    points: frozenset[str] = frozenset()
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import LabelsConfig, ProjectionConfig
-from labelgen.datasets.loading import load_cloud
-from labelgen.errors import FrameError
+from labelgen.datasets.roots import read_labelled
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
@@ -58,19 +57,11 @@ class SceneFrame:
         """(N, 3) float32 metres in the LiDAR frame, from the shard or, if it has none, the raw file.
 
         Raises:
-            FrameError: neither; or the raw file has another number of points.
+            RawFileError: neither; or the raw file has another number of points.
         """
         if self.stored.xyz is not None:
             return self.stored.xyz
-        cloud, _ = load_cloud(self.root, self.frame)
-        if len(cloud) != self.stored.num_points:
-            raise FrameError(
-                f"{len(cloud)} points, but {self.stored.num_points} were labelled; name the right data root, "
-                "or label with shards.store_points=true",
-                frame_id=self.frame.frame_id,
-                path=self.frame.lidar_path,
-            )
-        return cloud.xyz
+        return read_labelled(self.root, self.frame, self.stored.num_points).xyz
 
     def evidence(
         self, settings: VoteSettings, projection: ProjectionSettings, classes: int

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelgen.cli.console import PlainConsole
+from labelgen.cli.console import PlainConsole, say
+from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -34,6 +35,19 @@ Ray = Annotated[
         "--ray", help="Do scenes side by side on Ray: `local`, or a cluster's address.", show_default=False
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the commands that derive a run have in common; see their options."""
+
+    output: str | None
+    scenes: str | None
+    ray: str | None
+    retry_failed: bool
+    max_failed: float
+    as_json: bool
+    dataroot: Path | None = None
 
 
 def revote(
@@ -96,6 +110,8 @@ def revote(
     ] = None,
     scenes: Scenes = None,
     ray: Ray = None,
+    retry_failed: RetryFailed = False,
+    max_failed: MaxFailed = 0.0,
     as_json: Json = False,
 ) -> None:
     """Vote anew with another depth tolerance, margin or weights, from the shards alone.
@@ -118,8 +134,8 @@ def revote(
     if "imported" in config:
         raise UserError(f"{run} holds the labels of another tool, and no regions that could vote")
     projection = ProjectionConfig.model_validate(config.get("projection", {}))
-    asked = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
-    changed = {name: value for name, value in asked.items() if value is not None}
+    limits = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
+    changed = {name: value for name, value in limits.items() if value is not None}
     if changed and not projection.occlusion:
         raise UserError(f"{run} was made without the depth test: it holds no residuals to test anew")
     tolerance = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}) | changed)
@@ -136,7 +152,8 @@ def revote(
     before = {name: value for name, value in known.items() if name in votes}
     settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
     operation = Revote(settings, tolerance, keep_visible=tolerance == stored)
-    run_derivation(opened, operation, output, None, scenes, ray, as_json)
+    asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
+    run_derivation(opened, operation, asked)
 
 
 def refine(
@@ -173,6 +190,8 @@ def refine(
     dataroot: Dataroot = None,
     scenes: Scenes = None,
     ray: Ray = None,
+    retry_failed: RetryFailed = False,
+    max_failed: MaxFailed = 0.0,
     as_json: Json = False,
 ) -> None:
     """Refine a run's labels: along flat structures (--afi), by looking alike (--retrieval), or confidence.
@@ -189,31 +208,23 @@ def refine(
 
     if sum((afi, retrieval, calibration is not None)) != 1:
         raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
+    asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json, dataroot)
     if retrieval:
-        _retrieve(open_run(run), neighbours, weight, bank, output, scenes, ray, as_json)
+        _retrieve(open_run(run), neighbours, weight, bank, asked)
         return
     operation: Operation = RefineFlat(as_published=as_published, fill=fill)
     if calibration is not None:
         operation = Calibrate(tuple(load(calibration).table.tolist()))
-    run_derivation(open_run(run), operation, output, dataroot, scenes, ray, as_json)
+    run_derivation(open_run(run), operation, asked)
 
 
-def _retrieve(
-    parent: Run,
-    neighbours: int,
-    weight: float,
-    most: int,
-    output: str | None,
-    scenes: str | None,
-    ray: str | None,
-    as_json: bool,
-) -> None:
+def _retrieve(parent: Run, neighbours: int, weight: float, most: int, asked: Asked) -> None:
     from labelgen.labels.retrieval import RetrievalSettings, build_bank
     from pipelines.reclass import Retrieve, check_voted, keep_bank
     from pipelines.scenes import vote_settings
 
     check_voted(parent, "refine")
-    folder = output or default_output(parent, "retrieval")
+    folder = asked.output or default_output(parent, "retrieval")
     with frame_progress(PlainConsole(stderr=True), len(parent), "reading features") as advance:
 
         def regions() -> Iterator[tuple[str, Semantics]]:
@@ -223,9 +234,7 @@ def _retrieve(
 
         bank = build_bank(regions(), most)
     operation = Retrieve(folder, bank.digest, RetrievalSettings(neighbours, weight), *vote_settings(parent))
-    run_derivation(
-        parent, operation, folder, None, scenes, ray, as_json, prepare=lambda: keep_bank(folder, bank)
-    )
+    run_derivation(parent, operation, asked, prepare=lambda: keep_bank(folder, bank))
 
 
 def fuse(
@@ -263,6 +272,8 @@ def fuse(
     dataroot: Dataroot = None,
     scenes: Scenes = None,
     ray: Ray = None,
+    retry_failed: RetryFailed = False,
+    max_failed: MaxFailed = 0.0,
     as_json: Json = False,
 ) -> None:
     """Fuse a run's labels over the frames of each scene, and follow things through it.
@@ -295,44 +306,48 @@ def fuse(
             f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
             "or number the things alone with --instances-only"
         )
-    run_derivation(opened, operation, output, dataroot, scenes, ray, as_json)
+    run_derivation(opened, operation, Asked(output, scenes, ray, retry_failed, max_failed, as_json, dataroot))
 
 
 def run_derivation(
     parent: Run,
     operation: Operation,
-    output: str | None,
-    dataroot: Path | None,
-    scenes: str | None,
-    ray: str | None,
-    as_json: bool,
+    asked: Asked,
     taxonomy: Taxonomy | None = None,
     attributes: Mapping[str, Any] | None = None,
     prepare: Callable[[], None] = lambda: None,
 ) -> None:
-    """Plan a derived run, do it with a progress bar, and say what came of it."""
+    """Plan a derived run, do it with a progress bar, and say what came of it and of frames that failed."""
     from pipelines.derive import derive, plan_derivation
 
-    folder = output or default_output(parent, operation.name)
-    chosen = _range(scenes)
+    folder = asked.output or default_output(parent, operation.name)
+    chosen = _range(asked.scenes)
     runner: Runner | None = None
-    if ray is not None:
+    if asked.ray is not None:
         from pipelines.ray_scenes import RayScenes
 
-        runner = RayScenes(None if ray == "local" else ray)
+        runner = RayScenes(None if asked.ray == "local" else asked.ray)
     derivation = plan_derivation(
-        parent, operation, folder, dataroot, taxonomy=taxonomy, attributes=attributes
+        parent, operation, folder, asked.dataroot, taxonomy=taxonomy, attributes=attributes
     )
     prepare()
-    with frame_progress(PlainConsole(stderr=True), len(parent), operation.name) as advance:
-        outcome = derive(derivation, advance, lambda number, _: number in chosen, runner)
-    if as_json:
+    console = PlainConsole(stderr=True)
+    with frame_progress(console, len(parent), operation.name) as advance:
+        outcome = derive(
+            derivation,
+            advance,
+            lambda number, _: number in chosen,
+            runner,
+            retry_failed=asked.retry_failed,
+        )
+    if asked.as_json:
         typer.echo(json.dumps({"run": folder, **asdict(outcome)}))
-        return
-    done = f"{outcome.frames} frames in {outcome.scenes} scenes, {outcome.failed} failed"
-    typer.echo(f"{folder}: {done}" + (f", {outcome.skipped} scenes were there" if outcome.skipped else ""))
-    if outcome.failed:
-        typer.echo(f"`labelgen inspect {folder}` says why frames failed", err=True)
+    else:
+        done = f"{outcome.frames} frames in {outcome.scenes} scenes, {outcome.failed} failed"
+        before = f", {outcome.failed_before} failed before" if outcome.failed_before else ""
+        skipped = f", {outcome.skipped} scenes were there{before}" if outcome.skipped else before
+        say(f"{folder}: {done}{skipped}")
+    answer_for_failures(console, folder, outcome.failed_fraction, asked.max_failed)
 
 
 def default_output(parent: Run, operation: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from labelgen.cli.console import PlainConsole
+from labelgen.cli.failures import RetryFailed
 from labelgen.cli.options import Json
 from labelgen.cli.run import (
     Allow,
@@ -16,7 +17,6 @@ from labelgen.cli.run import (
     Dataset,
     Frames,
     Output,
-    RetryFailed,
     Set,
     Split,
     Version,

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from labelgen.cli.console import PlainConsole, complain
+from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from pipelines.presets import PRESETS
@@ -57,7 +58,6 @@ Allow = Annotated[
         show_default=False,
     ),
 ]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed frames again.")]
 
 
 def run(
@@ -76,9 +76,7 @@ def run(
         typer.Option("--ray-address", envvar="RAY_ADDRESS", help="A running cluster. Default: local."),
     ] = None,
     runner: Annotated[str | None, typer.Option("--runner", help="ray (default) or sequential.")] = None,
-    max_failed_fraction: Annotated[
-        float, typer.Option("--max-failed-fraction", min=0, max=1, help="Share of frames that may fail.")
-    ] = 0.0,
+    max_failed: MaxFailed = 0.0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first frame that fails.")] = False,
     sharing: Annotated[
         bool, typer.Option("--share", help="Do the frames together with other callers that share, too.")
@@ -111,7 +109,9 @@ def run(
     judge_run(todo, console)
     if result["stopped"] or result["elsewhere"]:
         leave_unfinished(result, console, as_json=as_json)
-    fused = fuse_over_time(todo, console, ray_address) if todo.job.config.fusion.enabled else None
+    fused = None
+    if todo.job.config.fusion.enabled:
+        fused = fuse_over_time(todo, console, ray_address, retry_failed)
     if fused is not None:
         result |= {"fused": fused.run, "fused_failed": fused.failed}
         share = fused.failed / max(1, len(todo.selected))
@@ -120,19 +120,8 @@ def run(
         result |= conclude(todo, fused, console)
     if as_json:
         typer.echo(json.dumps(result))
-    if result["failed_fraction"] > max_failed_fraction:
-        from labelgen.shards import open_run
-
-        where = result["fused" if result.get("fused_failed") else "run"]
-        first = next(iter(open_run(where).failures.values()))
-        complain(
-            console,
-            "error",
-            f"{result['failed_fraction']:.1%} of the frames failed, "
-            f"{max_failed_fraction:.1%} are allowed (--max-failed-fraction); the first: {first.message}; "
-            f"`labelgen inspect {where}` lists them",
-        )
-        raise typer.Exit(1)
+    where = result["fused" if result.get("fused_failed") else "run"]
+    answer_for_failures(console, where, result["failed_fraction"], max_failed)
 
 
 def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
@@ -222,12 +211,12 @@ def label(
     return counts | {"strict": strict} | outcome.to_dict()
 
 
-def fuse_over_time(plan: Plan, console: Console, ray_address: str | None) -> Fused | None:
+def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_failed: bool) -> Fused | None:
     """Pass 2, with a progress bar; None where there is nothing to fuse."""
     from pipelines.pseudolabels import fuse
 
     with frame_progress(console, len(plan.selected), "fusing over time") as on_frame:
-        fused = fuse(plan, on_frame, ray_address)
+        fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed)
     if fused is None:
         console.print("not fused: no finished scene has poses and more than one frame", style="dim")
     return fused

@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from labelgen.cli.console import PlainConsole
-from labelgen.cli.derive import Output, Ray, Scenes, run_derivation
+from labelgen.cli.derive import Asked, Output, Ray, Scenes, run_derivation
+from labelgen.cli.failures import MaxFailed, RetryFailed
 from labelgen.cli.options import Json, RunFolder
 from labelgen.errors import UserError
 
@@ -219,6 +220,8 @@ def relabel_command(
     output: Output = None,
     scenes: Scenes = None,
     ray: Ray = None,
+    retry_failed: RetryFailed = False,
+    max_failed: MaxFailed = 0.0,
     as_json: Json = False,
 ) -> None:
     """Give a run other classes from its stored features alone: no image is read, no GPU needed.
@@ -237,11 +240,7 @@ def relabel_command(
     run_derivation(
         opened,
         operation,
-        output,
-        None,
-        scenes,
-        ray,
-        as_json,
+        Asked(output, scenes, ray, retry_failed, max_failed, as_json),
         taxonomy=operation.taxonomy,
         attributes=attributes,
     )

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from labelgen.cli.console import PlainConsole
+from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -195,6 +196,8 @@ def predict(
         bool, typer.Option("--afi", help="Smooth the network's probabilities along flat structures.")
     ] = False,
     dataroot: Dataroot = None,
+    retry_failed: RetryFailed = False,
+    max_failed: MaxFailed = 0.0,
     as_json: Json = False,
 ) -> None:
     """Label all points of a run's frames with a trained network, as a run of its own.
@@ -209,8 +212,11 @@ def predict(
     opened = open_run(run)
     target = output or str(_beside(opened.url, "predicted"))
     with _labelling(len(opened)) as advance:
-        done = predict_run(run, checkpoint, target, advance, dataroot, device, threads, afi)
+        done = predict_run(
+            run, checkpoint, target, advance, dataroot, device, threads, afi, retry_failed=retry_failed
+        )
     typer.echo(json.dumps(done) if as_json else f"{target}: {done['frames']} frames, {done['failed']} failed")
+    answer_for_failures(PlainConsole(stderr=True), target, done["failed_fraction"], max_failed)
 
 
 @app.command("distill")
@@ -244,14 +250,16 @@ def distill(
         first = make_task(method, run, folder / "pretrain", size, config, override, split, dataroot)
     training = make_task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
     summary = distill_run(first, training, rounds, lambda name, one: do_task(one, name), _labelling)
-    sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.root)
+    sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.given)
     sources.save_report(f"{summary['predicted']['run']}/report", 3)
     page = write_report(folder, summary)
+    labelled = summary["predicted"]
     if as_json:
         typer.echo(json.dumps(summary | {"report": str(page)}))
-        return
-    show_result(summary["training"], False)
-    typer.echo(f"report: {page}   run: {summary['predicted']['run']}")
+    else:
+        show_result(summary["training"], False)
+        typer.echo(f"report: {page}   run: {labelled['run']}")
+    answer_for_failures(PlainConsole(stderr=True), labelled["run"], labelled["failed_fraction"], 0.0)
 
 
 def make_task(

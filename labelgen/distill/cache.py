@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.info import DatasetInfo
-from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
+from labelgen.datasets.loading import load_panoptic, load_truth
+from labelgen.datasets.roots import clouds, find_root, read_labelled
 from labelgen.distill.methods.base import CacheInfo
-from labelgen.errors import FrameError, UserError
+from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards import Run, open_run, read_plan
 from labelgen.taxonomy import Taxonomy
@@ -35,6 +36,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "region_feature": ("regions/feature",),
     "caption_feature": ("regions/caption_feature",),
 }
+#: What a run stores instead of the raw clouds, if it does.
+POINTS = frozenset({"points/xyz", "points/intensity"})
 #: Fields that can be made from the data set's truth instead.
 OF_TRUTH = ("label", "confidence", "instance")
 #: What makes an array that a run may lack.
@@ -56,6 +59,7 @@ class Cache:
         plan: {frame id: frame of the plan, without its cameras}, in the plan's order.
         dataset: what holds for the plan.
         taxonomy: of the run.
+        given: data root that the user named, or None.
     """
 
     run: Run
@@ -63,6 +67,7 @@ class Cache:
     plan: Mapping[str, Frame]
     dataset: DatasetInfo
     taxonomy: Taxonomy
+    given: Path | None = None
 
     @property
     def info(self) -> CacheInfo:
@@ -108,22 +113,7 @@ class Cache:
         stored = self.run.frame(frame_id)
         if stored.xyz is not None and stored.intensity is not None:
             return stored.xyz, stored.intensity
-        frame = self.frame(frame_id)
-        try:
-            cloud, _ = load_cloud(self.root, frame)
-        except FrameError as error:
-            raise FrameError(
-                f"{error.message} (looked below {self.root}; --dataroot names another)",
-                frame_id=frame_id,
-                path=frame.lidar_path,
-            ) from error
-        if len(cloud) != stored.num_points:
-            raise FrameError(
-                f"{len(cloud)} points, but {stored.num_points} were labelled; name the right data root with "
-                "--dataroot",
-                frame_id=frame_id,
-                path=frame.lidar_path,
-            )
+        cloud = read_labelled(self.root, self.frame(frame_id), stored.num_points)
         return cloud.xyz, cloud.intensity
 
     def truth(self, frame_id: str) -> NDArray[np.uint8]:
@@ -168,16 +158,18 @@ def open_cache(path: Run | str | Path, dataroot: Path | None = None) -> Cache:
         dataroot: where the raw files are now; None takes what the plan records.
 
     Raises:
-        UserError: no run there, no frames in it, or its taxonomy is damaged.
+        UserError: no run there, no frames in it, its taxonomy is damaged, or the data root is not the run's,
+            or is gone where the run stores no points.
     """
     run = path if isinstance(path, Run) else open_run(path)
     if not run.frames:
         raise UserError(f"{run.url} has no labelled frames; `labelgen inspect --errors` says why")
     frames, dataset = read_plan(run.store)
     taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
-    root = Path(dataset.dataroot) if dataroot is None else dataroot
+    needs = None if run.arrays >= POINTS else clouds
+    root = find_root(frames, dataset, dataroot, run.num_points, needs)
     plan = {frame.frame_id: replace(frame, cameras=()) for frame in frames}
-    return Cache(run, root.absolute(), plan, dataset, taxonomy)
+    return Cache(run, root, plan, dataset, taxonomy, dataroot)
 
 
 def _vocabulary(config: dict[str, Any], encoder: Any, taxonomy: Taxonomy) -> Any:

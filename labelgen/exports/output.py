@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -70,7 +71,7 @@ class Output:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Output]:
-    """Write an export; the folder appears when everything is there.
+    """Write an export; the folder appears when everything is there, and nothing is left if it fails.
 
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
@@ -81,6 +82,7 @@ def new_folder(out: Path) -> Iterator[Output]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty; exports are never written over anything")
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:12]}.partial")
+    new = [folder for folder in out.parents if not folder.exists()]
     try:
         temporary.mkdir(parents=True)
         yield Output(temporary)
@@ -91,3 +93,7 @@ def new_folder(out: Path) -> Iterator[Output]:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not out.exists():
+            for folder in new:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()

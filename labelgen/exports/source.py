@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.loading import load_cloud
 from labelgen.datasets.nuscenes_tables import Tables, choose_version, read_tables
 from labelgen.datasets.paths import is_safe_id
+from labelgen.datasets.roots import Files, clouds, find_root, no_files, read_labelled
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.records import UNLABELLED
@@ -29,10 +29,9 @@ class Source:
     Attributes:
         taxonomy: the run's.
         info: of the data set.
-        root: where raw files are looked for; they may not be there.
 
     Raises:
-        UserError: the run has no plan, no labelled frames, or labels that its taxonomy lacks.
+        UserError: the run has no plan or no labelled frames, or the data root is not the run's.
     """
 
     def __init__(self, run: Run, dataroot: Path | None = None) -> None:
@@ -40,9 +39,23 @@ class Source:
         self.taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
         frames, self.info = read_plan(run.store)
         self._planned = {frame.frame_id: frame for frame in frames}
-        self.root = Path(self.info.dataroot) if dataroot is None else dataroot
+        self._given = dataroot
         if not run.frames:
             raise UserError(f"{run.url} has no labelled frames to export")
+        self._find_root(None)
+
+    @cached_property
+    def root(self) -> Path:
+        """The data root.
+
+        Raises:
+            UserError: it is not there.
+        """
+        return self._find_root(no_files)
+
+    def _find_root(self, needs: Files | None) -> Path:
+        frames = list(self._planned.values())
+        return find_root(frames, self.info, self._given, self.run.num_points, needs)
 
     def frames(self) -> Iterator[tuple[Frame, StoredFrame]]:
         """Every labelled frame, by scene and time, with what was stored.
@@ -78,17 +91,15 @@ class Source:
 
         Raises:
             UserError: neither has them.
-            FrameError: the raw file is missing or damaged.
+            FrameError: the raw file is missing or damaged, or has another number of points.
         """
         if stored.xyz is not None:
             return stored.xyz
-        cloud = load_cloud(self.root, frame)[0]
-        if len(cloud) != stored.num_points:
-            raise UserError(
-                f"frame {frame.frame_id}: {frame.lidar_path} has {len(cloud)} points, {stored.num_points} "
-                "were labelled; the data root is another"
-            )
-        return cloud.xyz
+        return read_labelled(self._cloud_root, frame, stored.num_points).xyz
+
+    @cached_property
+    def _cloud_root(self) -> Path:
+        return self._find_root(clouds)
 
     def dataset_ids(self) -> NDArray[np.uint8]:
         """(256,) uint8: the data set's own id of each class, one for each; 0 for unlabelled.
@@ -123,7 +134,7 @@ class Source:
     @cached_property
     def image_names(self) -> dict[str, str]:
         """{path of an image: what its files are called}: the sample_data token, else the image's own name."""
-        if (self.root / self.info.version / "sample_data.json").is_file():
+        if self.info.version:  # of nuScenes' tables; other data sets have none
             shots = (shot for channels in self.tables.keyframes.values() for shot in channels.values())
             return {shot["filename"]: shot["token"] for shot in shots}
         return {

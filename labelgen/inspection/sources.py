@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.datasets.images import load_image
-from labelgen.datasets.loading import load_cloud, load_truth
+from labelgen.datasets.loading import load_truth
+from labelgen.datasets.roots import Files, find_root, read_labelled, truth
 from labelgen.distill.classes import load_class_split
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame, PointCloud
@@ -43,17 +44,19 @@ class RunSources:
         dataroot: where raw files are looked for; they may not be there.
 
     Raises:
-        UserError: the run's ``frames.parquet`` is missing or damaged, or ``dataroot`` is no folder.
+        UserError: the run's ``frames.parquet`` is missing or damaged, or ``dataroot`` is not the run's.
     """
 
     def __init__(self, run: Run, dataroot: Path | None = None) -> None:
         self.run = run
         self.taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
-        if dataroot is not None and not dataroot.is_dir():
-            raise UserError(f"the data root {dataroot} is not a folder")
         frames, self._info = read_plan(run.store)
         self._frames = {frame.frame_id: frame for frame in frames}
-        self.dataroot = Path(self._info.dataroot) if dataroot is None else dataroot
+        self._given = dataroot
+        self.dataroot = self._find_root(frames)
+
+    def _find_root(self, frames: Sequence[Frame], needs: Files | None = None) -> Path:
+        return find_root(frames, self._info, self._given, self.run.num_points, needs)
 
     def frame(self, frame_id: str) -> Frame:
         """What the data set says of a frame.
@@ -106,6 +109,8 @@ class RunSources:
         Raises:
             UserError: there is no truth, it is not below the data root, or it does not fit.
         """
+        if self.has_truth:
+            self._find_root([frame for frame in self._outcomes() if frame.label_path], truth)
         split = None if classes is None else load_class_split(classes, self.taxonomy)
 
         def labels_of(frame_id: str) -> PointLabels | None:
@@ -147,7 +152,7 @@ class RunSources:
         """
         before: list[tuple[str, dict[str, Any]]] = []
         if self.run.parent is not None:
-            before = RunSources(self.run.parent, self.dataroot).steps(classes)
+            before = RunSources(self.run.parent, self._given).steps(classes)
         return [*before, (self.run.name, self.evaluate(classes))]
 
     def _outcomes(self) -> list[Frame]:
@@ -276,13 +281,4 @@ class RunSources:
         return scatter_html(f"frame {frame_id}", xyz, values, self.taxonomy)
 
     def _cloud(self, frame: Frame) -> PointCloud:
-        cloud = load_cloud(self.dataroot, frame)[0]
-        labelled = self.run.entry(frame.frame_id).num_points
-        if len(cloud) != labelled:
-            raise FrameError(
-                f"{len(cloud):,} points, but {labelled:,} were labelled; the file has changed since, or the "
-                "data root is another",
-                frame_id=frame.frame_id,
-                path=frame.lidar_path,
-            )
-        return cloud
+        return read_labelled(self.dataroot, frame, self.run.entry(frame.frame_id).num_points)

@@ -74,6 +74,11 @@ class Run:
         return PurePosixPath(self.url).name or self.path.resolve().name
 
     @property
+    def num_points(self) -> dict[str, int]:
+        """{frame id: points} of all labelled frames."""
+        return {frame_id: entry.num_points for frame_id, (_, entry) in self._entries.items()}
+
+    @property
     def manifests(self) -> tuple[Manifest, ...]:
         """All manifests, sorted by shard id."""
         return tuple(self._manifests.values())

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelgen.datasets.info import DatasetInfo
 from labelgen.errors import FrameError, UserError
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
@@ -35,13 +36,13 @@ def source_problems(
         files: whether the frames' ``source_id`` is that of files; in a derived run it is not.
 
     Raises:
-        UserError: ``dataroot`` is given and is no folder.
+        UserError: ``dataroot`` is given and holds none of the files.
     """
+    from labelgen.datasets.roots import find_root
     from labelgen.datasets.sources import with_source_ids
 
-    if dataroot is not None and not dataroot.is_dir():
-        raise UserError(f"the data root {dataroot} is not a folder")
     if not store.exists(PLAN):
+        find_root((), DatasetInfo(), dataroot, {})
         return
     try:
         frames, info = read_plan(store)
@@ -61,7 +62,7 @@ def source_problems(
                 f"frame {frame.frame_id} was made from other sources than the plan names; running the same "
                 "job again labels it anew",
             )
-    root = Path(info.dataroot) if dataroot is None else dataroot
+    root = find_root(frames, info, dataroot, {})  # other numbers of points are what is looked for
     if not (files and root.is_dir()):
         return
     present = [replace(frame, source_id="") for frame in frames if frame.frame_id in labelled]

@@ -65,6 +65,7 @@ class TrueSegments:
     change: Change | None = None
     name: str = "predicted"
     stored: tuple[str, ...] = ("points",)
+    points: frozenset[str] = frozenset()
 
     def settings(self) -> dict[str, Any]:
         """None."""

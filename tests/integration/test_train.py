@@ -112,7 +112,8 @@ def test_a_frame_whose_cloud_is_gone_fails_alone_in_predictions_and_stops_a_trai
         (tmp_path / "lean" / "data" / f"{frame_id}.pcd.bin").write_bytes(raw.astype("<f4").tobytes())
     output = tmp_path / "labels"
     done = shell("train", "predict", lean, tmp_path / "run-annotation-free", "--output", output, "--json")
-    assert done.code == 0, done.err
+    assert done.code == 1
+    assert "25.0% of the frames failed" in done.err
     assert (done.json["frames"], done.json["failed"]) == (3, 1)
     assert "b-0" not in open_run(output).failures
     assert "no such file" in open_run(output).failures["b-1"].message

@@ -342,11 +342,18 @@ def test_what_a_worker_could_not_read_is_one_line():
 
 
 def test_a_frame_whose_cloud_is_not_there_is_named(tmp_path):
-    cache = open_cache(make_training_run(tmp_path, ("a",), 1, points=False, captions=True))
+    run = make_training_run(tmp_path, ("a",), 1, points=False, captions=True)
+    with pytest.raises(
+        UserError, match=r"data root .*data holds none of the run's files, such as a-0\.pcd\.bin"
+    ):
+        open_cache(run)
+    raw = np.random.default_rng(0).normal(size=(sum(PER_CLASS) + 1, 5)).astype("<f4")
+    (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw[1:].tobytes())
+    cache = open_cache(run)
+    (tmp_path / "data" / "a-0.pcd.bin").unlink()
     order = [[(0, 0)]]
     with pytest.raises(FrameError, match=r"^frame a-0: a-0\.pcd\.bin: no such file.*--dataroot"):
         list(batches_of(samples(cache), order, workers=0))
-    raw = np.random.default_rng(0).normal(size=(sum(PER_CLASS) + 1, 5)).astype("<f4")
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw.tobytes())
     with pytest.raises(FrameError, match="241 points, but 240 were labelled"):
         list(batches_of(samples(cache), order, workers=0))
