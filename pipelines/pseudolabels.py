@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -53,7 +52,7 @@ class Outcome:
     failed_fraction: float = 0.0
     elsewhere: int = 0
     stopped: bool = False
-    odd: Counter[str] = field(default_factory=Counter)
+    odd: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +109,8 @@ def execute(
                     outcome.partial += committed.partial
                     outcome.failed += committed.failed
                     outcome.shards += 1
-                    outcome.odd.update(committed.odd)
+                    for name, frames in committed.odd.items():
+                        outcome.odd[name] = outcome.odd.get(name, 0) + frames
                     most = max(outcome.odd.values(), default=0)
                     if outcome.labelled >= ENOUGH and 2 * most > outcome.labelled:
                         watch.stop.set()
