@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
+from labelgen.labels.linking import Cloud, Trees, grow, link, nearest
 from labelgen.records import NO_REGION, UNLABELLED, PointLabels, RegionHits, Regions, Semantics, Views
+
+#: Largest number of an instance.
+MOST_INSTANCES = 65535
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def find_instances(
     Returns:
         (N,) uint16, 1, 2, ... in the order of each instance's first point; 0 for stuff, for what is
         unlabelled, and for things of fewer than ``min_points`` points.
+
+    Raises:
+        ValueError: more than `MOST_INSTANCES` things.
     """
     settings = settings or InstanceSettings()
     countable = np.zeros(256, np.bool_)
@@ -79,68 +83,49 @@ def find_instances(
         regions.area, semantics.label,
     )[rows]  # fmt: skip
     camera = np.where(owner >= 0, regions.camera[owner] if len(regions) else 0, -1)
-    a, b = _neighbours(xyz[rows].astype(np.float64), settings)
-    together = labels.label[rows][a] == labels.label[rows][b]
-    together &= (owner[a] == owner[b]) | (camera[a] != camera[b])
-    part = _parts(len(rows), a[together], b[together])
-    key = labels.label[rows].astype(np.int64) * (len(regions) + 1) + owner + 1
-    part = _adopt(xyz[rows].astype(np.float64), part, key, settings)
+    label = labels.label[rows]
+    cloud = lidar_view(xyz[rows].astype(np.float64), settings)
+    trees = grow(cloud, label.astype(np.int64) << 32 | (owner + 1))
+    part, _ = link(cloud, trees, label, camera)
+    part = _adopt(cloud, trees, part, settings)
     return _number(len(labels), rows, part, settings.min_points)
 
 
-def _neighbours(
-    xyz: NDArray[np.float64], settings: InstanceSettings
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of points next to each other in the LiDAR's view, and in range."""
-    if len(xyz) < 2:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    across, along = np.radians(settings.spacing_deg) * settings.reach
+def lidar_view(xyz: NDArray[np.float64], settings: InstanceSettings) -> Cloud:
+    """Points with their places in the LiDAR's view."""
+    across, along = (float(reach) for reach in np.radians(settings.spacing_deg) * settings.reach)
     flat = np.hypot(xyz[:, 0], xyz[:, 1])
     turn = np.arctan2(xyz[:, 1], xyz[:, 0])
     rise = np.arctan2(xyz[:, 2], flat)
     # On a cylinder, stretched so that one radius serves both angles; it has no seam.
     view = np.column_stack([np.cos(turn), np.sin(turn), rise * across / along])
-    pairs = cKDTree(view).query_pairs(across, output_type="ndarray")
-    a, b = pairs[:, 0], pairs[:, 1]
-    away = np.linalg.norm(xyz, axis=1)
-    limit = settings.gap + settings.gap_relative * np.minimum(away[a], away[b])
-    near = np.linalg.norm(xyz[a] - xyz[b], axis=1) <= limit
-    return a[near], b[near]
-
-
-def _parts(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) connected component of each point."""
-    if not n:
-        return np.zeros(0, np.int64)
-    graph = coo_array((np.ones(len(a), np.bool_), (a, b)), shape=(n, n))
-    part: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
-    return part
+    return Cloud(view, xyz, np.linalg.norm(xyz, axis=1), across, settings.gap, settings.gap_relative)
 
 
 def _adopt(
-    xyz: NDArray[np.float64], part: NDArray[np.int64], key: NDArray[np.int64], settings: InstanceSettings
-) -> NDArray[np.int64]:
-    """Join fragments to the nearest larger part with the same key (class and region)."""
+    cloud: Cloud, trees: Trees, part: NDArray[np.int32], settings: InstanceSettings
+) -> NDArray[np.int32]:
+    """Join fragments to the nearest larger part of the same class and region, of which each is a tree."""
     small = np.bincount(part, minlength=1)[part] < settings.fragment
     if not small.any() or small.all():
         return part
-    apart = 1e4  # metres between keys, in a fourth dimension
-    place = np.column_stack([xyz, key * apart])
-    limit = settings.gap + settings.gap_relative * np.linalg.norm(xyz, axis=1)
-    away, nearest = cKDTree(place[~small]).query(place[small])
-    reached = np.flatnonzero(away <= settings.fragment_gaps * limit[small])
+    reach = settings.fragment_gaps * (settings.gap + settings.gap_relative * cloud.away)
+    found, away = nearest(cloud, trees, small, ~small, reach)
+    reached = np.flatnonzero(away <= reach)
     # Of a fragment, the point that is nearest to a larger part decides.
     reached = reached[np.argsort(-away[reached], kind="stable")]
-    table = np.arange(int(part.max()) + 1)
-    table[part[small][reached]] = part[~small][nearest[reached]]
+    table = np.arange(len(part), dtype=np.int32)
+    table[part[reached]] = part[found[reached]]
     return table[part]
 
 
-def _number(N: int, rows: NDArray[np.int64], part: NDArray[np.int64], min_points: int) -> NDArray[np.uint16]:
+def _number(N: int, rows: NDArray[np.int64], part: NDArray[np.int32], min_points: int) -> NDArray[np.uint16]:
     out = np.zeros(N, np.uint16)
     if not len(rows):
         return out
     large = np.bincount(part) >= min_points
+    if (count := int(large.sum())) > MOST_INSTANCES:
+        raise ValueError(f"{count} things in one frame; {MOST_INSTANCES} is the most that can be numbered")
     names, first = np.unique(part, return_index=True)  # of each part, its first point
     order = np.argsort(first[large[names]], kind="stable")
     number = np.zeros(len(large), np.uint16)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
+from labelgen.labels import instances
 from labelgen.labels.instances import InstanceSettings, find_instances
-from labelgen.records import PointLabels, RegionHits, Semantics
+from labelgen.records import NO_REGION, PointLabels, RegionHits, Semantics
 from tests.helpers.geometry import make_regions, make_views
 from tests.helpers.scenes import sweep
 
@@ -127,3 +131,79 @@ def test_points_that_are_not_finite_have_no_number():
     found = find_instances(xyz, labels, views, hits, regions, semantics, THINGS)
     assert (found[rows] == 0).all()
     assert found.max() == 1
+
+
+def by_pairs(xyz, labels, views, hits, regions, semantics, settings):
+    """Instances from a list of all pairs of neighbours: what `find_instances` stands for, the long way."""
+    rows = np.flatnonzero(np.isin(labels.label, np.flatnonzero(THINGS)))
+    points, label = xyz[rows].astype(np.float64), labels.label[rows]
+    largest = np.full(len(xyz), -1)
+    for v, i in enumerate(views.point):
+        for r in hits.region[hits.offsets[v] : hits.offsets[v + 1]]:
+            same = views.visible[v] and semantics.label[r] == labels.label[i]
+            if same and (largest[i] < 0 or regions.area[r] > regions.area[largest[i]]):
+                largest[i] = r
+    decider = np.where(labels.region == NO_REGION, -1, labels.region.astype(int))
+    owner = np.where(largest < 0, decider, largest)[rows]
+    camera = np.where(owner < 0, -1, regions.camera[owner])
+    across, along = np.radians(settings.spacing_deg) * settings.reach
+    turn = np.arctan2(points[:, 1], points[:, 0])
+    rise = np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1]))
+    look = np.column_stack([np.cos(turn), np.sin(turn), rise * across / along])
+    a, b = cKDTree(look).query_pairs(across, output_type="ndarray").T
+    away = np.linalg.norm(points, axis=1)
+    limit = settings.gap + settings.gap_relative * away
+    joined = np.linalg.norm(points[a] - points[b], axis=1) <= np.minimum(limit[a], limit[b])
+    joined &= (label[a] == label[b]) & ((owner[a] == owner[b]) | (camera[a] != camera[b]))
+    graph = coo_array((joined, (a, b)), shape=(len(rows), len(rows)))
+    graph.eliminate_zeros()
+    part = connected_components(graph, directed=False)[1]
+    size = np.bincount(part)[part]
+    adopted = part.copy()
+    for fragment in np.unique(part[size < settings.fragment]):
+        mine = np.flatnonzero(part == fragment)
+        of_one = (label == label[mine[0]]) & (owner == owner[mine[0]]) & (size >= settings.fragment)
+        apart = np.linalg.norm(points[mine][:, None] - points[of_one], axis=2)
+        apart[apart > settings.fragment_gaps * limit[mine][:, None]] = np.inf
+        if apart.size and np.isfinite(apart.min()):
+            adopted[mine] = part[of_one][np.unravel_index(apart.argmin(), apart.shape)[1]]
+    found = np.zeros(len(xyz), np.uint16)
+    number = 0
+    for one in adopted[np.sort(np.unique(adopted, return_index=True)[1])]:
+        if (adopted == one).sum() >= settings.min_points:
+            number += 1
+            found[rows[adopted == one]] = number
+    return found
+
+
+def halves(xyz, on):
+    return [[int(x > -3) + 2 * (z > -1), 4] for x, z in xyz[:, ::2]]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "region_of", "cameras", "classes"),
+    [
+        ([CAR_A, CAR_B, FAR], lambda xyz, on: [[0]] * len(xyz), [0], None),
+        ([CAR_A, CAR_B, FAR], halves, [0, 0, 1, 1, 2], [0, 0, 0, 0, 2]),
+        ([CAR_A, CAR_B, FAR], halves, [0, 0, 0, 1, 1], [0, 1, 0, 1, 2]),
+        (
+            [(-6, 20, -1.8, 6, 20.5, 3), CAR_A],
+            lambda xyz, on: [[i % 7] for i in range(len(xyz))],
+            [0] * 7,
+            None,
+        ),
+    ],
+)
+def test_equal_to_what_a_list_of_all_pairs_gives(boxes, region_of, cameras, classes):
+    xyz, _, *rest = frame(boxes, region_of, cameras, classes)
+    rng = np.random.default_rng(0)  # without ties
+    xyz = (xyz + rng.normal(0, 0.02, xyz.shape)).astype(np.float32)
+    expected = by_pairs(xyz, *rest, InstanceSettings())
+    assert expected.max() > 1
+    np.testing.assert_array_equal(find_instances(xyz, *rest, THINGS), expected)
+
+
+def test_more_things_than_numbers(monkeypatch):
+    monkeypatch.setattr(instances, "MOST_INSTANCES", 2)
+    with pytest.raises(ValueError, match="3 things in one frame; 2 is the most"):
+        numbers(frame([CAR_A, CAR_B, FAR], lambda xyz, on: [[0]] * len(xyz), [0]))
