@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from labelgen.returns import returned
 
 #: Layouts of LiDAR files that have a name: columns of float32 records.
 LIDAR_LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -146,7 +148,7 @@ class PointCloud:
     """Points of one sweep in the LiDAR frame, in the raw file's order, none dropped.
 
     Attributes:
-        xyz: (N, 3) float32, metres. Points that are not finite stay; they project nowhere.
+        xyz: (N, 3) float32, metres. Points that are no return stay; they project nowhere.
         intensity: (N,) float32, as stored.
         ring: (N,) uint8 beam index, or None.
         time: (N,) float32 seconds relative to the frame's timestamp, or None.
@@ -159,6 +161,11 @@ class PointCloud:
 
     def __len__(self) -> int:
         return len(self.xyz)
+
+    @cached_property
+    def returned(self) -> NDArray[np.bool_]:
+        """(N,) bool, False for points that no beam came back from, see `labelgen.returns`."""
+        return returned(self.xyz)
 
 
 def _check_array(owner: object, name: str, shape: tuple[int, ...]) -> None:

@@ -31,6 +31,7 @@ class Reason(IntEnum):
     TOO_CLOSE = 5  #: the votes for the two best classes are too close
     VOID = 6  #: its regions mean nothing known (sky, void words)
     CAMERA_MISSING = 7  #: the only cameras that would see it are missing or unreadable
+    NO_RETURN = 8  #: no beam came back from it: not finite, at the sensor, or a value that stands for "none"
 
 
 class FrameStatus(IntEnum):

@@ -300,6 +300,7 @@ class VoteLabels:
             evidence=hit_evidence(
                 task.views, task.hits, task.semantics, task.frame.cameras, settings, projection
             ),
+            returned=task.cloud.returned,
         )
         if self.config.labels.instances:
             things = [spec.thing for spec in self.taxonomy.classes]

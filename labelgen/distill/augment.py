@@ -12,9 +12,17 @@ INTENSITY = {"nuscenes": (18.742355, 22.04632), "kitti": (0.28613698, 0.14090556
 
 
 def normalise_intensity(intensity: NDArray[np.float32], layout: str) -> NDArray[np.float32]:
-    """Intensity with mean 0 and deviation 1 over the data set; by its own values where that is not known."""
-    mean, deviation = INTENSITY.get(layout, (float(intensity.mean()), float(intensity.std()) or 1.0))
-    normal: NDArray[np.float32] = ((intensity - mean) / deviation).astype(np.float32)
+    """Intensity with mean 0 and deviation 1 over the data set; by its own values where that is not known.
+
+    Where it is not finite, as at points that are no return, it is 0.
+    """
+    known = np.isfinite(intensity)
+    if layout in INTENSITY or not known.any():
+        mean, deviation = INTENSITY.get(layout, (0.0, 1.0))
+    else:
+        values = intensity[known].astype(np.float64)
+        mean, deviation = float(values.mean()), float(values.std()) or 1.0
+    normal: NDArray[np.float32] = np.where(known, (intensity - mean) / deviation, 0).astype(np.float32)
     return normal
 
 

@@ -17,6 +17,7 @@ from labelgen.datasets.roots import clouds, find_root, read_labelled
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.errors import UserError
 from labelgen.frame import Frame
+from labelgen.returns import returned
 from labelgen.shards import Run, open_run, read_plan
 from labelgen.taxonomy import Taxonomy
 
@@ -107,14 +108,16 @@ class Cache:
     def cloud(self, frame_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(N, 3) metres and (N,) intensity as stored: of the run where it stores points, else the raw file.
 
+        Points that are no return are NaN, whatever stands for them in the file: a network never sees them.
+
         Raises:
             FrameError: the raw file is missing or damaged, or has another number of points than the run.
         """
         stored = self.run.frame(frame_id)
         if stored.xyz is not None and stored.intensity is not None:
-            return stored.xyz, stored.intensity
+            return _returns(stored.xyz), stored.intensity
         cloud = read_labelled(self.root, self.frame(frame_id), stored.num_points)
-        return cloud.xyz, cloud.intensity
+        return _returns(cloud.xyz), cloud.intensity
 
     def truth(self, frame_id: str) -> NDArray[np.uint8]:
         """(N,) true class ids, 255 for what no class claims.
@@ -170,6 +173,10 @@ def open_cache(path: Run | str | Path, dataroot: Path | None = None) -> Cache:
     root = find_root(frames, dataset, dataroot, run.num_points, needs)
     plan = {frame.frame_id: replace(frame, cameras=()) for frame in frames}
     return Cache(run, root, plan, dataset, taxonomy, dataroot)
+
+
+def _returns(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(returned(xyz)[:, None], xyz, np.float32(np.nan))
 
 
 def _vocabulary(config: dict[str, Any], encoder: Any, taxonomy: Taxonomy) -> Any:

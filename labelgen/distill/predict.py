@@ -68,7 +68,7 @@ class Predictor:
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Frame by frame, its id and (N, C) class probabilities of its N raw points.
 
-        Points that are not finite have 0 for every class.
+        Points that are no return have 0 for every class.
 
         Args:
             cache: that the frames are of.
@@ -164,12 +164,12 @@ def as_labels(probability: NDArray[np.float32], views: NDArray[np.uint8]) -> Poi
 
     Returns:
         The best class, its probability as confidence, its lead over the second as margin. No region and no
-        camera decided; points that are not finite have the reason ``NO_CAMERA``.
+        camera decided; points that are no return have that as their reason.
     """
     ranked = np.sort(probability, axis=1)[:, ::-1]
     lead = ranked[:, 0] - (ranked[:, 1] if ranked.shape[1] > 1 else 0)
     instance = np.zeros(len(probability))
-    return _labels(best_class(probability), ranked[:, 0], lead, instance, views, Reason.NO_CAMERA)
+    return _labels(best_class(probability), ranked[:, 0], lead, instance, views, Reason.NO_RETURN)
 
 
 def best_class(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -184,7 +184,7 @@ def segments_as_labels(
 
     Args:
         segments: of the batch's points; None where it has none.
-        raw_point: (N,) the point that answers for each raw one, `NONE` for those that are not finite.
+        raw_point: (N,) the point that answers for each raw one, `NONE` for those that are no return.
         views: see `as_labels`.
 
     Returns:
@@ -196,7 +196,7 @@ def segments_as_labels(
     if segments is not None:
         found = (segments.label, segments.confidence, segments.margin, segments.instance)
         columns[:, known] = torch.stack([column.double().cpu() for column in found])[:, raw_point[known]]
-    why = np.where(known, Reason.NO_REGION, Reason.NO_CAMERA)
+    why = np.where(known, Reason.NO_REGION, Reason.NO_RETURN)
     label, confidence, margin, instance = columns
     return _labels(label, confidence, margin, instance, views, why)
 

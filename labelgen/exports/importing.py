@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.loading import load_cloud
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame
@@ -45,7 +46,8 @@ def import_labels(
 ) -> tuple[int, int]:
     """Make a run of lidarseg-style files: uint8 per point, ``<frame id>_lidarseg.bin`` below a folder.
 
-    Such a run has labels alone: no views, no regions. Labelled points have full confidence.
+    Such a run has labels alone: no views, no regions. Labelled points have full confidence. Where the clouds
+    are at hand, points that are no return have no label.
 
     Args:
         labels: the folder; files may be in folders below it.
@@ -82,7 +84,8 @@ def import_labels(
         failures: list[Failure] = []
         for frame in todo[begin : begin + MAX_FRAMES]:
             try:
-                records.append(_record(frame, found.get(f"{frame.frame_id}_lidarseg.bin"), table, taxonomy))
+                path = found.get(f"{frame.frame_id}_lidarseg.bin")
+                records.append(_record(Path(info.dataroot), frame, path, table, taxonomy))
             except FrameError as error:
                 failures.append(
                     Failure(frame.frame_id, frame.source_id, "import", "FrameError", str(error), "")
@@ -108,13 +111,18 @@ def _table(ids: str, info: DatasetInfo, taxonomy: Taxonomy) -> NDArray[np.uint8]
     return table
 
 
-def _record(frame: Frame, path: Path | None, table: NDArray[np.uint8], taxonomy: Taxonomy) -> FrameRecord:
+def _record(
+    root: Path, frame: Frame, path: Path | None, table: NDArray[np.uint8], taxonomy: Taxonomy
+) -> FrameRecord:
     if path is None:
         raise FrameError("there is no label file for it", frame_id=frame.frame_id)
     data = read_file(path.parent, path.name, frame.frame_id, _LARGEST)
     label = table[np.frombuffer(data, np.uint8)]
     n = len(label)
+    returned = _returned(root, frame, n)
+    label[~returned] = UNLABELLED
     bare = label == UNLABELLED
+    why_not = np.where(returned, Reason.VOID, Reason.NO_RETURN)
     nothing = np.zeros(0, np.float32)
     return FrameRecord(
         frame_id=frame.frame_id,
@@ -147,6 +155,20 @@ def _record(frame: Frame, path: Path | None, table: NDArray[np.uint8], taxonomy:
             region=np.full(n, NO_REGION, np.uint16),
             camera=np.full(n, NO_CAMERA, np.uint8),
             views=np.zeros(n, np.uint8),
-            reason=np.where(bare, Reason.VOID, Reason.LABELLED).astype(np.uint8),
+            reason=np.where(bare, why_not, Reason.LABELLED).astype(np.uint8),
         ),
     )
+
+
+def _returned(root: Path, frame: Frame, labels: int) -> NDArray[np.bool_]:
+    """(N,) which points are returns; all, where the cloud is not at hand."""
+    try:
+        cloud, _ = load_cloud(root, frame)
+    except FrameError:
+        return np.ones(labels, np.bool_)
+    if len(cloud) != labels:
+        raise FrameError(
+            f"{labels} labels for {len(cloud)} points; they belong to another cloud or are truncated",
+            frame_id=frame.frame_id,
+        )
+    return cloud.returned

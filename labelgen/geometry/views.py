@@ -17,7 +17,7 @@ def project(frame: Frame, cloud: PointCloud, settings: ProjectionSettings = DEFA
 
     Args:
         frame: with its cameras.
-        cloud: N points, in the LiDAR frame.
+        cloud: N points, in the LiDAR frame; those that are no return project nowhere and hide nothing.
         settings: which points count as projecting into an image, and which of these as hidden.
 
     Returns:
@@ -26,12 +26,15 @@ def project(frame: Frame, cloud: PointCloud, settings: ProjectionSettings = DEFA
     Raises:
         FrameError: if a camera's intrinsics or distortion cannot be used.
     """
+    xyz = cloud.xyz
+    if not cloud.returned.all():
+        xyz = np.where(cloud.returned[:, None], xyz, np.float32(np.nan))
     try:
-        found = project_points(cloud.xyz, frame.cameras, settings)
+        found = project_points(xyz, frame.cameras, settings)
     except ValueError as error:
         raise FrameError(str(error), frame_id=frame.frame_id) from None
     if settings.occlusion:
-        residual = depth_residual(found, cloud.xyz, frame.cameras, beam_spacing(frame.lidar_layout))
+        residual = depth_residual(found, xyz, frame.cameras, beam_spacing(frame.lidar_layout))
     else:
         residual = np.zeros(len(found.point), np.float32)
     return Views(

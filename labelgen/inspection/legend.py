@@ -20,6 +20,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.TOO_CLOSE: "votes too close",
     Reason.VOID: "region means nothing known",
     Reason.CAMERA_MISSING: "camera missing",
+    Reason.NO_RETURN: "no return",
 }
 
 

@@ -198,12 +198,13 @@ def refine_labels(
         names: of the classes; those of `GROUND` may lie on the ground plane.
         settings: parameters.
         as_published: see `refine_flat`.
-        fill: label points without a label, too.
+        fill: label points without a label, too; those that are no return never get one.
 
     Returns:
         N rows. A label that changed has the winner's share as its confidence, margin 0, no instance, region
         or camera. A label that was taken away (``as_published`` only) leaves the reason TOO_CLOSE.
     """
+    xyz = np.where(labels.reason[:, None] == Reason.NO_RETURN, np.float32(np.nan), xyz)
     found, share = refine_flat(xyz, labels.label, len(names), ground_classes(names), settings, as_published)
     if not fill:
         found = np.where(labels.label == UNLABELLED, UNLABELLED, found)

@@ -70,6 +70,11 @@ class Sighting:
     labels: PointLabels
     moving: NDArray[np.bool_]
 
+    @property
+    def nothing(self) -> NDArray[np.bool_]:
+        """(N,) bool, points of the ego vehicle and those that are no return: nothing of the world."""
+        return np.isin(self.labels.reason, (Reason.EGO, Reason.NO_RETURN))
+
 
 def fuse_scene(
     sightings: Iterable[Sighting], settings: FusionSettings | None = None
@@ -79,8 +84,9 @@ def fuse_scene(
     Each frame's votes are added to a map of Dirichlet counts (`VoxelMap`), weighed by range, decaying with
     time. A frame is read back when ``ahead`` more frames are gathered, so that it profits from both sides of
     its time; its own votes are in the map and count once more for its own points. A point without an own vote
-    takes what the map holds at its place. The ego vehicle and things that move are left out, and what a later
-    sweep sees through is cleared. At most ``ahead`` + 1 frames and a map around the vehicle are held.
+    takes what the map holds at its place. The ego vehicle, points that are no return and things that move are
+    left out, and what a later sweep sees through is cleared. At most ``ahead`` + 1 frames and a map around
+    the vehicle are held.
 
     Args:
         sightings: of one scene, in the order of time.
@@ -129,15 +135,14 @@ def _gather(
     points = _in_map(sighting.xyz, pose)
     away = np.linalg.norm(sighting.xyz, axis=1)
     weight = np.nan_to_num(1 / (1 + (away / settings.half_range) ** 2)).astype(np.float32)
-    weight[sighting.moving | (sighting.labels.reason == Reason.EGO)] = 0
+    weight[sighting.moving | sighting.nothing] = 0
     evidence = sighting.evidence * weight[:, None]
     inverse = np.linalg.inv(pose)
+    returns = sighting.xyz[sighting.labels.reason != Reason.NO_RETURN]
     for one in maps:
         one.decay(float(np.exp(-passed / settings.decay_s)))
         if settings.see_through > 0:
-            one.clear(
-                inverse, sighting.xyz, settings.bins_deg, settings.see_through, settings.margin + one.size
-            )
+            one.clear(inverse, returns, settings.bins_deg, settings.see_through, settings.margin + one.size)
         one.add(points, evidence)
         one.forget(pose[:3, 3], settings.keep)
 
@@ -147,15 +152,15 @@ def _read(
 ) -> tuple[str, PointLabels]:
     labels = sighting.labels
     points = _in_map(sighting.xyz, _pose(sighting, origin))
-    ego = labels.reason == Reason.EGO
-    ask = np.flatnonzero(~(sighting.moving | ego) & np.isfinite(sighting.xyz).all(axis=1))
+    nothing = sighting.nothing
+    ask = np.flatnonzero(~(sighting.moving | nothing) & np.isfinite(sighting.xyz).all(axis=1))
     found = np.zeros_like(sighting.evidence)
     for one in maps:
         empty = ask[found[ask].sum(axis=1) == 0]
         found[empty] = one.read(points[empty], around=True)
     own = np.where(sighting.moving, 1.0, settings.own)
     votes = sighting.evidence.astype(np.float64) * own[:, None] + found
-    votes[ego] = 0
+    votes[nothing] = 0
     return sighting.frame_id, _decide(votes, labels, settings)
 
 

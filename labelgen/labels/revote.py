@@ -57,6 +57,7 @@ class Ballot:
         self._record, self._settings = record, settings
         self._ok = cameras_present(record, len(cameras))
         self._ego = record.labels.reason == Reason.EGO
+        self._returned = record.labels.reason != Reason.NO_RETURN
         self._evidence = hit_evidence(self.views, self.hits, record.semantics, cameras, settings, projection)
 
     def labels(self) -> PointLabels:
@@ -72,6 +73,7 @@ class Ballot:
             self._ok,
             self._ego,
             self._evidence,
+            self._returned,
         )
         found.instance[:] = np.where(found.label == record.labels.label, record.labels.instance, 0)
         return found
@@ -88,6 +90,7 @@ class Ballot:
             self._ok,
             self._ego,
             self._evidence,
+            self._returned,
         )
 
 

@@ -13,6 +13,7 @@ exact in float64, whatever the order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -33,7 +34,8 @@ from labelgen.records import (
 #: Among regions under one pixel, one weighs area^-SPECIFICITY: a hundredth of the pixels, ten times the vote.
 SPECIFICITY = 0.5
 
-_LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_MISSING = map(int, Reason)
+_LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_MISSING, *_ = map(int, Reason)
+_NO_RETURN = int(Reason.NO_RETURN)
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ def vote(
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
     evidence: NDArray[np.float64] | None = None,
+    returned: NDArray[np.bool_] | None = None,
 ) -> PointLabels:
     """Label the points of one frame.
 
-    A point without a label gets the first reason that holds: EGO; NO_CAMERA; CAMERA_MISSING (it projects
-    into images, but all of them are missing); OCCLUDED (hidden in every camera that is there); NO_REGION
-    (no region under it, or only regions that weigh nothing); VOID (void has the most votes); TOO_CLOSE.
+    A point without a label gets the first reason that holds: NO_RETURN; EGO; NO_CAMERA; CAMERA_MISSING (it
+    projects into images, but all of them are missing); OCCLUDED (hidden in every camera that is there);
+    NO_REGION (no region under it, or only regions that weigh nothing); VOID (void has the most votes);
+    TOO_CLOSE.
     Confidence, margin, deciding region and camera are kept for the last two. Equal sums: the lowest class
     id wins, and any class wins over void. Equal contributions: the smaller region decides, then the lower
     camera, then the lower row.
@@ -91,6 +95,7 @@ def vote(
         camera_ok: (cameras,) False where the image is missing or unreadable.
         ego: (N,) True for points on or near the ego vehicle.
         evidence: (H,) float64, share of each hit's vote that counts, in 0..1; None: all of all.
+        returned: (N,) False for points that are no return, see `labelgen.returns`; None: all are.
 
     Returns:
         N rows; ``instance`` is 0 everywhere.
@@ -98,7 +103,7 @@ def vote(
     Raises:
         ValueError: if the arguments do not belong together.
     """
-    _check(num_points, views, hits, regions, semantics, camera_ok, ego, evidence)
+    _check(num_points, views, hits, regions, semantics, camera_ok, ego, evidence, returned)
     columns = _vote(
         num_points,
         (views.point, views.camera, views.visible),
@@ -107,7 +112,7 @@ def vote(
         class_votes(semantics),
         settings.min_margin,
         camera_ok,
-        ego,
+        _known(ego, returned),
     )
     label, confidence, margin, region, camera, seen, reason = columns
     instance = np.zeros(num_points, np.uint16)
@@ -123,21 +128,22 @@ def class_evidence(
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
     evidence: NDArray[np.float64] | None = None,
+    returned: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """The sums that `vote` decides by; arguments as there.
 
     Returns:
         (N, C + 1) float32: votes for each class, void last; at most one for each view. 0 for points of the
-        ego vehicle and for those without a vote.
+        ego vehicle, for those that are no return, and for those without a vote.
     """
-    _check(num_points, views, hits, regions, semantics, camera_ok, ego, evidence)
+    _check(num_points, views, hits, regions, semantics, camera_ok, ego, evidence, returned)
     return _sums(
         num_points,
         (views.point, views.camera, views.visible),
         _weights(hits, regions, evidence),
         class_votes(semantics),
         camera_ok,
-        ego,
+        _known(ego, returned),
     )
 
 
@@ -191,6 +197,12 @@ def _share(
     return weight
 
 
+def _known(ego: NDArray[np.bool_], returned: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """(N,) the reason of points that no vote is needed for; 0 for all others."""
+    known = np.where(ego, np.uint8(_EGO), np.uint8(0))
+    return known if returned is None else np.where(returned, known, np.uint8(_NO_RETURN))
+
+
 def class_votes(semantics: Semantics) -> NDArray[np.float64]:
     """(K, C + 1) float64: class scores in 0..1, and in the last column what they lack to 1 (void)."""
     votes: NDArray[np.float64] = _with_void(semantics.class_scores.astype(np.float64))
@@ -219,16 +231,8 @@ def _vote(
     votes: NDArray[np.float64],
     min_margin: float,
     camera_ok: NDArray[np.bool_],
-    ego: NDArray[np.bool_],
-) -> tuple[
-    NDArray[np.uint8],
-    NDArray[np.uint8],
-    NDArray[np.uint8],
-    NDArray[np.uint16],
-    NDArray[np.uint8],
-    NDArray[np.uint8],
-    NDArray[np.uint8],
-]:
+    known: NDArray[np.uint8],
+) -> tuple[NDArray[Any], ...]:
     point, camera, visible = views
     offsets, under, weight = hits
     begins, order = _by_point(point, N)
@@ -250,8 +254,8 @@ def _vote(
         for j in range(begins[i], begins[i + 1]):
             present += camera_ok[camera[order[j]]]
             seen[i] += camera_ok[camera[order[j]]] & visible[order[j]]
-        if ego[i]:
-            reason[i] = _EGO
+        if known[i]:
+            reason[i] = known[i]
         elif begins[i] == begins[i + 1]:
             reason[i] = _NO_CAMERA
         elif present == 0:
@@ -318,7 +322,7 @@ def _sums(
     hits: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]],
     votes: NDArray[np.float64],
     camera_ok: NDArray[np.bool_],
-    ego: NDArray[np.bool_],
+    known: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
     point, camera, visible = views
     offsets, under, weight = hits
@@ -327,7 +331,7 @@ def _sums(
     out = np.zeros((N, C + 1), np.float32)
     total = np.zeros(C + 1)
     for i in range(N):
-        if ego[i]:
+        if known[i]:
             continue
         for c in range(C + 1):
             total[c] = 0
@@ -367,13 +371,15 @@ def _check(
     camera_ok: NDArray[np.bool_],
     ego: NDArray[np.bool_],
     evidence: NDArray[np.float64] | None,
+    returned: NDArray[np.bool_] | None,
 ) -> None:
     """The kernel indexes without looking: whatever it indexes by is checked here."""
     K = len(regions)
     if len(semantics) != K:
         raise ValueError(f"{len(semantics)} semantics for {K} regions")
-    if ego.shape != (num_points,):
-        raise ValueError(f"ego mask of shape {ego.shape} for {num_points} points")
+    for name, mask in (("ego", ego), ("returned", ego if returned is None else returned)):
+        if mask.shape != (num_points,):
+            raise ValueError(f"{name} mask of shape {mask.shape} for {num_points} points")
     if len(hits.offsets) != len(views) + 1 or (len(views) and np.any(np.diff(hits.offsets) < 0)):
         raise ValueError(f"hits do not belong to these {len(views)} views")
     if evidence is not None:

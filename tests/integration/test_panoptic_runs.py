@@ -157,7 +157,7 @@ def test_points_of_no_segment_and_of_none_at_all():
     assert labels.label.tolist() == [4, 1, 1, 255, 255]
     assert labels.instance.tolist() == [0, 7, 7, 0, 0]
     assert labels.confidence.tolist() == [255, 128, 128, 0, 0]
-    assert labels.reason.tolist() == [0, 0, 0, Reason.NO_CAMERA, Reason.NO_REGION]
+    assert labels.reason.tolist() == [0, 0, 0, Reason.NO_RETURN, Reason.NO_REGION]
     assert labels.views.tolist() == [0, 1, 2, 3, 4]
     none = segments_as_labels(None, np.full(3, NONE), np.zeros(3, np.uint8))
     assert none.label.tolist() == [255] * 3

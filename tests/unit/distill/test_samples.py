@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._utils import ExceptionWrapper
 
-from labelgen.distill.augment import in_sector, move, voxelise
+from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
 from labelgen.distill.batch import NONE
 from labelgen.distill.cache import SOURCES, open_cache
 from labelgen.distill.classes import ClassSplit
@@ -17,6 +17,7 @@ from labelgen.distill.order import Batches
 from labelgen.distill.samples import Samples, batches_of, join, nearest, plain
 from labelgen.errors import FrameError, UserError
 from labelgen.records import NO_REGION
+from tests.helpers import training_runs
 from tests.helpers.training_runs import PER_CLASS, WIDTH, make_training_run
 
 EVERYTHING = tuple(SOURCES)
@@ -327,6 +328,37 @@ def test_frames_without_points_in_bounds_make_an_empty_part(cache):
     assert len(batch.view_point) == 0
     assert set(batch.raw_point.tolist()) == {NONE}
     assert batch.neighbours.shape == (0, 5)
+
+
+@pytest.mark.parametrize("none", [0.0, np.nan, 1e30])
+def test_no_return_is_no_input(tmp_path, monkeypatch, none):
+    """Every third point of the stored clouds is none, and has no intensity."""
+    sound = training_runs._record
+
+    def spoiled(*given):
+        record, *truth = sound(*given)
+        xyz, intensity = record.xyz.copy(), record.intensity.copy()
+        xyz[::3], intensity[::3] = none, np.nan
+        return replace(record, xyz=xyz, intensity=intensity), *truth
+
+    monkeypatch.setattr(training_runs, "_record", spoiled)
+    cache = open_cache(make_training_run(tmp_path))
+    part = samples(cache, ["label"], bounds=None, training=False)[0, 0]
+    assert np.isfinite(part["inputs"]).all()
+    gone = np.zeros(cache.run.entry(part["frame_id"]).num_points, bool)
+    gone[::3] = True
+    np.testing.assert_array_equal(part["raw_point"] == NONE, gone)
+    kept = samples(cache, ["label"], bounds=None, config=DataConfig(voxel=1e-6))[0, 0]
+    assert len(kept["xyz"]) == (~gone).sum()
+
+
+def test_intensity_that_is_no_number_is_the_mean():
+    some = np.float32([1, np.nan, 3, np.inf, 5])
+    np.testing.assert_allclose(
+        normalise_intensity(some, "x:f4,y:f4,z:f4"), np.array([-2, 0, 0, 0, 2]) / 8**0.5 * 3**0.5
+    )
+    assert normalise_intensity(np.float32([np.nan]), "x:f4,y:f4,z:f4").tolist() == [0]
+    assert np.isfinite(normalise_intensity(some, "kitti")).all()
 
 
 def test_what_a_worker_could_not_read_is_one_line():

@@ -16,12 +16,12 @@ from labelgen.errors import UserError
 from labelgen.exports import export_run, import_labels
 from labelgen.exports.superpixels import number_compactly
 from labelgen.geometry.rle import decode
-from labelgen.records import NO_REGION, UNLABELLED
+from labelgen.records import NO_REGION, UNLABELLED, Reason
 from labelgen.shards import create_run, open_run, verify, write_shard
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.records import make_record
 from tests.helpers.runs import FINGERPRINT
-from tests.unit.exports.conftest import SIZE, Labelled
+from tests.unit.exports.conftest import POINTS, SIZE, Labelled
 
 
 def tokens(labelled: Labelled) -> dict[str, str]:
@@ -204,8 +204,11 @@ def test_import_gives_back_what_was_exported(labelled: Labelled, tmp_path: Path)
     run = tmp_path / "run"
     assert import_labels(tmp_path / "overlay", run, frames, info, labelled.taxonomy) == (8, 0)
     assert verify(run, deep=True) == []
+    none = np.arange(POINTS) >= POINTS - 2  # the data root's clouds end with two points that are no return
     for frame in open_run(run).stream():
-        assert np.array_equal(frame.labels.label, labelled.records[frame.frame_id].labels.label)
+        label = labelled.records[frame.frame_id].labels.label
+        assert np.array_equal(frame.labels.label, np.where(none, UNLABELLED, label))
+        assert (frame.labels.reason == Reason.NO_RETURN).nonzero()[0].tolist() == none.nonzero()[0].tolist()
     assert import_labels(tmp_path / "overlay", run, frames, info, labelled.taxonomy) == (0, 0)
     next((tmp_path / "sub").rglob("*.bin")).unlink()
     other = tmp_path / "other"
@@ -217,7 +220,13 @@ def test_import_gives_back_what_was_exported(labelled: Labelled, tmp_path: Path)
     car = labelled.taxonomy.names.index("car")
     for frame in opened.stream():
         label = labelled.records[frame.frame_id].labels.label
-        assert np.array_equal(frame.labels.label, np.where(label == UNLABELLED, car, label))
+        filled = np.where(label == UNLABELLED, car, label)
+        assert np.array_equal(frame.labels.label, np.where(none, UNLABELLED, filled))
+    short = next((tmp_path / "overlay").rglob("*.bin"))
+    short.write_bytes(short.read_bytes()[:-1])
+    import_labels(tmp_path / "overlay", tmp_path / "short", frames, info, labelled.taxonomy)
+    (failure,) = open_run(tmp_path / "short").failures.values()
+    assert f"{POINTS - 1} labels for {POINTS} points" in failure.message
     with pytest.raises(UserError, match=r"no \*_lidarseg"):
         import_labels(labelled.root / "samples", tmp_path / "x", frames, info, labelled.taxonomy)
     with pytest.raises(UserError, match="dataset or challenge"):

@@ -351,6 +351,11 @@ def test_labels_of_a_frame_keep_their_evidence_where_nothing_changes():
     filled = refine_labels(xyz, labels, names, fill=True)
     assert (filled.label != 255).mean() > 0.9
     np.testing.assert_array_equal(filled.label == 255, filled.reason != 0)
+    none = rng.random(3000) < 0.1
+    labels.label[none], labels.reason[none] = 255, 8  # no return, at places of the street
+    filled = refine_labels(xyz, labels, names, fill=True)
+    assert (filled.label[none] == 255).all()
+    assert (filled.reason[none] == 8).all()
     published = refine_labels(xyz, labels, names, as_published=True)
     gone = (published.label == 255) & (label != 255)
     assert gone.any()

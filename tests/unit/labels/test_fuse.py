@@ -166,6 +166,32 @@ def test_the_ego_vehicle_is_left_out():
     assert (found.label[~ego] != 255).all()
 
 
+@pytest.mark.parametrize("nowhere", [(0, 0, 0), (np.nan, np.nan, np.nan), (60.0, 0.0, -1.8), (5, 0, -1.8)])
+def test_no_return_has_no_label_says_nothing_and_sees_through_nothing(nowhere):
+    made = [one for one, _ in street(2)]
+    none = np.arange(200) * 7  # spread over road and wall
+    spoiled = []
+    for one in made:
+        xyz, reason = one.xyz.copy(), one.labels.reason.copy()
+        xyz[none], reason[none] = nowhere, 8
+        label = np.where(reason == 8, np.uint8(255), one.labels.label)
+        labels = replace(one.labels, reason=reason, label=label)
+        spoiled.append(replace(one, xyz=xyz, labels=labels))
+    rest = np.setdiff1d(np.arange(len(made[0].xyz)), none)
+    alone = []
+    for one in made:
+        columns = {name: getattr(one.labels, name)[rest] for name in one.labels._SPEC}
+        parts = {"xyz": one.xyz[rest], "evidence": one.evidence[rest], "moving": one.moving[rest]}
+        alone.append(replace(one, labels=PointLabels(**columns), **parts))
+    settings = FusionSettings()
+    found, without = run(spoiled, settings), run(alone, settings)
+    for frame_id, labels in found.items():
+        assert (labels.label[none] == 255).all()
+        assert (labels.reason[none] == 8).all()
+        for name in ("label", "confidence", "reason"):
+            np.testing.assert_array_equal(getattr(labels, name)[rest], getattr(without[frame_id], name))
+
+
 def test_void_close_votes_and_nothing_known_are_told_apart():
     xyz = np.array([[5, 0, 0], [10, 0, 0], [15, 0, 0], [20, 0, 0], [np.nan, 0, 0.0]])
     votes = np.zeros((5, 4), np.float32)

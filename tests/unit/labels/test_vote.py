@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.labels import VoteSettings, vote
+from labelgen.labels import VoteSettings, class_evidence, vote
 from labelgen.records import RegionHits, Semantics
 from tests.helpers.geometry import make_regions, make_views
 
-LABELLED, NO_CAMERA, OCCLUDED, EGO, NO_REGION, TOO_CLOSE, VOID, CAMERA_MISSING = range(8)
+LABELLED, NO_CAMERA, OCCLUDED, EGO, NO_REGION, TOO_CLOSE, VOID, CAMERA_MISSING, NO_RETURN = range(9)
 
 
 def semantics(scores):
@@ -28,7 +28,7 @@ def hits_of(lists):
     return RegionHits(offsets=offsets, region=np.array([r for row in lists for r in row], np.int32))
 
 
-def literal_vote(num_points, views, lists, regions, scores, min_margin, camera_ok, ego):
+def literal_vote(num_points, views, lists, regions, scores, min_margin, camera_ok, ego, returned):
     """One dictionary per point, straight from the description, in exact arithmetic."""
     C = scores.shape[1]
     exact = [[Fraction(float(s)) for s in row] for row in scores]
@@ -51,7 +51,9 @@ def literal_vote(num_points, views, lists, regions, scores, min_margin, camera_o
         point = {
             "label": 255, "confidence": 0, "margin": 0, "region": 65535, "camera": 255, "views": len(seen)
         }  # fmt: skip
-        if ego[i]:
+        if not returned[i]:
+            point["reason"] = NO_RETURN
+        elif ego[i]:
             point["reason"] = EGO
         elif not rows:
             point["reason"] = NO_CAMERA
@@ -103,10 +105,11 @@ def random_case(seed, scores_from=None):
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.3]))
 def test_equals_a_literal_vote(seed, min_margin):
     N, views, lists, regions, scores, camera_ok, ego = random_case(seed)
-    labels = vote(
-        N, views, hits_of(lists), regions, semantics(scores), VoteSettings(min_margin), camera_ok, ego
-    )
-    expected = literal_vote(N, views, lists, regions, scores, min_margin, camera_ok, ego)
+    returned = np.random.default_rng(seed + 1).random(N) < 0.9
+    parts = (views, hits_of(lists), regions, semantics(scores))
+    labels = vote(N, *parts, VoteSettings(min_margin), camera_ok, ego, returned=returned)
+    expected = literal_vote(N, views, lists, regions, scores, min_margin, camera_ok, ego, returned)
+    assert not class_evidence(N, *parts, camera_ok, ego, returned=returned)[ego | ~returned].any()
     for name in expected[0]:
         np.testing.assert_array_equal(
             getattr(labels, name), [point[name] for point in expected], err_msg=name
