@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +17,12 @@ from pathlib import Path
 from labelgen.config import RunConfig
 from labelgen.errors import UserError
 from labelgen.models.fetch import Check, check_models
+from labelgen.models.gpus import Gpus, ask, named_gpus
 from labelgen.shards.store import open_store
 
 _PACKAGES = ("labelgen", "ray", "torch", "numpy", "zarr")
+#: Seconds in which a new process must have computed something on a GPU.
+_CUDA_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Questions:
         sources: {path below the root: bytes} of some files that a machine must be able to read.
         weights: {path: bytes} of checkpoints that whoever asks has.
         config: whose models are looked at, their weights hashed; None leaves that out, since it takes time.
+        device: of the run; where it is not ``cpu``, torch is asked whether it can use the GPUs.
+        given_gpus: Ray says that there are some, even if the driver names none.
     """
 
     output: str
@@ -41,6 +46,8 @@ class Questions:
     sources: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, int] = field(default_factory=dict)
     config: RunConfig | None = None
+    device: str = "cpu"
+    given_gpus: bool = False
 
     def probe_file(self, name: str = "") -> str:
         """Key in the run's folder of the file that a machine, or whoever asks, writes."""
@@ -55,7 +62,8 @@ class Answers:
         host: its name.
         versions: {``python`` or a package: version, empty if it is not installed}.
         sources_digest: of labelgen's own source files, for an install that is older than it says.
-        gpus: one text each: name, memory; driver.
+        gpus: that the driver names.
+        cuda_error: why torch cannot use them; empty if it can, or there are none.
         free: {folder: free bytes}: of the output where it is one, and of temporary files.
         output_seen: whether the file of whoever asks is there.
         output_error: why it cannot write beside that file, or empty.
@@ -66,7 +74,8 @@ class Answers:
     host: str
     versions: Mapping[str, str]
     sources_digest: str
-    gpus: tuple[str, ...]
+    gpus: Gpus
+    cuda_error: str
     free: Mapping[str, int]
     output_seen: bool
     output_error: str
@@ -91,11 +100,14 @@ def examine(questions: Questions, name: str = "") -> Answers:
     except (OSError, UserError) as problem:
         seen, error = True, str(problem)
     root = Path(questions.root)
+    gpus = named_gpus()
+    wanted = questions.device != "cpu" and bool(gpus.names or questions.given_gpus)
     return Answers(
         host=platform.node(),
         versions=versions(),
         sources_digest=sources_digest(),
-        gpus=gpus(),
+        gpus=gpus,
+        cuda_error=cuda_error(questions.given_gpus) if wanted else "",
         free=free_space([questions.output, tempfile.gettempdir()]),
         output_seen=seen,
         output_error=error,
@@ -127,14 +139,25 @@ def sources_digest() -> str:
     return digest.hexdigest()
 
 
-def gpus() -> tuple[str, ...]:
-    """One text for each GPU that the driver knows, whatever this process may use."""
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(" ".join(line.split()) for line in done.stdout.splitlines() if line.strip())
+def cuda_error(given: bool = False) -> str:
+    """Why torch cannot compute on a GPU here, in one line; empty if it can.
+
+    Asked in a process of its own, which may hang or die of it, and which sees what a worker with a GPU sees.
+
+    Args:
+        given: Ray has GPUs to give here; it hides them from workers that have not asked for one.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    if given and not environment.get("CUDA_VISIBLE_DEVICES", "0"):
+        del environment["CUDA_VISIBLE_DEVICES"]
+    code, said = ask([sys.executable, "-m", "labelgen.models.execution"], _CUDA_S, environment)
+    if code == 0:
+        return ""
+    lines = [line for line in said.splitlines() if line.strip()]
+    if code == 1 and lines:
+        return lines[-1][:1000]
+    how = "does not answer" if code is None else f"dies (exit code {code})"
+    return f"torch {how} when it is to use CUDA: {lines[-1][:300] if lines else 'it says nothing'}"
 
 
 def free_space(folders: Sequence[str]) -> dict[str, int]:

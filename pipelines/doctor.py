@@ -130,6 +130,7 @@ def look_around(
             {path: Path(path) for path in (config.regions.checkpoint, config.semantics.checkpoint) if path}
         ),
         config=config if thorough else None,
+        device=config.runtime.device,
     )
     needed = plan.estimate_bytes() if plan and not plan.done else 0
     with _probe_file(questions) as error:
@@ -206,11 +207,17 @@ def judge(where: str, found: Answers, mine: Answers, asked: Questions, needed: i
 
 
 def _own_gpus(config: RunConfig, mine: Answers) -> Finding:
-    if mine.gpus:
-        return Finding("GPUs", "driver", True, "; ".join(mine.gpus))
-    if config.runtime.device == "cuda":
+    device, names = config.runtime.device, "; ".join(mine.gpus.texts)
+    if device == "cpu":
+        return Finding("GPUs", "driver", True, f"not used, runtime.device is cpu: {names or 'none'}")
+    if mine.cuda_error:
+        return Finding("GPUs", "driver", False, mine.cuda_error)
+    if names:
+        return Finding("GPUs", "driver", True, names)
+    if device == "cuda":
         return Finding("GPUs", "driver", False, "runtime.device is cuda, but there is no GPU here")
-    return Finding("GPUs", "driver", None, "none: models run on the CPU")
+    none = f"none ({mine.gpus.fault})" if mine.gpus.fault else "none"
+    return Finding("GPUs", "driver", None, f"{none}: models run on the CPU")
 
 
 def _versions(where: str, found: Answers, mine: Answers) -> Finding:
@@ -234,6 +241,7 @@ def _cluster(
     from ray.exceptions import NodeDiedError, TaskUnschedulableError
 
     from pipelines.cluster import connect_once, on_every_node, uses_tokens, wait_for_nodes
+    from pipelines.cluster import nodes as living_nodes
 
     gpus: list[float] = []
     try:
@@ -252,6 +260,7 @@ def _cluster(
         detail = "off: whoever reaches the port can run code; see cluster/README.md, Tokens"
     yield Finding("authentication", address, tokens or None, detail)
     limit = QUICK_S if questions.config is None else THOROUGH_S
+    questions = replace(questions, given_gpus=any(node.resources.get("GPU") for node in living_nodes()))
     for node, answer in on_every_node(examine, questions, timeout=limit):
         where = f"{node.host} ({node.node_id[:6]})"
         gpus.append(node.resources.get("GPU", 0.0))
@@ -262,12 +271,7 @@ def _cluster(
             yield Finding("node", where, None if begin else False, _why_no_answer(answer))
             continue
         yield from judge(where, answer, mine, questions, needed)
-        text, equal = f"{gpus[-1]:g} for Ray", len(answer.gpus) == gpus[-1]
-        if equal and answer.gpus:
-            text += f": {'; '.join(answer.gpus)}"
-        elif not equal:
-            text += f", but the machine has {len(answer.gpus)}: see `ray start --num-gpus`"
-        yield Finding("GPUs", where, equal or None, text)
+        yield _node_gpus(where, gpus[-1], answer)
     wanted = config.runtime.gpus_per_worker
     if config.runtime.device == "cuda" and max(gpus, default=0.0) < min(1.0, wanted):
         yield Finding(
@@ -276,6 +280,18 @@ def _cluster(
     elif wanted > 1 and 0 < max(gpus, default=0.0) < wanted:
         text = f"runtime.gpus_per_worker is {wanted:g}, but no node has so many; lower it"
         yield Finding("GPUs", address, False, text)
+
+
+def _node_gpus(where: str, given: float, answer: Answers) -> Finding:
+    """What Ray may give away of a node's GPUs, what the driver there names, and what torch says."""
+    text, equal = f"{given:g} for Ray", len(answer.gpus.names) == given
+    if given and answer.cuda_error:
+        return Finding("GPUs", where, False, f"{text}, but {answer.cuda_error}")
+    if equal and answer.gpus.texts:
+        text += f": {'; '.join(answer.gpus.texts)}"
+    elif not equal:
+        text += f", but the machine has {len(answer.gpus.names)}: see `ray start --num-gpus`"
+    return Finding("GPUs", where, equal or None, text)
 
 
 def _why_no_answer(error: Exception) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from labelgen.config import RunConfig
 from labelgen.datasets.checks import CHECKS, noted_check
@@ -42,6 +42,11 @@ class Job:
     fingerprint: str
     frames: tuple[Frame, ...] = ()
     claims: Claims | None = None
+
+    def with_device(self, device: Literal["cpu", "cuda"]) -> Job:
+        """The same job, its models on that device."""
+        runtime = self.config.runtime.model_copy(update={"device": device})
+        return replace(self, config=self.config.model_copy(update={"runtime": runtime}))
 
     def operators(self) -> list[str]:
         """Names of the operators that a frame goes through."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.machine import gpus
+from labelgen.models.gpus import named_gpus
 from labelgen.shards.manifest import list_manifests, read_manifest
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.shards.store import named_after, open_store, put_file
@@ -207,7 +207,8 @@ def _device(job: Job) -> tuple[str, int]:
     import torch
 
     given = torch.cuda.device_count()
-    return ("cuda" if given and job.config.runtime.device != "cpu" else "cpu"), max(given, len(gpus()))
+    device = "cuda" if given and job.config.runtime.device != "cpu" else "cpu"
+    return device, max(given, len(named_gpus().names))
 
 
 def _size(path: Path) -> int:

@@ -93,6 +93,8 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     small = replace(job, frames=(), run=absolute(job.run), root=Path(job.root).absolute())
     models = [name for name in job.operators() if name not in (FIRST, LAST)]
     pools = _pool_sizes(job, len(models), local)
+    # Who is given a GPU has to use it: where torch cannot, "auto" would go on without.
+    on_gpu = small.with_device("cuda") if pools.gpus else small
     memory = round(runtime.memory_gb * 2**30) if runtime.memory_gb else None
     little = min(memory, TASK_MEMORY) if memory else None
     # Few frames a block, so that all workers have work from the start; but not one each on long runs,
@@ -120,7 +122,7 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     for name in models:
         dataset = dataset.map(
             Operator,  # type: ignore[arg-type]  # ray's stubs know functions only
-            fn_constructor_args=(small, name, ledger),
+            fn_constructor_args=(on_gpu, name, ledger),
             compute=pools.strategy(),
             num_gpus=pools.gpus or None,
             num_cpus=None if pools.gpus else MODEL_CPUS / len(models),

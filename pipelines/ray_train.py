@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -20,25 +21,36 @@ from pipelines.connection import connect
 RESTARTS = 3
 
 
-def train_on_ray(task: Task, workers: int, gpu: bool, address: str | None = None) -> dict[str, Any]:
+def train_on_ray(task: Task, workers: int, address: str | None = None) -> dict[str, Any]:
     """Run a task on several processes; each takes its share of every batch.
 
     The task's folder and the run must be at the same place for all of them, such as a shared file system.
 
     Args:
         task: ``optimizer.batch_size`` counts per process.
-        workers: processes.
-        gpu: whether each has a GPU.
+        workers: processes; with ``runtime.device`` ``cuda``, or ``auto`` where the cluster has GPUs, each
+            gets one and has to use it.
         address: of a running cluster; None starts Ray here.
 
     Returns:
         What `run_task` gives.
 
     Raises:
-        UserError: the training failed; says why in one line.
+        UserError: the cluster has too few GPUs, or the training failed; says why in one line.
     """
     if not ray.is_initialized():
         connect(address)
+    device = task.config.runtime.device
+    there = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
+    gpu = device.startswith("cuda") or (device == "auto" and there > 0)
+    if gpu and there < workers:
+        raise UserError(
+            f"{workers} workers on {device} need {workers} GPUs, the Ray cluster has {there:g}; "
+            "add GPU nodes, use fewer --ray-workers, or --set runtime.device=cpu"
+        )
+    if gpu:
+        runtime = task.config.runtime.model_copy(update={"device": "cuda"})
+        task = replace(task, config=task.config.model_copy(update={"runtime": runtime}))
     folder = task.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(

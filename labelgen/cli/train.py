@@ -319,7 +319,7 @@ def do_task(task: Task, name: str, workers: int = 0, address: str | None = None)
     if workers:
         from pipelines.ray_train import train_on_ray
 
-        return train_on_ray(task, workers, task.config.runtime.device != "cpu", address)
+        return train_on_ray(task, workers, address)
     console = PlainConsole(stderr=True)
     optimizer = task.config.optimizer
     steps = length_of(optimizer, batches_per_epoch(len(task.frames), optimizer.batch_size)).steps

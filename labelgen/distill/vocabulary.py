@@ -33,7 +33,7 @@ def load_vocabulary(
         config = SemanticsConfig.model_validate(dict(semantics))
         info = describe_encoder(config)
         if info.weights == text_encoder.get("weights"):
-            return OpenClipEncoder(config).vocabulary(taxonomy)
+            return OpenClipEncoder(config, device="cpu").vocabulary(taxonomy)
     except (ValidationError, UserError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -89,7 +89,7 @@ def train_demo(
         folder = (out / kind) if out else shipped_dir(kind)  # type: ignore[arg-type]
         train = {"sam": _train_sam, "clip": _train_clip, "blip2": _train_blip2}[kind]
         steps = train(store, work / kind, folder, minutes, target, warm_start, report)
-        figures[kind] = measure(kind, folder, threads)
+        figures[kind] = measure(kind, folder, device, threads)
         record = {
             "revision": f"demo {steps} steps",
             "seeds": [first_city, last_city],
@@ -102,7 +102,7 @@ def train_demo(
     return figures
 
 
-def measure(kind: str, folder: Path, threads: int = 1) -> dict[str, float]:
+def measure(kind: str, folder: Path, device: str = "auto", threads: int = 1) -> dict[str, float]:
     """Figures of the small model in a folder, on validation seeds; see `labelgen.models.quality`."""
     from labelgen.models.quality import caption_quality, mask_quality, region_quality
     from labelgen.regions import make_proposer
@@ -113,12 +113,14 @@ def measure(kind: str, folder: Path, threads: int = 1) -> dict[str, float]:
     pictures = [store[number] for number in range(len(store))]
     if kind == "sam":
         regions = RegionsConfig(checkpoint=str(folder / "model.safetensors"), **SAM_SETTINGS)
-        return _rounded(mask_quality(make_proposer(regions, "auto", threads), pictures))
+        return _rounded(mask_quality(make_proposer(regions, device, threads), pictures))
     if kind == "blip2":
-        captioner = make_captioner(CaptionerConfig(checkpoint=str(folder)), threads=threads)
+        captioner = make_captioner(CaptionerConfig(checkpoint=str(folder)), device, threads)
         return _rounded(caption_quality(captioner, pictures, load_taxonomy(TAXONOMY)))
     encoder = OpenClipEncoder(
-        SemanticsConfig(checkpoint=str(folder), crop_scale=CROP_SCALE, context=CONTEXT), threads=threads
+        SemanticsConfig(checkpoint=str(folder), crop_scale=CROP_SCALE, context=CONTEXT),
+        device=device,
+        threads=threads,
     )
     return _rounded(region_quality(encoder, pictures, load_taxonomy(TAXONOMY)))
 

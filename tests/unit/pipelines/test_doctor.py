@@ -9,6 +9,7 @@ from labelgen.config import RunConfig
 from labelgen.errors import UserError
 from labelgen.machine import Answers, Questions, examine
 from labelgen.models.fetch import Check
+from labelgen.models.gpus import Gpus
 from pipelines import doctor
 from pipelines.doctor import judge, look_around
 
@@ -22,7 +23,8 @@ def mine(tmp_path):
         host="head",
         versions=VERSIONS,
         sources_digest="ab" * 16,
-        gpus=("NVIDIA H100, 81559 MiB, 550.54",),
+        gpus=Gpus(("NVIDIA H100",), ("NVIDIA H100, 81559 MiB, 580.95.05",), "580.95.05"),
+        cuda_error="",
         free={str(tmp_path): 10**12, "/tmp": 10**11},
         output_seen=True,
         output_error="",
@@ -158,6 +160,7 @@ def test_a_node_that_leaves_stops_no_run_and_fails_the_doctor(tmp_path, monkeypa
     node = cluster.Node("0123456789", "spot-1", {"CPU": 8.0})
     monkeypatch.setattr(cluster, "connect_once", lambda address: None)
     monkeypatch.setattr(cluster, "uses_tokens", lambda: True)
+    monkeypatch.setattr(cluster, "nodes", lambda: [node])
     monkeypatch.setattr(cluster, "on_every_node", lambda *args, timeout: iter([(node, answer)]))
     for whole, expected in ((False, quick), (True, thorough)):
         findings = look_around(RunConfig(), None, tmp_path / "run", "head:6379", 0, thorough=whole)
