@@ -42,6 +42,11 @@ def one_line(text: object, most: int = LONGEST) -> str:
     return line[: most - tail - len(_MARK)] + _MARK + line[-tail:]
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a text is: up to fifteen decimal digits and nothing else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
 def brief(value: Any, most: int = 60) -> str:
     """A value that somebody gave, as a message quotes it: of a long one a part, of a container the kind.
 

@@ -70,7 +70,9 @@ def check(
     ],
     version: Annotated[str, typer.Option("--version", help="Of the tables.")] = "",
     split: Annotated[str, typer.Option("--split", help="Such as train, or scene names with commas.")] = "",
-    count: Annotated[int, typer.Option("--frames", min=1, help="So many are read, spread over all.")] = 5,
+    count: Annotated[
+        int, typer.Option("--frames", min=1, max=10**6, help="So many are read, spread over all.")
+    ] = 5,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for pictures of the points in the images.", show_default=False),

@@ -15,6 +15,7 @@ from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
+from labelgen.wording import whole_number
 
 if TYPE_CHECKING:
     from labelgen.records import Semantics
@@ -58,6 +59,7 @@ def revote(
         typer.Option(
             "--max-residual",
             min=0,
+            max=1000,
             help="Metres behind a surface from which a point is hidden.",
             show_default=False,
         ),
@@ -65,7 +67,11 @@ def revote(
     max_residual_relative: Annotated[
         float | None,
         typer.Option(
-            "--max-residual-relative", min=0, help="The same as a share of the depth.", show_default=False
+            "--max-residual-relative",
+            min=0,
+            max=10,
+            help="The same as a share of the depth.",
+            show_default=False,
         ),
     ] = None,
     min_margin: Annotated[
@@ -94,7 +100,7 @@ def revote(
     ] = None,
     edge_px: Annotated[
         float | None,
-        typer.Option("--edge-px", min=1, help="Pixels over which that fades.", show_default=False),
+        typer.Option("--edge-px", min=1, max=1000, help="Pixels over which that fades.", show_default=False),
     ] = None,
     residual: Annotated[
         float | None,
@@ -184,7 +190,8 @@ def refine(
         float, typer.Option("--weight", min=0, max=1, help="--retrieval: their share of the evidence.")
     ] = 0.5,
     bank: Annotated[
-        int, typer.Option("--bank", min=1, help="--retrieval: regions of the run that can be asked.")
+        int,
+        typer.Option("--bank", min=1, max=10**7, help="--retrieval: regions of the run that can be asked."),
     ] = 65536,
     output: Output = None,
     dataroot: Dataroot = None,
@@ -247,12 +254,18 @@ def fuse(
     ] = None,
     voxel: Annotated[
         float | None,
-        typer.Option("--voxel", min=0.02, help="Finest voxels of the map, metres.", show_default=False),
+        typer.Option(
+            "--voxel", min=0.02, max=100, help="Finest voxels of the map, metres.", show_default=False
+        ),
     ] = None,
     decay_s: Annotated[
         float | None,
         typer.Option(
-            "--decay-s", min=0.1, help="Seconds after which evidence counts 1 / e.", show_default=False
+            "--decay-s",
+            min=0.1,
+            max=10**6,
+            help="Seconds after which evidence counts 1 / e.",
+            show_default=False,
         ),
     ] = None,
     min_margin: Annotated[
@@ -361,6 +374,7 @@ def _range(text: str | None) -> range:
     if text is None:
         return range(2**31)
     begin, sign, end = text.partition(":")
-    if not sign or not (begin or "0").isdigit() or not (end or "0").isdigit():
+    first, last = whole_number(begin or "0"), whole_number(end or str(2**31))
+    if not sign or first is None or last is None:
         raise UserError(f"--scenes {text!r}: expected BEGIN:END, such as 0:10")
-    return range(int(begin or 0), int(end) if end else 2**31)
+    return range(first, last)

@@ -30,7 +30,9 @@ def doctor(
     ] = None,
     nodes: Annotated[
         int,
-        typer.Option("--nodes", min=0, help="Wait up to five minutes until the cluster has so many nodes."),
+        typer.Option(
+            "--nodes", min=0, max=10_000, help="Wait up to five minutes until the cluster has so many nodes."
+        ),
     ] = 0,
     as_json: Json = False,
 ) -> None:

@@ -47,7 +47,9 @@ def inspect(
     ] = False,
     worst: Annotated[
         int | None,
-        typer.Option("--worst", min=1, help="List so many frames with the lowest mIoU, or confidence."),
+        typer.Option(
+            "--worst", min=1, max=10**6, help="List so many frames with the lowest mIoU, or confidence."
+        ),
     ] = None,
     dataroot: Dataroot = None,
     width: Annotated[int, typer.Option("--width", min=480, max=10000, help="Of the picture, pixels.")] = 2400,

@@ -125,7 +125,9 @@ def doctor_command(
 
 @app.command("train-demo")
 def train_demo_command(
-    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Budget per model.")] = 30.0,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.01, max=10**5, help="Budget per model.")
+    ] = 30.0,
     only: Annotated[
         Kind | None, typer.Option("--only", help="Train one of them. Default: all.", show_default=False)
     ] = None,
@@ -136,13 +138,15 @@ def train_demo_command(
         Path | None,
         typer.Option("--out", help="Folder of the results. Default: the package itself.", show_default=False),
     ] = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=3, help="Training pictures to render.")] = 1200,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=3, max=10**6, help="Training pictures to render.")
+    ] = 1200,
     first_city: Annotated[
-        int, typer.Option("--first-city", min=0, help="Seed of the first city that they show.")
+        int, typer.Option("--first-city", min=0, max=2**31, help="Seed of the first city that they show.")
     ] = 0,
     warm_start: Annotated[bool, typer.Option("--warm-start", help="Begin with the shipped weights.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Train the small SAM, CLIP and BLIP-2 on the simulated city's training seeds; measure them on others.

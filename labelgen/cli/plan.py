@@ -23,6 +23,7 @@ from labelgen.cli.run import (
     warn,
 )
 from labelgen.errors import UserError
+from labelgen.wording import whole_number
 
 
 def plan(
@@ -43,7 +44,8 @@ def plan(
         str, typer.Option("--gpus", help="Numbers of GPUs to work it out for (of cores, without GPUs).")
     ] = "1,8,64",
     price: Annotated[
-        float | None, typer.Option("--price", min=0, help="Of one GPU (core) for one hour; any currency.")
+        float | None,
+        typer.Option("--price", min=0, max=10**6, help="Of one GPU (core) for one hour; any currency."),
     ] = None,
     ray_address: Annotated[
         str | None,
@@ -96,7 +98,7 @@ def parse_numbers(text: str) -> list[int]:
     Raises:
         UserError: it holds something else.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    numbers = [whole_number(part.strip()) for part in text.split(",") if part.strip()]
+    if not numbers or not all(numbers):
         raise UserError(f"--gpus {text!r}: expected whole numbers with commas, such as 1,8,64")
-    return [int(part) for part in parts]
+    return [number for number in numbers if number]

@@ -55,9 +55,12 @@ ValRun = Annotated[
     str | None,
     typer.Option("--val-run", help="Score all frames of another run instead.", show_default=False),
 ]
-Fraction = Annotated[int, typer.Option("--fraction", help="Share of the labels: 1, 5, 10, 25, 100 %.")]
+Fraction = Annotated[
+    int, typer.Option("--fraction", min=1, max=100, help="Share of the labels: 1, 5, 10, 25, 100 %.")
+]
 Workers = Annotated[
-    int, typer.Option("--ray-workers", min=0, help="Train on so many processes through Ray; 0: here.")
+    int,
+    typer.Option("--ray-workers", min=0, max=1024, help="Train on so many processes through Ray; 0: here."),
 ]
 Ray = Annotated[str | None, typer.Option("--ray", help="Address of a running cluster.", show_default=False)]
 
@@ -103,7 +106,10 @@ def annotation_free(
     start: Start = None,
     keep_head: KeepHead = False,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, help="2 and more: again on the labels that the network gives.")
+        int,
+        typer.Option(
+            "--rounds", min=1, max=100, help="2 and more: again on the labels that the network gives."
+        ),
     ] = 1,
     val_run: ValRun = None,
     dataroot: Dataroot = None,
@@ -130,7 +136,7 @@ def probe(
     run: RunFolder,
     start: Start = None,
     fraction: Annotated[
-        int, typer.Option("--fraction", help="Share of the labels: 1, 5, 10, 25, 100 %.")
+        int, typer.Option("--fraction", min=1, max=100, help="Share of the labels: 1, 5, 10, 25, 100 %.")
     ] = 100,
     output: Output = None,
     size: Size = None,
@@ -156,7 +162,7 @@ def probe(
 def finetune(
     run: RunFolder,
     fraction: Annotated[
-        int, typer.Option("--fraction", help="Share of the labels: 1, 5, 10, 25, 100 %.")
+        int, typer.Option("--fraction", min=1, max=100, help="Share of the labels: 1, 5, 10, 25, 100 %.")
     ] = 100,
     start: Start = None,
     keep_head: KeepHead = False,
@@ -191,7 +197,7 @@ def predict(
         typer.Option("--output", help="The new run. Default: RUN-predicted.", show_default=False),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads.")] = 2,
     afi: Annotated[
         bool, typer.Option("--afi", help="Smooth the network's probabilities along flat structures.")
     ] = False,
@@ -230,7 +236,7 @@ def distill(
     config: Config = None,
     override: Override = None,
     split: SplitName = "auto",
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Of training on labels.")] = 1,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Of training on labels.")] = 1,
     dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:

@@ -14,6 +14,7 @@ from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
 from labelgen.errors import UserError
+from labelgen.wording import whole_number
 from labelgen.world.seeds import DEFAULT_SEED, split_of
 
 app = typer.Typer(
@@ -34,12 +35,17 @@ def build(
             "--out", help="Folder to make; must be absent or empty.", show_default=False, callback=on_disk
         ),
     ],
-    scenes: Annotated[int, typer.Option("--scenes", help="Number of cities.")] = 2,
-    frames: Annotated[int, typer.Option("--frames", help="Keyframes per city, two a second.")] = 4,
+    scenes: Annotated[int, typer.Option("--scenes", min=1, max=1000, help="Number of cities.")] = 2,
+    frames: Annotated[
+        int, typer.Option("--frames", min=1, max=1200, help="Keyframes per city, two a second.")
+    ] = 4,
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", help="Of the first city. Train 0..99999, val 100000..199999, test 200000..299999."
+            "--seed",
+            min=0,
+            max=2**31,
+            help="Of the first city. Train 0..99999, val 100000..199999, test 200000..299999.",
         ),
     ] = DEFAULT_SEED,
     image_size: Annotated[str, typer.Option("--image-size", help="WIDTHxHEIGHT in pixels.")] = "1600x900",
@@ -88,7 +94,7 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UserError: not two whole numbers.
     """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    width, height = (whole_number(part) for part in text.lower().partition("x")[::2])
+    if width is None or height is None:
         raise UserError(f"image size {text!r} is not WIDTHxHEIGHT; try 1600x900")
-    return int(width), int(height)
+    return width, height

@@ -24,8 +24,10 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """How a frame becomes points of a batch; the defaults are ScaLR's."""
 
-    voxel: float = Field(0.1, gt=0, description="side of the voxels that keep one point each, metres")
-    max_points: int | None = Field(20_000, ge=2, description="in training: those nearest to a random one")
+    voxel: float = Field(0.1, gt=0, le=100, description="side of the voxels that keep one point each, metres")
+    max_points: int | None = Field(
+        20_000, ge=2, le=10**7, description="in training: those nearest to a random one"
+    )
     rotate: bool = Field(True, description="in training: about z by any angle")
     flip: float = Field(0.5, ge=0, le=1, description="in training: probability to mirror x, and likewise y")
     scale: float = Field(0.1, ge=0, lt=1, description="in training: by up to this share")
@@ -40,19 +42,23 @@ class OptimizerConfig(_Section):
     """Optimiser and schedule: warm-up, then a cosine down to ``min_rate``."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0)
-    head_rate: float = Field(1.0, gt=0, description="learning rate of the heads over the backbone's")
+    learning_rate: float = Field(2e-3, gt=0, le=1000)
+    head_rate: float = Field(
+        1.0, gt=0, le=10**6, description="learning rate of the heads over the backbone's"
+    )
     layer_decay: float = Field(1.0, gt=0, le=1, description="learning rate of a layer over the next one's")
-    weight_decay: float = Field(0.03, ge=0, description="of matrices; vectors are not decayed")
+    weight_decay: float = Field(0.03, ge=0, le=1000, description="of matrices; vectors are not decayed")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
     dampening: float = Field(0.1, ge=0, lt=1, description="sgd")
-    epochs: int = Field(25, ge=1)
-    max_steps: int | None = Field(None, ge=1, description="stop and reach the schedule's end earlier")
-    batch_size: int = Field(8, ge=1, description="frames per step and process")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients make one step")
-    warmup: float = Field(0.0, ge=0, description="epochs until the highest rate")
-    min_rate: float = Field(1e-5, ge=0, description="at the end")
-    clip: float | None = Field(None, gt=0, description="longest gradient")
+    epochs: int = Field(25, ge=1, le=10**6)
+    max_steps: int | None = Field(
+        None, ge=1, le=10**8, description="stop and reach the schedule's end earlier"
+    )
+    batch_size: int = Field(8, ge=1, le=4096, description="frames per step and process")
+    accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
+    warmup: float = Field(0.0, ge=0, le=10**6, description="epochs until the highest rate")
+    min_rate: float = Field(1e-5, ge=0, le=1000, description="at the end")
+    clip: float | None = Field(None, gt=0, le=10**6, description="longest gradient")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none")
 
 
@@ -60,16 +66,17 @@ class RuntimeConfig(_Section):
     """Where and how fast; changes results in the last bits only."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(2, ge=1, description="CPU threads of the network")
-    workers: int = Field(2, ge=0, description="processes that make batches")
+    threads: int = Field(2, ge=1, le=1024, description="CPU threads of the network")
+    workers: int = Field(2, ge=0, le=1024, description="processes that make batches")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU")
     compile: bool = Field(False, description="torch.compile the backbone")
     save_minutes: float = Field(
         5.0,
         ge=0,
+        le=10**5,
         description="between saved states; also after an epoch, ten seconds after the last at least",
     )
-    log_every: int = Field(10, ge=1, description="steps per line of the log")
+    log_every: int = Field(10, ge=1, le=10**8, description="steps per line of the log")
 
 
 class TrainConfig(_Section):
@@ -79,7 +86,7 @@ class TrainConfig(_Section):
     settings: dict[str, Any] = Field({}, description="of the method")
     backbone: str = "waffleiron-48-256"
     backbone_settings: dict[str, Any] = {}
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     runtime: RuntimeConfig = RuntimeConfig()

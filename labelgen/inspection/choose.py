@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labelgen.errors import UserError
 from labelgen.shards import Run
+from labelgen.wording import whole_number
 
 
 def find_frame(run: Run, wanted: str) -> str:
@@ -14,8 +15,9 @@ def find_frame(run: Run, wanted: str) -> str:
     """
     if wanted in run or wanted in run.failures:
         return run.entry(wanted).frame_id  # tells of a failed frame why it failed
-    if wanted.isdecimal() and int(wanted) < len(run):
-        return run.frames[int(wanted)]
+    number = whole_number(wanted)
+    if number is not None and number < len(run):
+        return run.frames[number]
     found = [frame_id for frame_id in run.frames if wanted and frame_id.startswith(wanted)]
     if len(found) == 1:
         return found[0]

@@ -22,7 +22,7 @@ class MinkUNetSettings(BackboneSettings):
     """Voxels are those of SLidR: cylindrical, 0.1 m, 1 degree, 0.1 m."""
 
     cylindrical: bool = Field(True, description="radius, azimuth, height; otherwise x, y, z")
-    voxel: float = Field(0.1, gt=0, description="metres, of radius and height, or of x, y, z")
+    voxel: float = Field(0.1, gt=0, le=100, description="metres, of radius and height, or of x, y, z")
     degrees: float = Field(1.0, gt=0, le=180, description="of azimuth")
 
 

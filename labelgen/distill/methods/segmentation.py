@@ -21,11 +21,11 @@ class SegmentationSettings(MethodSettings):
     head: Literal["linear", "text"] = Field(
         "linear", description="linear: batch norm and a layer (ScaLR); text: cosine with the classes' texts"
     )
-    temperature: float = Field(0.07, gt=0, description="text: of the cosine")
-    cross_entropy: float = Field(1.0, ge=0, description="weight of the loss")
-    lovasz: float = Field(1.0, ge=0, description="weight of the loss")
+    temperature: float = Field(0.07, gt=0, le=1000, description="text: of the cosine")
+    cross_entropy: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
+    lovasz: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
     confidence: float = Field(
-        1.0, ge=0, description="a label counts by its confidence to this power; 0: all alike"
+        1.0, ge=0, le=100, description="a label counts by its confidence to this power; 0: all alike"
     )
 
 

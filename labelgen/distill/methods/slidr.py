@@ -25,14 +25,16 @@ from labelgen.distill.methods.heads import (
 class SlidrSettings(MethodSettings):
     """SLidR's (Sautier et al. 2022, section 4)."""
 
-    width: int = Field(64, ge=1, description="of the space in which points and images meet")
-    temperature: float = Field(0.07, gt=0, description="tau")
+    width: int = Field(64, ge=1, le=8192, description="of the space in which points and images meet")
+    temperature: float = Field(0.07, gt=0, le=1000, description="tau")
 
 
 class PpktSettings(SlidrSettings):
     """PPKT's (Liu et al. 2021), as in SLidR's code."""
 
-    pairs: int = Field(4096, ge=2, description="point-pixel pairs of a batch, drawn without replacement")
+    pairs: int = Field(
+        4096, ge=2, le=10**6, description="point-pixel pairs of a batch, drawn without replacement"
+    )
 
 
 class TolerantSettings(SlidrSettings):

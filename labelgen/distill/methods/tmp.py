@@ -32,10 +32,10 @@ class TmpSettings(MethodSettings):
     vocabulary: Literal["words", "classes"] = Field(
         "words", description="texts: every open word of the taxonomy, grouped by class; or one per class"
     )
-    temperature: float = Field(0.07, gt=0, description="tau, of both losses")
+    temperature: float = Field(0.07, gt=0, le=1000, description="tau, of both losses")
     own: float = Field(0.2, ge=0, le=1, description="share of a region's own word in its soft target")
-    image_weight: float = Field(0.5, ge=0, description="alpha of region against region")
-    text_weight: float = Field(0.5, ge=0, description="alpha of region against words")
+    image_weight: float = Field(0.5, ge=0, le=10**6, description="alpha of region against region")
+    text_weight: float = Field(0.5, ge=0, le=10**6, description="alpha of region against words")
 
 
 class Tmp(Method):

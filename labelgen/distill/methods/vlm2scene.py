@@ -47,12 +47,12 @@ class Vlm2SceneSettings(MethodSettings):
         description="a region's text, for the filter and for RCP: its caption, its class, or its class where "
         "it has no caption; regions without a text take no part in either",
     )
-    temperature: float = Field(0.07, gt=0, description="tau, of all three losses")
+    temperature: float = Field(0.07, gt=0, le=1000, description="tau, of all three losses")
     epsilon: float = Field(0.05, ge=-2, le=2, description="of the filter; cosine")
-    pairs: int = Field(4096, ge=2, description="point-pixel pairs, where contrast is point")
-    contrast_weight: float = Field(1.0, ge=0)
-    rsa_weight: float = Field(1.0, ge=0)
-    rcp_weight: float = Field(1.0, ge=0)
+    pairs: int = Field(4096, ge=2, le=10**6, description="point-pixel pairs, where contrast is point")
+    contrast_weight: float = Field(1.0, ge=0, le=10**6)
+    rsa_weight: float = Field(1.0, ge=0, le=10**6)
+    rcp_weight: float = Field(1.0, ge=0, le=10**6)
 
 
 class Vlm2Scene(Method):

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from labelgen.distill.methods.base import MethodSettings
 
-Weight = Field(1.0, ge=0)
+Weight = Field(1.0, ge=0, le=10**6)
+_Extent = Annotated[float, Field(gt=0, le=10_000)]
 
 
 class DecoderSettings(MethodSettings):
     """Size of the query decoder."""
 
-    width: int = Field(256, ge=8, description="of queries and of what they look at")
-    layers: int = Field(6, ge=1)
-    queries: int = Field(128, ge=1, description="learned ones, for things and novel classes")
+    width: int = Field(256, ge=8, le=2048, description="of queries and of what they look at")
+    layers: int = Field(6, ge=1, le=64)
+    queries: int = Field(128, ge=1, le=16_384, description="learned ones, for things and novel classes")
     seeds: int = Field(
-        0, ge=0, description="of them, start from points that look like things; 0: all as in P3Former"
+        0,
+        ge=0,
+        le=16_384,
+        description="of them, start from points that look like things; 0: all as in P3Former",
     )
     reach: float = Field(
         0.0,
         ge=0,
+        le=10_000,
         description="metres from its seed at which such a query's mask fades, at first; 0: it does not",
     )
     shortcut: bool = Field(
         False, description="class embeddings start from the mean image feature in the mask; with fusion only"
     )
-    heads: int = Field(8, ge=1, description="of the attention between queries")
-    hidden: int = Field(2048, ge=1, description="width inside the feed-forward part")
+    heads: int = Field(8, ge=1, le=256, description="of the attention between queries")
+    hidden: int = Field(2048, ge=1, le=8192, description="width inside the feed-forward part")
     frequencies: int = Field(
         6,
         ge=0,
+        le=32,
         description="sines and cosines of the positions, each twice the last; 0: none, as in P3Former",
     )
-    span: tuple[float, float, float] = Field(
+    span: tuple[_Extent, _Extent, _Extent] = Field(
         (50.0, 50.0, 5.0), description="half the extent that positions are divided by, metres"
     )
 
@@ -43,8 +49,8 @@ class DecoderSettings(MethodSettings):
     def _fits(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.seeds > self.queries or min(self.span) <= 0:
-            raise ValueError("seeds are at most queries, and span is above 0")
+        if self.seeds > self.queries:
+            raise ValueError("seeds are at most queries")
         return self
 
 
@@ -52,8 +58,8 @@ class FocalSettings(MethodSettings):
     """Of the focal losses and costs."""
 
     alpha: float = Field(0.25, gt=0, lt=1)
-    class_gamma: float = Field(4.0, ge=0)
-    mask_gamma: float = Field(2.0, ge=0)
+    class_gamma: float = Field(4.0, ge=0, le=100)
+    mask_gamma: float = Field(2.0, ge=0, le=100)
 
 
 class CostSettings(MethodSettings):
@@ -61,7 +67,7 @@ class CostSettings(MethodSettings):
 
     classes: float = Weight
     mask: float = Weight
-    dice: float = Field(2.0, ge=0)
+    dice: float = Field(2.0, ge=0, le=10**6)
 
 
 class LossSettings(MethodSettings):
@@ -69,27 +75,39 @@ class LossSettings(MethodSettings):
 
     classes: float = Weight
     mask: float = Weight
-    dice: float = Field(2.0, ge=0)
-    position: float = Field(0.4, ge=0, description="dice of the masks from positions alone")
+    dice: float = Field(2.0, ge=0, le=10**6)
+    position: float = Field(0.4, ge=0, le=10**6, description="dice of the masks from positions alone")
     apart: float = Field(
-        0.0, ge=0, description="what queries without an object hold of labelled points; 0: as in P3Former"
+        0.0,
+        ge=0,
+        le=10**6,
+        description="what queries without an object hold of labelled points; 0: as in P3Former",
     )
-    semantic: float = Field(1.0, ge=0, description="cross entropy and Lovász of the points' own classes")
-    object: float = Field(0.5, ge=0, description="L_O: class embeddings at what the cameras say of the masks")
-    voxel: float = Field(0.5, ge=0, description="L_V: image features rebuilt from masks and embeddings")
+    semantic: float = Field(
+        1.0, ge=0, le=10**6, description="cross entropy and Lovász of the points' own classes"
+    )
+    object: float = Field(
+        0.5, ge=0, le=10**6, description="L_O: class embeddings at what the cameras say of the masks"
+    )
+    voxel: float = Field(
+        0.5, ge=0, le=10**6, description="L_V: image features rebuilt from masks and embeddings"
+    )
 
 
 class InferenceSettings(MethodSettings):
     """From scores and masks to segments."""
 
-    learned_weight: float = Field(2.0, gt=0, description="of the scores of learned queries over stuff's")
-    keep: float = Field(0.4, ge=0, description="queries of lower scores give no segment")
+    learned_weight: float = Field(
+        2.0, gt=0, le=1000, description="of the scores of learned queries over stuff's"
+    )
+    keep: float = Field(0.4, ge=0, le=1, description="queries of lower scores give no segment")
     overlap: float = Field(
-        0.8, ge=0, description="segments whose share of their mask is lower are dropped; 0: none"
+        0.8, ge=0, le=1, description="segments whose share of their mask is lower are dropped; 0: none"
     )
     looks: int = Field(
         0,
         ge=0,
+        le=1024,
         description="groups of like image features; those of novel stuff are segments; with fusion only",
     )
 
@@ -99,7 +117,7 @@ class EnsembleSettings(MethodSettings):
 
     base: float = Field(0.4, ge=0, le=1, description="exponent of the pooled image feature's classifier")
     novel: float = Field(0.8, ge=0, le=1, description="the same for novel classes")
-    temperature: float = Field(0.02, gt=0, description="of the softmax over cosines")
+    temperature: float = Field(0.02, gt=0, le=1000, description="of the softmax over cosines")
 
 
 class PanopticSettings(MethodSettings):
@@ -119,8 +137,8 @@ class PanopticSettings(MethodSettings):
     head: Literal["unified", "ensemble"] = Field(
         "unified", description="how segments get classes: class embedding alone, or FC-CLIP's two classifiers"
     )
-    temperature: float = Field(0.04, gt=0, description="of the class head's cosines, at first")
-    min_points: int = Field(5, ge=1, description="smaller objects are not asked for")
+    temperature: float = Field(0.04, gt=0, le=1000, description="of the class head's cosines, at first")
+    min_points: int = Field(5, ge=1, le=10**6, description="smaller objects are not asked for")
     decoder: DecoderSettings = DecoderSettings()
     focal: FocalSettings = FocalSettings()
     cost: CostSettings = CostSettings()
