@@ -66,19 +66,19 @@ def place_of(at: At, overrides: Mapping[At, str], otherwise: str) -> str:
     return f"--set {brief(named[-1])}" if named else otherwise
 
 
-def checked(kind: type[Settings], given: Mapping[str, Any], where: str | Callable[[At], str]) -> Settings:
+def checked(kind: type[Settings], given: Any, where: str | Callable[[At], str]) -> Settings:
     """Settings from plain data.
 
     Args:
         kind: of settings.
-        given: what was written.
+        given: what was written, a mapping.
         where: it was written, or what says so of a field, such as `Source.where`.
 
     Raises:
         UserError: naming where, the field and what is allowed.
     """
     try:
-        return kind.model_validate(dict(given))
+        return kind.model_validate(dict(given) if isinstance(given, Mapping) else given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = tuple(first["loc"])
@@ -87,6 +87,15 @@ def checked(kind: type[Settings], given: Mapping[str, Any], where: str | Callabl
         if first["type"] == "extra_forbidden":
             raise UserError(f"{place}: {name}: there is no such setting; {_instead(kind, at)}") from error
         raise UserError(f"{place}: {name}: {first['msg']} (got {brief(first.get('input'))})") from error
+
+
+def stored(kind: type[Settings], config: Mapping[str, Any], section: str, run: str) -> Settings:
+    """A section of the settings that a run was made with; the defaults where it has none.
+
+    Raises:
+        UserError: the run's record holds something else.
+    """
+    return checked(kind, config.get(section, {}), f"{run}/run.json: config.{section}")
 
 
 def _instead(kind: type[BaseModel], at: At) -> str:

@@ -10,6 +10,7 @@ from labelgen.errors import UserError
 from labelgen.semantics import describe_encoder, make_encoder
 from labelgen.semantics.prompts import normalise
 from labelgen.semantics.strategies import caption_temperature
+from labelgen.settings import stored
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
 from pipelines.reclass import Relabel, check_voted
@@ -82,8 +83,8 @@ def run_encoder(run: Run, checkpoint: str | None = None) -> Any:
 
 
 def _settings(run: Run, checkpoint: str | None) -> SemanticsConfig:
-    config = dict(run.info.config.get("semantics", {}))
-    return SemanticsConfig.model_validate(config | ({"checkpoint": checkpoint} if checkpoint else {}))
+    settings = stored(SemanticsConfig, run.info.config, "semantics", run.url)
+    return settings.model_copy(update={"checkpoint": checkpoint}) if checkpoint else settings
 
 
 def _written(run: Run) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
 from labelgen.labels.revote import Ballot, needs_masks
 from labelgen.records import UNLABELLED, FrameRecord
+from labelgen.settings import stored
 from labelgen.shards import Run, read_plan
 from labelgen.shards.frames import StoredFrame
 
@@ -141,8 +142,8 @@ def vote_settings(run: Run) -> tuple[VoteSettings, ProjectionSettings]:
     if run.parent is not None:
         made = config["derived"]
         return VoteSettings(**made["labels"]), ProjectionSettings(**made["projection"])
-    labels = LabelsConfig.model_validate(config.get("labels", {}))
-    projection = ProjectionConfig.model_validate(config.get("projection", {}))
+    labels = stored(LabelsConfig, config, "labels", run.url)
+    projection = stored(ProjectionConfig, config, "projection", run.url)
     return (
         VoteSettings(**labels.model_dump(exclude={"instances"})),
         ProjectionSettings(**projection.model_dump(exclude={"ego_box"})),

@@ -130,6 +130,7 @@ def revote(
     from labelgen.config import LabelsConfig, ProjectionConfig
     from labelgen.geometry import ProjectionSettings
     from labelgen.labels import VoteSettings
+    from labelgen.settings import stored
     from labelgen.shards import open_run
     from pipelines.passes import Revote
 
@@ -139,13 +140,13 @@ def revote(
     config = opened.info.config
     if "imported" in config:
         raise UserError(f"{run} holds the labels of another tool, and no regions that could vote")
-    projection = ProjectionConfig.model_validate(config.get("projection", {}))
+    projection = stored(ProjectionConfig, config, "projection", opened.url)
     limits = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
     changed = {name: value for name, value in limits.items() if value is not None}
     if changed and not projection.occlusion:
         raise UserError(f"{run} was made without the depth test: it holds no residuals to test anew")
     tolerance = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}) | changed)
-    stored = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}))
+    as_stored = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}))
     votes = {
         "min_margin": min_margin,
         "class_margin": class_margin,
@@ -154,10 +155,10 @@ def revote(
         "residual": residual,
         "angle": angle,
     }
-    known = LabelsConfig.model_validate(config.get("labels", {})).model_dump()
+    known = stored(LabelsConfig, config, "labels", opened.url).model_dump()
     before = {name: value for name, value in known.items() if name in votes}
     settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
-    operation = Revote(settings, tolerance, keep_visible=tolerance == stored)
+    operation = Revote(settings, tolerance, keep_visible=tolerance == as_stored)
     asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
     run_derivation(opened, operation, asked)
 
@@ -299,6 +300,7 @@ def fuse(
     Example: `labelgen fuse runs/nuscenes --output runs/nuscenes-fused`
     """
     from labelgen.config import FusionConfig, LabelsConfig, ProjectionConfig
+    from labelgen.settings import stored
     from labelgen.shards import open_run
     from pipelines.passes import fusion_of
     from pipelines.scenes import any_poses
@@ -308,9 +310,9 @@ def fuse(
     changed = {name: value for name, value in asked.items() if value is not None}
     config = opened.info.config
     operation = fusion_of(
-        LabelsConfig.model_validate(config.get("labels", {})),
-        FusionConfig.model_validate(config.get("fusion", {}) | changed),
-        ProjectionConfig.model_validate(config.get("projection", {})),
+        stored(LabelsConfig, config, "labels", opened.url),
+        stored(FusionConfig, config, "fusion", opened.url).model_copy(update=changed),
+        stored(ProjectionConfig, config, "projection", opened.url),
     )
     if instances_only:
         operation = replace(operation, fusion=None)
