@@ -11,6 +11,7 @@ from labelgen.bounded import OversizedError, read_npz
 from labelgen.datasets.paths import digest, read_file
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud, parse_layout
+from labelgen.magic import cloud_kind
 from labelgen.records import UNLABELLED
 
 #: Largest file that is read, in bytes.
@@ -37,7 +38,8 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
         The cloud in the LiDAR frame, and the hash of the file's bytes.
 
     Raises:
-        FrameError: missing, unreadable, empty or truncated file, or no finite point in it.
+        FrameError: missing, unreadable, empty or truncated file, one of another kind (it is named), or no
+            finite point in it.
     """
 
     def refuse(problem: str) -> FrameError:
@@ -47,6 +49,12 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     record = parse_layout(frame.lidar_layout).record
     if not data:
         raise refuse("the file is empty; copy it again from the data set")
+    if kind := cloud_kind(data):
+        lost = any(word in kind for word in ("pointer", "server", "zero bytes"))
+        mend = (
+            "copy it again from the data set" if lost else "write the points as such (docs/frames-parquet.md)"
+        )
+        raise refuse(f"it is {kind}, and no packed records; {mend}")
     names = record.names or ()
     if len(data) % record.itemsize:
         raise refuse(
