@@ -204,7 +204,8 @@ class CheckFrame:
         """Add to ``notes``."""
         assert task.cloud is not None
         assert task.views is not None
-        task.notes += frame_notes(FrameSight(task.frame, task.cloud, task.views), self.allow)
+        sight = FrameSight(task.frame, task.cloud, task.views, task.hashes)
+        task.notes += frame_notes(sight, self.allow)
 
 
 @dataclass

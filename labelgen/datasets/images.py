@@ -171,4 +171,7 @@ def _other_size(size: tuple[int, int], camera: Camera, turn: int) -> str:
             f"EXIF orientation {turn} says that it is to be shown {TURNS[turn]}, which is not done: "
             "write the images as they are shown, or give the calibration of the stored pixels"
         )
+    factor = size[0] / camera.width
+    if abs(size[1] / camera.height / factor - 1) < 0.01:
+        return f"{text}factor {factor:.3g}: scale the calibration, or use the original images"
     return text + "correct the size, or use the original images"

@@ -21,8 +21,6 @@ from labelgen.inspection import drawing
 from labelgen.inspection.layout import place_cameras
 from labelgen.records import Views
 
-#: Seconds that an image may be taken before or after its sweep.
-MOST_APART_S = 0.2
 #: Metres at which the colours of depth end.
 FARTHEST = 60.0
 
@@ -86,10 +84,6 @@ def look_at_frame(
             "visible": seen,
             "seconds": round(seconds, 4),
         }
-        if not seen:
-            found.problems.append(f"camera {camera.name} sees no point: look at its camera_from_lidar")
-        if abs(seconds) > MOST_APART_S:
-            found.problems.append(f"camera {camera.name} was fired {seconds:+.2f} s from the sweep")
     found.problems += [str(odd) for _, odd in check_frame(FrameSight(frame, cloud, views), allow)]
     if frame.label_path is not None and info.categories:
         try:

@@ -5,7 +5,18 @@ that stops a run or is only told, the registration says. `survey` runs all of th
 `frame_notes` and `image_notes` run those of frames in the workers.
 """
 
-from labelgen.datasets.checks import files, fit, images, scenes
+from labelgen.datasets.checks import (
+    coverage,
+    distortion,
+    files,
+    fit,
+    identity,
+    images,
+    intrinsics,
+    mounts,
+    scenes,
+    times,
+)
 from labelgen.datasets.checks.registry import (
     CHECKS,
     Check,
@@ -39,13 +50,19 @@ __all__ = [
     "check_image",
     "check_names",
     "check_plan",
+    "coverage",
+    "distortion",
     "files",
     "fit",
     "frame_notes",
+    "identity",
     "image_notes",
     "images",
+    "intrinsics",
+    "mounts",
     "noted_check",
     "refuse",
     "scenes",
     "survey",
+    "times",
 ]

@@ -12,16 +12,49 @@ from labelgen.datasets.checks.sight import PlanSight
 
 #: Metres per second that a vehicle may drive.
 MOST_SPEED = 60.0
+#: Degrees of latitude per second that a vehicle drives at `MOST_SPEED`.
+MOST_DEGREES = MOST_SPEED / 111_000
 
 
 @check("scene-poses", "plan")
 def missing_poses(plan: PlanSight) -> Iterator[Odd]:
-    """All poses of a scene are the identity: it cannot be fused over time."""
+    """All poses of a scene are the identity, or at one place: it cannot be fused over time."""
     for name, scene in plan.scenes.items():
-        if len(scene) > 1 and all((frame.global_from_lidar == np.eye(4)).all() for frame in scene):
+        first = scene[0].global_from_lidar
+        if len(scene) < 2 or not all(
+            (frame.global_from_lidar[:3, 3] == first[:3, 3]).all() for frame in scene
+        ):
+            continue
+        if all((frame.global_from_lidar == np.eye(4)).all() for frame in scene):
             yield Odd(
                 f"scene {name}: no poses (all are the identity)", "it cannot be fused over time", "poses"
             )
+        else:
+            yield Odd(
+                f"scene {name}: all {len(scene)} poses are at the same place, to the last digit",
+                "right only where the LiDAR stands still: otherwise it cannot be fused over time",
+                "poses",
+            )
+
+
+@check("scene-degrees", "plan")
+def degrees(plan: PlanSight) -> Iterator[Odd]:
+    """The positions of all scenes are degrees of latitude and longitude, not metres."""
+    found, scenes = [], {name: scene for name, scene in plan.scenes.items() if len(scene) > 2}
+    for name, scene in scenes.items():
+        path = np.array([frame.global_from_lidar[:2, 3] for frame in scene])
+        way = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+        seconds = (scene[-1].timestamp_us - scene[0].timestamp_us) * 1e-6
+        # A car that waits is as slow, but goes to and fro, by noise alone.
+        onward = float(np.linalg.norm(path[-1] - path[0])) > 0.8 * way
+        if not (0 < way < MOST_DEGREES * max(seconds, 1) and onward and (np.abs(path) <= 180).all()):
+            return
+        found.append((name, way, seconds, path[0]))
+    for name, way, seconds, (x, y) in found[:1]:
+        yield Odd(
+            f"scene {name}: the vehicle moves {way:.2g} m in {seconds:.1f} s, at {x:.5f}, {y:.5f}",
+            "are positions degrees of latitude and longitude? They must be metres",
+        )
 
 
 @check("scene-order", "plan")

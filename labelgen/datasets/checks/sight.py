@@ -43,6 +43,30 @@ class Lens(NamedTuple):
     number: int
 
 
+class Shots(NamedTuple):
+    """All cameras of all frames of a plan, M of them, as arrays.
+
+    Attributes:
+        camera: (M,) int64, which of ``names``.
+        names: of the cameras, each once.
+        frame: (M,) int64, row of the plan.
+        offset_us: (M,) int64, the image after its sweep.
+        pose: (M, 4, 4) float64, ``camera_from_lidar``.
+    """
+
+    camera: NDArray[np.int64]
+    names: list[str]
+    frame: NDArray[np.int64]
+    offset_us: NDArray[np.int64]
+    pose: NDArray[np.float64]
+
+    def by_name(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Each camera with the rows that are its own."""
+        order = np.argsort(self.camera, kind="stable")
+        ends = np.cumsum(np.bincount(self.camera, minlength=len(self.names)))
+        yield from zip(self.names, np.split(order, ends[:-1]), strict=True)
+
+
 @dataclass(frozen=True)
 class PlanSight:
     """A plan, as checks see it; what is derived from it is worked out once.
@@ -126,6 +150,21 @@ class PlanSight:
         return list(found.values())
 
     @cached_property
+    def shots(self) -> Shots:
+        """All cameras of all frames, as arrays."""
+        numbers: dict[str, int] = {}
+        camera = [numbers.setdefault(c.name, len(numbers)) for frame in self.frames for c in frame.cameras]
+        offset = [c.timestamp_us - frame.timestamp_us for frame in self.frames for c in frame.cameras]
+        poses = [c.camera_from_lidar for frame in self.frames for c in frame.cameras]
+        return Shots(
+            np.array(camera, np.int64),
+            list(numbers),
+            np.repeat(np.arange(len(self.frames)), [len(frame.cameras) for frame in self.frames]),
+            np.array(offset, np.int64),
+            np.concatenate(poses).reshape(-1, 4, 4) if poses else np.empty((0, 4, 4)),
+        )
+
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """{frame id: bytes of its LiDAR file}, of at most `MOST_SIZES` frames; those that are there."""
         some = self.frames[:: -(-len(self.frames) // MOST_SIZES)]
@@ -149,11 +188,13 @@ class FrameSight:
         frame: of the plan.
         cloud: its points.
         views: where they fall in the images.
+        hashes: {path: hash of the file's bytes}, of the files that were read whole.
     """
 
     frame: Frame
     cloud: PointCloud
     views: Views
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:

@@ -1,0 +1,94 @@
+"""Is every file, and every name, that of one frame and camera alone?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from labelgen.datasets.checks.registry import Odd, check
+from labelgen.datasets.checks.sight import FrameSight, PlanSight
+from labelgen.frame import Camera, Frame
+
+
+@check("ids-by-case", "plan")
+def by_case(plan: PlanSight) -> Iterator[Odd]:
+    """Ids of frames or scenes, or names of cameras, differ only by the case of their letters."""
+    for what, names in (
+        ("frames", (frame.frame_id for frame in plan.frames)),
+        ("scenes", plan.scenes),
+        ("cameras", plan.shots.names),
+    ):
+        for one, other in _alike(names):
+            yield Odd(
+                f"{what} {one} and {other} differ only by case",
+                "their files are one file on disks that do not tell cases apart (Windows, macOS)",
+                what,
+            )
+
+
+@check("image-of-two-cameras", "plan")
+def two_cameras(plan: PlanSight) -> Iterator[Odd]:
+    """Two cameras of a frame have the same image file."""
+    for frame in plan.frames:
+        cameras: dict[str, str] = {}
+        for camera in frame.cameras:
+            before = cameras.setdefault(camera.image_path, camera.name)
+            if before != camera.name:
+                yield Odd(
+                    f"frame {frame.frame_id}: cameras {before} and {camera.name} have the same image "
+                    f"{camera.image_path}",
+                    "is the path of each camera its own?",
+                )
+
+
+@check("image-of-two-frames", "plan")
+def two_frames(plan: PlanSight) -> Iterator[Odd]:
+    """Two frames have the same image file, said to be of different times or cameras."""
+    paths = [camera.image_path for frame in plan.frames for camera in frame.cameras]
+    if len(set(paths)) == len(paths):
+        return
+    seen: dict[str, tuple[Frame, Camera]] = {}
+    for frame in plan.frames:
+        for camera in frame.cameras:
+            other, before = seen.setdefault(camera.image_path, (frame, camera))
+            # A camera may well be slower than the LiDAR: then it says the same time twice.
+            same = (before.name, before.timestamp_us) == (camera.name, camera.timestamp_us)
+            if other is not frame and not same:
+                yield Odd(
+                    f"frames {other.frame_id} (camera {before.name}) and {frame.frame_id} (camera "
+                    f"{camera.name}) have the same image {camera.image_path}",
+                    "is each path, and each image's time, its own?",
+                )
+
+
+@check("cloud-of-two-frames", "plan")
+def two_clouds(plan: PlanSight) -> Iterator[Odd]:
+    """Two frames have the same LiDAR file."""
+    seen: dict[str, str] = {}
+    for frame in plan.frames:
+        if (other := seen.setdefault(frame.lidar_path, frame.frame_id)) != frame.frame_id:
+            yield Odd(
+                f"frames {other} and {frame.frame_id} have the same LiDAR file {frame.lidar_path}",
+                "is the path of each frame its own?",
+            )
+
+
+@check("image-twice", "frame")
+def twice(sight: FrameSight) -> Iterator[Odd]:
+    """The image files of two cameras of a frame hold the same bytes."""
+    seen: dict[str, str] = {}
+    for camera in sight.frame.cameras:
+        hashed = sight.hashes.get(camera.image_path)
+        if hashed is not None and (other := seen.setdefault(hashed, camera.name)) != camera.name:
+            yield Odd(
+                f"the images of cameras {other} and {camera.name} are the same, byte by byte",
+                "were they copied over each other?",
+                camera.name,
+            )
+
+
+def _alike(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    seen: dict[str, str] = {}
+    for name in names:
+        before = seen.setdefault(name.lower(), name)
+        if before != name:
+            yield before, name
