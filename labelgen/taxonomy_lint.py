@@ -67,7 +67,7 @@ def lint(
         near: cosine from which words of two classes are near-duplicates.
     """
     found = faults(source)
-    if any(finding.kind == "structure" for finding in found):
+    if any(finding.kind in ("structure", "color") for finding in found):
         return found
     tables = tables_for(source, known)
     if tables is None:
@@ -76,6 +76,7 @@ def lint(
         found.append(Finding(source.where(("classes",)), "no-tables", message, error=False))
     else:
         found += _against_tables(source, tables)
+    found += _same_colours(source)
     words = competing(source)
     if tokenizer is not None:
         found += _unread(source, words, tokenizer)
@@ -113,6 +114,15 @@ def _against_tables(source: Source, tables: Tables) -> Iterator[Finding]:
             message = f"class {theirs} lacks category {category} of the tables of {tables.name}"
             number = [entry["name"] for entry in source.data["classes"]].index(theirs)
             yield Finding(source.where(("classes", number)), "category-missing", message, error=False)
+
+
+def _same_colours(source: Source) -> Iterator[Finding]:
+    first: dict[tuple[int, ...], str] = {}
+    for number, entry in enumerate(source.data["classes"]):
+        other = first.setdefault(tuple(entry["color"]), entry["name"])
+        if other != entry["name"]:
+            message = f"class {entry['name']} has the colour of {other}: pictures do not tell them apart"
+            yield Finding(source.where(("classes", number, "color")), "color-twice", message, error=False)
 
 
 def _group_ids(source: Source, groups: Sequence[Any], at: At, tables: Tables) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ from labelgen.text_files import At, Source, parse_yaml, read_yaml
 from labelgen.wording import brief
 
 VOID = "void"
+#: A byte holds the ids; two of its values say that there is no class, and that the words of `VOID` won.
+MOST_CLASSES = UNLABELLED - 1
+#: Words and templates in all; characters of the longest text, which is more than an encoder reads.
+MOST_WORDS, MOST_TEMPLATES, LONGEST_TEXT = 5_000, 1_000, 400
+#: Names that no class may have: they say that there is none.
+RESERVED = (VOID, "unlabelled")
+_KEYS = {
+    "taxonomy": ("name", "version", "templates", "first_wins", "classes", VOID),
+    "class": ("name", "id", "color", "thing", "source", "words", "groups"),
+}
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,12 @@ def _structure(source: Source) -> Iterator[Finding]:
                 )
             elif not value.strip():
                 yield fault((*at, number), "structure", f"{what}: an empty text")
+            elif not _is_line(value):
+                yield fault(
+                    (*at, number),
+                    "structure",
+                    f"{what}: {brief(value)} is no line of up to {LONGEST_TEXT} printable characters",
+                )
 
     def groups(at: At, values: object, what: str, plain: bool) -> Iterator[Finding]:
         if not isinstance(values, list | tuple):
@@ -158,10 +175,16 @@ def _structure(source: Source) -> Iterator[Finding]:
             else:
                 yield fault(here, "structure", f"{what}: a group is a mapping with category and words")
 
-    if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+    def keys(at: At, given: Mapping[str, Any], what: str) -> Iterator[Finding]:
+        for key in given:
+            if key not in _KEYS[what] and (meant := get_close_matches(str(key), _KEYS[what], 1, 0.75)):
+                yield fault((*at, key), "structure", f"{what}: {brief(key)}: did you mean {meant[0]}?")
+
+    if not isinstance(data, Mapping) or not isinstance(data.get("name"), str) or not _is_line(data["name"]):
         yield fault((), "structure", "not a taxonomy: it has no name")
         return
-    if type(data.get("version", 1)) is not int:
+    yield from keys((), data, "taxonomy")
+    if type(data.get("version", 1)) is not int or not 0 <= data.get("version", 1) < 2**31:
         yield fault(("version",), "structure", "not a taxonomy: version must be a whole number")
     yield from texts(("templates",), data.get("templates", []), "templates")
     yield from texts(("first_wins",), data.get("first_wins", []), "first_wins")
@@ -176,6 +199,10 @@ def _structure(source: Source) -> Iterator[Finding]:
             yield fault(at, "structure", f"not a taxonomy: class {number} has no name")
             continue
         name = entry["name"]
+        if not name.strip() or not _is_line(name):
+            yield fault(at, "structure", f"class {number}: {brief(name)} is no name")
+            continue
+        yield from keys(at, entry, "class")
         if not _is_colour(entry.get("color")):
             yield fault((*at, "color"), "color", f"class {name}: color must be three numbers from 0 to 255")
         if not isinstance(entry.get("thing"), bool):
@@ -187,19 +214,34 @@ def _structure(source: Source) -> Iterator[Finding]:
 
 def _meaning(source: Source) -> Iterator[Finding]:
     data = source.data
-    if not 1 <= len(data["classes"]) <= UNLABELLED:
-        count = len(data["classes"])
+    count = len(data["classes"])
+    if not 1 <= count <= MOST_CLASSES:
         yield Finding(
-            source.where(("classes",)), "classes", f"{count} classes; 1 to {UNLABELLED} are possible"
+            source.where(("classes",)), "classes", f"{count} classes; 1 to {MOST_CLASSES} are possible"
         )
+    words = len(words_of(source))
+    if words > MOST_WORDS:
+        yield Finding(
+            source.where(("classes",)), "structure", f"{words} words; up to {MOST_WORDS} are possible"
+        )
+        return
+    templates = len(data.get("templates", []))
+    if templates > MOST_TEMPLATES:
+        message = f"{templates} templates; up to {MOST_TEMPLATES} are possible"
+        yield Finding(source.where(("templates",)), "template", message)
     first: dict[str, int] = {}
     owners = {word.owner for word in competing(source)}
     for number, entry in enumerate(data["classes"]):
         at: At = ("classes", number)
-        if first.setdefault(entry["name"], number) != number:
-            yield Finding(source.where(at), "class-twice", f"two classes have the same name, {entry['name']}")
-        if entry["name"] == VOID:
-            yield Finding(source.where(at), "structure", "a class cannot be named void; list its words there")
+        if first.setdefault(entry["name"].casefold(), number) != number:
+            other = data["classes"][first[entry["name"].casefold()]]["name"]
+            same = (
+                f"the same name, {other}" if other == entry["name"] else f"names that differ by case, {other}"
+            )
+            yield Finding(source.where(at), "class-twice", f"two classes have {same}")
+        if entry["name"].casefold() in RESERVED:
+            message = f"a class cannot be named {entry['name']}; list words that mean nothing under {VOID}"
+            yield Finding(source.where(at), "structure", message)
         if entry["name"] not in owners:
             yield Finding(source.where(at), "no-words", f"class {entry['name']} has no words")
         if "id" in entry and entry["id"] != number:
@@ -245,6 +287,10 @@ def categories_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     own: Sequence[str] = entry.get("source") or ()
     grouped = [group["category"] for group in entry.get("groups") or () if "category" in group]
     return tuple(dict.fromkeys([*own, *grouped]))
+
+
+def _is_line(text: str) -> bool:
+    return len(text) <= LONGEST_TEXT and text.isprintable()
 
 
 def _is_colour(value: object) -> bool:

@@ -26,6 +26,17 @@ def content():
     }
 
 
+def many(count):
+    return [
+        {"name": f"c{k}", "color": [k, 7, 9], "thing": False, "source": [f"s{k}"], "words": [f"word {k}"]}
+        for k in range(count)
+    ]
+
+
+def test_as_many_classes_as_a_byte_holds_are_read(content):
+    assert len(Taxonomy.from_dict(content | {"classes": many(254)})) == 254
+
+
 def test_nuscenes16_is_the_challenge_set_in_its_order():
     taxonomy = load_taxonomy("nuscenes16")
     assert taxonomy.names[0] == "barrier"
@@ -75,7 +86,27 @@ def test_digest_sees_words_and_not_colours(content):
         (lambda c: c["classes"][0].update(color=[1, 2, 999]), "color"),
         (lambda c: c["classes"][1].update(name="a"), "same name"),
         (lambda c: c.update(templates=["no place"]), "template"),
-        (lambda c: c.update(classes=[]), "0 classes"),
+        (lambda c: c.update(classes=[]), "0 classes; 1 to 254"),
+        (lambda c: c.update(classes=many(255)), "255 classes; 1 to 254 are possible"),
+        (lambda c: c["classes"][1].update(name="A"), "names that differ by case, a"),
+        (lambda c: c["classes"][1].update(name="Void"), "cannot be named Void"),
+        (lambda c: c["classes"][1].update(name="unlabelled"), "cannot be named unlabelled"),
+        (lambda c: c["classes"][1].update(name="b\x1b[31m"), r"class 1: .* is no name"),
+        (lambda c: c["classes"][1].update(name="\u202eb"), "class 1: .* is no name"),
+        (lambda c: c["classes"][1].update(name=" "), "class 1: ' ' is no name"),
+        (lambda c: c["classes"][1].update(name="b" * 401), "is no name"),
+        (lambda c: c["classes"][1]["source"].append("x.a"), "x.a is in a and in b"),
+        (lambda c: c["classes"][1].update(color=[float("nan"), 1, 2]), "color"),
+        (lambda c: c["classes"][1].update(color=[True, 1, 2]), "color"),
+        (lambda c: c["classes"][1]["words"].append(" "), "empty text"),
+        (lambda c: c["classes"][1]["words"].append("bee\nbug"), "no line"),
+        (lambda c: c["classes"][1]["words"].append("b" * 401), "no line"),
+        (lambda c: c["classes"][1]["words"].extend(f"b{k}" for k in range(5000)), "50.. words; up to 5000"),
+        (lambda c: c.update(templates=["{}"] * 1001), "1001 templates"),
+        (lambda c: c.update(template=["a {}"]), "'template': did you mean templates"),
+        (lambda c: c["classes"][0].update(colour=[1, 2, 3]), "'colour': did you mean color"),
+        (lambda c: c.update(version=-1), "version"),
+        (lambda c: c.update(name="two\x07"), "no name"),
         (lambda c: c.pop("classes"), "not a taxonomy"),
     ],
 )
