@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labelgen.datasets.nuscenes_unread import calibration_notes
 from labelgen.datasets.paths import is_safe_path
 from labelgen.errors import UserError
 from labelgen.text_files import read_text
@@ -39,7 +40,7 @@ class Tables:
         labels: {"lidarseg" or "panoptic": {sample_data token: path}}, without an entry where there is no
             such table.
         categories: {name: id in the label files}, empty without label tables, or where ids are missing.
-        notes: what is wrong with tables that only truth needs.
+        notes: what is wrong with tables that only truth needs, and what of calibrations is not read.
     """
 
     where: Path
@@ -102,7 +103,7 @@ def read_tables(folder: Path, sweeps: bool = False) -> Tables:
             camera_intrinsic=_LIST,
         )
     )
-    scenes = _read(folder, "scene", token=_TEXT, name=_TEXT)
+    scenes = _once(_read(folder, "scene", token=_TEXT, name=_TEXT), folder / "scene.json", "name")
     samples = _read(folder, "sample", token=_TEXT, timestamp=_INTEGER, scene_token=_TEXT)
     records = _read(
         folder,
@@ -135,8 +136,11 @@ def read_tables(folder: Path, sweeps: bool = False) -> Tables:
         sensor = look_up(sensors, calibration, "sensor_token", folder, "calibrated_sensor")
         _check_path(record, folder / "sample_data.json")
         channels = look_up(by_sample, record, "sample_token", folder, "sample_data")
-        if record["is_key_frame"]:
-            channels[sensor["channel"]] = record
+        if record["is_key_frame"] and channels.setdefault(sensor["channel"], record) is not record:
+            raise UserError(
+                f"{folder / 'sample_data.json'}: sample {record['sample_token']!r} has {sensor['channel']} "
+                f"twice: remove keyframe {channels[sensor['channel']]['token']!r} or {record['token']!r}"
+            )
         if sweeps:
             by_channel = by_scene.setdefault(scene_of[record["sample_token"]], {})
             by_channel.setdefault(sensor["channel"], []).append(record)
@@ -149,6 +153,7 @@ def read_tables(folder: Path, sweeps: bool = False) -> Tables:
             rows = _read(folder, task, token=_TEXT, sample_data_token=_TEXT, filename=_TEXT)
             for record in rows:
                 _check_path(record, folder / f"{task}.json")
+            rows = _once(rows, folder / f"{task}.json", "sample_data_token")
             labels[task] = {record["sample_data_token"]: record["filename"] for record in rows}
     categories, notes = _categories(folder) if labels else ({}, ())
     return Tables(
@@ -162,7 +167,7 @@ def read_tables(folder: Path, sweeps: bool = False) -> Tables:
         sweeps=by_scene,
         labels=labels,
         categories=categories,
-        notes=notes,
+        notes=(*notes, *calibration_notes(calibrations, sensors, poses, folder)),
     )
 
 
@@ -222,7 +227,20 @@ def _read(
                     f"{path}: record {record.get('token', number)!r}: field {field!r} is "
                     f"{'missing' if field not in record else repr(value)[:40]}, expected {kinds[0].__name__}"
                 )
-    return records
+    return _once(records, path, "token") if "token" in fields else records
+
+
+def _once(records: list[Record], path: Path, key: str) -> list[Record]:
+    """The records without repetitions, word for word, of others.
+
+    Raises:
+        UserError: two different ones have the same key, so that nobody knows which one counts.
+    """
+    found: dict[str, Record] = {}
+    for record in records:
+        if found.setdefault(record[key], record) != record:
+            raise UserError(f"{path}: {key} {record[key]!r} stands twice, for different records; remove one")
+    return list(found.values())
 
 
 def _by_token(records: Iterable[Record]) -> dict[str, Record]:

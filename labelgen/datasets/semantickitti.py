@@ -75,6 +75,7 @@ def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tu
     return frames, DatasetInfo(
         "semantickitti", "", split, str(dataroot), dict(CATEGORIES),
         taxonomy="semantickitti19", ego_box=EGO_BOX,
+        notes=tuple(note for sequence in wanted for note in _unread(folder / sequence / "calib.txt")),
     )  # fmt: skip
 
 
@@ -139,6 +140,15 @@ def _sequence(root: Path, sequence: str) -> list[Frame]:
 
 
 def _calibration(path: Path) -> dict[str, NDArray[np.float64]]:
+    found = _calibration_lines(path).items()
+    out = {key: numbers.reshape(3, 4) for key, numbers in found if numbers.size == 12}
+    if missing := {"P2", "Tr"} - out.keys():
+        raise UserError(f"{path}: no {', '.join(sorted(missing))} with 12 numbers; copy it from the data set")
+    return out
+
+
+def _calibration_lines(path: Path) -> dict[str, NDArray[np.float64]]:
+    """{key: its finite numbers}."""
     out = {}
     for line in _lines(path):
         key, sign, values = line.partition(":")
@@ -146,11 +156,19 @@ def _calibration(path: Path) -> dict[str, NDArray[np.float64]]:
             numbers = np.array(values.split(), np.float64)
         except ValueError:
             continue  # such as calib_time
-        if sign and numbers.size == 12 and np.isfinite(numbers).all():
-            out[key.strip()] = numbers.reshape(3, 4)
-    if missing := {"P2", "Tr"} - out.keys():
-        raise UserError(f"{path}: no {', '.join(sorted(missing))} with 12 numbers; copy it from the data set")
+        if sign and np.isfinite(numbers).all():
+            out[key.strip()] = numbers
     return out
+
+
+def _unread(path: Path) -> list[str]:
+    """A sentence for each line about distortion and rectification, which are not those of odometry."""
+    return [
+        f"{path}: {key} is not read: P2 and Tr must be those of rectified images, as in the odometry data set"
+        for key, numbers in _calibration_lines(path).items()
+        if (key.startswith("D") and numbers.any())
+        or (key.startswith("R") and numbers.size == 9 and not np.allclose(numbers, np.eye(3).ravel()))
+    ]
 
 
 def _numbers(path: Path, columns: int) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from labelgen.datasets import load_cloud, load_image, load_truth, plan_frames
 from labelgen.datasets.nuscenes import CAMERA_ORDER, plan_nuscenes
@@ -202,6 +203,52 @@ class TestChoice:
             plan_frames("kitty", root)
 
 
+class TestWhatIsNotRead:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("camera_distortion", [-0.3, 0.1, 0.001, 0.001, 0.0]),
+            ("distortion", {"k1": -0.3}),
+            ("camera_model", "fisheye"),
+            ("lens", "Kannala-Brandt"),
+            ("xi", 1.2),
+        ],
+    )
+    def test_fields_of_calibrations_are_named(self, root, field, value):
+        edit_table(root, "calibrated_sensor", lambda records: [{**r, field: value} for r in records])
+        (note,) = plan_nuscenes(root)[1].notes
+        assert f"calibrated_sensor.json: {field} of CAM_BACK and 5 more is not read" in note
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("camera_distortion", []),
+            ("camera_distortion", [0.0, 0, 0, 0, 0]),
+            ("camera_model", "pinhole"),
+            ("distortion", None),
+            ("channel", "CAM_FRONT"),
+        ],
+    )
+    def test_fields_that_say_nothing_are_passed_over(self, root, field, value):
+        edit_table(root, "calibrated_sensor", lambda records: [{**r, field: value} for r in records])
+        assert plan_nuscenes(root)[1].notes == ()
+
+    @pytest.mark.parametrize(("table", "what"), [("calibrated_sensor", "cameras"), ("ego_pose", "vehicle")])
+    def test_quaternions_in_the_other_order(self, root, table, what):
+        def turn(records):
+            for number, record in enumerate(records):
+                if table == "ego_pose":  # up a ramp, and to the north
+                    record["rotation"] = Rotation.from_euler("zy", [80, number % 5], True).as_quat().tolist()
+                else:
+                    w, x, y, z = record["rotation"]
+                    record["rotation"] = [x, y, z, w]
+
+        edit_table(root, table, turn)
+        (note,) = plan_nuscenes(root)[1].notes
+        assert f"{table}.json: rotation seems to be in the order x y z w" in note
+        assert what in note
+
+
 class TestBrokenTables:
     @pytest.mark.parametrize("table", FIELDS)
     @pytest.mark.parametrize(
@@ -299,6 +346,31 @@ class TestBrokenTables:
     def test_keyframe_without_lidar(self, root):
         edit_table(root, "sample_data", lambda records: records.pop(0) and None)
         assert "no keyframe of LIDAR_TOP" in refused(root)
+
+    @pytest.mark.parametrize("table", [name for name in FIELDS if name != "category"])
+    def test_two_records_with_one_token(self, root, table):
+        """Word for word twice is harmless; two different ones are not."""
+        edit_table(root, table, lambda records: records.append(dict(records[-1])))
+        plan_nuscenes(root)
+        edit_table(root, table, lambda records: records[-1].update(comment="another"))
+        message = refused(root)
+        assert f"{table}.json" in message
+        assert "stands twice, for different records" in message
+
+    @pytest.mark.parametrize("channel", ["LIDAR_TOP", "CAM_FRONT"])
+    def test_two_keyframes_of_a_channel(self, root, channel):
+        def double(records):
+            record = next(r for r in records if f"/{channel}/" in r["filename"] and r["is_key_frame"])
+            records.append({**record, "token": "f" * 32})
+
+        edit_table(root, "sample_data", double)
+        message = refused(root)
+        assert f"has {channel} twice" in message
+        assert "f" * 32 in message
+
+    def test_two_scenes_of_one_name(self, root):
+        edit_table(root, "scene", lambda records: records[1].update(name=records[0]["name"]))
+        assert "scene.json: name" in refused(root)
 
     @pytest.mark.parametrize("index", [-1, 256, True, "3", 1.0, None])
     def test_without_category_indices_there_are_frames_and_no_truth(self, root, index):

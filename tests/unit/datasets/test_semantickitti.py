@@ -173,3 +173,22 @@ def test_the_size_is_that_of_the_first_image_that_can_be_read(root):
         path.write_text("no picture")
     with pytest.raises(UserError, match=r"cannot read .*000000\.png"):
         plan_frames("semantickitti", root, split="08")
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("R0_rect: 0.9999 0.0098 -0.0074 -0.0099 0.9999 -0.0043 0.0074 0.0044 1", True),
+        ("D_02: -0.37 0.2 0.001 0.0006 -0.07", True),
+        ("R0_rect: 1 0 0 0 1 0 0 0 1", False),
+        ("D_02: 0 0 0 0 0", False),
+        ("calib_time: 09-Jan-2012 13:57:47", False),
+        ("Tr_imu_to_velo: 1 0 0 0 0 1 0 0 0 0 1 0", False),
+    ],
+)
+def test_lines_of_images_that_are_not_rectified_are_named(root, line, named):
+    with open(root / "sequences/08/calib.txt", "a") as file:
+        file.write(line + "\n")
+    notes = plan_frames("semantickitti", root, split="val")[1].notes
+    assert len(notes) == named
+    assert all(f"08/calib.txt: {line.partition(':')[0]} is not read" in note for note in notes)
