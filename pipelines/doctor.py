@@ -313,6 +313,8 @@ def _probe_file(questions: Questions) -> Iterator[str]:
     made = _missing_folders(store.folder) if isinstance(store, LocalStore) else []
     error = ""
     try:
+        if isinstance(store, LocalStore):
+            store.folder.mkdir(parents=True, exist_ok=True)
         store.replace(questions.probe_file(), b"labelgen doctor\n")
     except OSError as problem:
         error = problem.strerror or str(problem)

@@ -16,7 +16,7 @@ from labelgen.records import FrameRecord
 from labelgen.retry import patiently
 from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
-from pipelines.lease import Claims
+from pipelines.claims import Claims
 from pipelines.stages import FrameTask, Stage, build_record, label_stages, load_stages, model_stages
 
 #: Operators of the main job: groups of stages that run in the same place.

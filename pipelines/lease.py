@@ -1,116 +1,51 @@
-"""Who drives a run: a second driver of the same frames is refused, or shares them without doing one twice.
+"""Holding frames of a run: a second driver of the same frames is refused, or shares them.
 
-A driver leaves its name, its frames and the time in ``<run>/drivers`` and renews the time while it lives. Two
-drivers of different frames (slices of a job array) do not mind each other. Drivers that share claim each
-frame in ``<run>/claims`` before it is loaded, by create-if-absent. Labels never hang on this: a frame that is
-done twice is published once. What it saves is the work.
+Two drivers of different frames (slices of a job array) do not mind each other. Labels never hang on this: a
+frame that is done twice is published once. What it saves is the work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import socket
+import errno
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.shards import done_frames
 from labelgen.shards.store import LocalStore, Store, absolute, open_store
+from labelgen.shards.there import check_there
+from pipelines.claims import CLAIMS, Claims
+from pipelines.drivers import (
+    BEAT_S,
+    DRIVERS,
+    WATCH_S,
+    Driver,
+    Signs,
+    beat_key,
+    birth,
+    drivers,
+    forget,
+    identity,
+    living_drivers,
+    now_key,
+    read_own,
+    read_small,
+    record_key,
+    remove_own,
+    set_aside,
+    tidy,
+)
 
-DRIVERS, CLAIMS = "drivers", "claims"
-#: Seconds between signs of life, and without one until a driver on another machine counts as dead.
-BEAT_S, STALE_S = 15.0, 90.0
-#: Seconds for which another driver's life is taken for granted while frames are claimed.
-_TRUST_S = 5.0
 _MUTEX, _MUTEX_STALE_S = f"{DRIVERS}/mutex", 30.0
 
 
-@dataclass(frozen=True)
-class Driver:
-    """One process that drives a run.
-
-    Attributes:
-        token: its name.
-        host, pid, born: machine (with the time of its start), process, and the process's start time.
-        started: seconds since 1970.
-        share: whether it shares its frames.
-        frames: ids of the frames that it is to do.
-    """
-
-    token: str
-    host: str
-    pid: int
-    born: str
-    started: float
-    share: bool
-    frames: tuple[str, ...]
-
-    def __str__(self) -> str:
-        minutes = (time.time() - self.started) / 60
-        return f"process {self.pid} on {self.host.partition('/')[0]}, started {minutes:.0f} min ago"
-
-
-@dataclass(frozen=True)
-class Claims:
-    """Claims frames for a driver; small enough to be pickled to workers.
-
-    Attributes:
-        run: address of the run.
-        token: of the driver.
-    """
-
-    run: str
-    token: str
-    _seen: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"run": self.run, "token": self.token, "_seen": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    def take(self, frame: Frame) -> bool:
-        """Whether the frame is this driver's to do; claims it if it is nobody's."""
-        store, key = open_store(self.run), f"{CLAIMS}/{frame.frame_id}"
-        for _ in range(3):
-            if store.create(key, self.token.encode()):
-                return True
-            try:
-                owner = store.read(key).decode()
-            except FileNotFoundError:
-                continue  # taken from a dead one just now
-            if owner == self.token:
-                return True  # claimed before by a worker of ours that died
-            if self._lives(store, owner) or self._is_done(store, frame):
-                return False
-            # Its driver is gone and left it undone. Of several who see this, one gets to move the claim.
-            store.move(key, f"{key}.{uuid.uuid4().hex[:8]}")
-        return False
-
-    def _lives(self, store: Store, token: str) -> bool:
-        when, living = self._seen.get("drivers", (0.0, frozenset()))
-        if time.monotonic() - when > _TRUST_S or not when:
-            living = frozenset(driver.token for driver in living_drivers(store))
-            self._seen["drivers"] = (time.monotonic(), living)
-        return token in living
-
-    def _is_done(self, store: Store, frame: Frame) -> bool:
-        when, held = self._seen.get("done", (0.0, frozenset()))
-        key = (frame.frame_id, frame.source_id)
-        if not when or (key not in held and time.monotonic() - when > _TRUST_S):
-            progress = done_frames(store)
-            held = progress.done | progress.failed.keys()
-            self._seen["done"] = (time.monotonic(), held)
-        return key in held
+class ReadOnlyError(UserError):
+    """Nobody can hold frames of a run that cannot be written."""
 
 
 class Lease:
@@ -125,7 +60,7 @@ class Lease:
             buried: {token of a driver that died: frame that it was at, or empty}.
         """
         self.store, self.driver, self.buried = store, driver, buried
-        self.suspects = frozenset(buried.values()) - {""}
+        self.suspects = frozenset(buried.values()).intersection(driver.frames)
         self.claims = Claims(absolute(store), driver.token) if driver.share else None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -135,58 +70,77 @@ class Lease:
         """Write down which frame this process is at, so that the next driver knows what killed it.
 
         For runs on file systems; not flushed to disk: it is to outlive the process, not the machine.
+
+        Raises:
+            UserError: the run's folder is gone.
         """
         if isinstance(self.store, LocalStore):
-            (self.store.folder / _now(self.driver.token)).write_text(frame_id)
+            try:
+                (self.store.folder / now_key(self.driver.token)).write_text(frame_id)
+            except OSError:
+                check_there(self.store)
+
+    def alone(self) -> bool:
+        """Whether no other driver of the run is left; buries the dead, and waits where it cannot tell."""
+        signs = Signs()
+        while True:
+            _sign(self.store, self.driver.token)
+            now = self.store.changed(beat_key(self.driver.token))
+            others = [driver for driver in drivers(self.store) if driver.token != self.driver.token]
+            lives = {driver.token: signs.lives(self.store, driver, now) for driver in others}
+            if True in lives.values():
+                return False
+            if None not in lives.values():
+                for token in lives:
+                    forget(self.store, token)
+                return True
+            time.sleep(1.0)
 
     def end(self) -> None:
         """Let the frames go."""
         self._ended.set()
         self._thread.join()
         with _mutex(self.store):
-            _forget(self.store, self.driver.token)
+            forget(self.store, self.driver.token)
             if not living_drivers(self.store):
                 self.store.remove(CLAIMS)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
             with contextlib.suppress(OSError):  # the next one may get through
-                self.store.replace(_beat(self.driver.token), str(time.time()).encode())
+                _sign(self.store, self.driver.token)
 
 
 @contextmanager
-def lease(run: Path | str | Store, frames: Sequence[Frame], *, share: bool = False) -> Iterator[Lease]:
+def lease(
+    run: Path | str | Store,
+    frames: Sequence[Frame],
+    *,
+    share: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Iterator[Lease]:
     """Hold frames of a run while the block lasts.
 
     Args:
         run: made already.
         frames: that are to be done.
         share: do them together with other drivers that share.
+        warn: told what was found in the place of drivers' files and set aside, and what is waited for.
 
     Raises:
         UserError: another driver is at one of the frames, and not both share.
+        ReadOnlyError: the run cannot be written.
     """
     store = open_store(run)
-    host, pid, born = _identity()
-    ids = tuple(frame.frame_id for frame in frames)
-    driver = Driver(uuid.uuid4().hex[:12], host, pid, born, time.time(), share, ids)
+    driver = Driver.here(tuple(frame.frame_id for frame in frames), share)
     try:
-        with _mutex(store):
-            buried = _bury(store)
-            wanted = set(ids)
-            for other in living_drivers(store):
-                if not (share and other.share) and wanted.intersection(other.frames):
-                    raise UserError(
-                        f"another driver is at work on these frames ({other}); wait until it is done, stop "
-                        "both and start them with --share, or give each its own with --frames"
-                    )
-            if share:
-                _make_folder(store, CLAIMS)
-            store.replace(_beat(driver.token), str(time.time()).encode())
-            content = json.dumps(driver.__dict__ | {"frames": ids})
-            store.replace(f"{DRIVERS}/{driver.token}.json", content.encode())
+        for name in (DRIVERS, CLAIMS) if share else (DRIVERS,):
+            _make_folder(store, name, warn)
+        buried = _register(store, driver, warn)
     except OSError as error:
-        raise UserError(f"cannot write to {store.url}: {error.strerror or error}") from error
+        check_there(store)
+        kind = ReadOnlyError if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else UserError
+        raise kind(f"cannot write to {store.url}: {error.strerror or error}") from error
     held = Lease(store, driver, buried)
     try:
         yield held
@@ -195,97 +149,100 @@ def lease(run: Path | str | Store, frames: Sequence[Frame], *, share: bool = Fal
             held.end()
 
 
-def living_drivers(run: Path | str | Store) -> list[Driver]:
-    """The drivers that are at work on a run."""
-    store = open_store(run)
-    return [driver for driver in _drivers(store) if _alive(store, driver)]
+def _register(store: Store, driver: Driver, warn: Callable[[str], None]) -> dict[str, str]:
+    """Put a driver among the others and remove the dead; gives the frame that each of those was at."""
+    wanted, signs, buried = set(driver.frames), Signs(), {}
+    told = False
+    while True:
+        with _mutex(store) as now:
+            if not told:
+                for text in tidy(store):
+                    warn(text)
+            doubtful = None
+            for other in drivers(store):
+                lives = signs.lives(store, other, now)
+                if lives is False:
+                    buried[other.token] = read_small(store, now_key(other.token))
+                    forget(store, other.token)
+                elif wanted.isdisjoint(other.frames) or (driver.share and other.share):
+                    continue
+                elif lives:
+                    raise UserError(
+                        f"another driver is at work on these frames ({other}); wait until it is done, stop "
+                        "both and start them with --share, or give each its own with --frames"
+                    )
+                else:
+                    doubtful = other
+            if doubtful is None:
+                _sign(store, driver.token)
+                store.replace(record_key(driver.token), driver.model_dump_json().encode())
+                return buried
+        if not told:
+            warn(f"{doubtful} has these frames and gave no sign of life lately: waiting {WATCH_S:.0f} s")
+        told = True
+        time.sleep(1.0)
 
 
-def _drivers(store: Store) -> list[Driver]:
-    found = []
-    for name in store.children(DRIVERS):
-        if name.endswith(".json"):
-            # One that is going, or was killed while it came.
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                data = json.loads(store.read(f"{DRIVERS}/{name}"))
-                found.append(Driver(**data | {"frames": tuple(data["frames"])}))
-    return found
+def _sign(store: Store, token: str) -> None:
+    """Give a sign of life: a file with another content and time than before."""
+    store.replace(beat_key(token), str(time.time()).encode())
 
 
-def _alive(store: Store, driver: Driver) -> bool:
-    host, _, _ = _identity()
-    if driver.host == host:
-        return _birth(driver.pid) == driver.born
-    try:
-        last = float(store.read(_beat(driver.token)))
-    except (OSError, ValueError):
-        last = driver.started
-    return time.time() - last < STALE_S
-
-
-def _bury(store: Store) -> dict[str, str]:
-    """Remove what dead drivers left; gives the frame that each was at when it died, empty if unknown."""
-    buried = {}
-    for driver in _drivers(store):
-        if not _alive(store, driver):
-            buried[driver.token] = ""
-            with contextlib.suppress(OSError):
-                buried[driver.token] = store.read(_now(driver.token)).decode()
-            _forget(store, driver.token)
-    return buried
-
-
-def _forget(store: Store, token: str) -> None:
-    for key in (f"{DRIVERS}/{token}.json", _beat(token), _now(token)):
-        store.remove(key)
-
-
-def _make_folder(store: Store, name: str) -> None:
-    if isinstance(store, LocalStore):  # object stores have no folders
-        (store.folder / name).mkdir(parents=True, exist_ok=True)
-
-
-def _beat(token: str) -> str:
-    return f"{DRIVERS}/{token}.beat"
-
-
-def _now(token: str) -> str:
-    return f"{DRIVERS}/{token}.now"
-
-
-def _identity() -> tuple[str, int, str]:
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    since = boot.read_text().strip() if boot.exists() else ""
-    # In containers, host names are the pods' and process numbers their own.
-    space = os.readlink("/proc/self/ns/pid") if Path("/proc/self/ns/pid").exists() else ""
-    return f"{socket.gethostname()}/{since}/{space}", os.getpid(), _birth(os.getpid())
-
-
-def _birth(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none, or it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+def _make_folder(store: Store, name: str, warn: Callable[[str], None]) -> None:
+    """Make a folder in the run's, which itself must be there."""
+    if not isinstance(store, LocalStore):  # object stores have no folders
+        return
+    path = store.folder / name
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        warn(f"{path} is no folder of the run's own; now {set_aside(store, name)}")
+    path.mkdir(exist_ok=True)
 
 
 @contextmanager
-def _mutex(store: Store) -> Iterator[None]:
-    """One driver at a time looks who is there and puts itself among them."""
-    token = uuid.uuid4().hex.encode()
-    _make_folder(store, DRIVERS)
-    end = time.monotonic() + 2 * _MUTEX_STALE_S
-    while not store.create(_MUTEX, token):
-        with contextlib.suppress(OSError):
-            if store.read(_MUTEX) == token:
-                break  # a store wrote it and lost the reply, and then met itself
-            if time.time() - store.changed(_MUTEX) > _MUTEX_STALE_S:
-                store.remove(_MUTEX)
-        if time.monotonic() > end:
+def _mutex(store: Store) -> Iterator[float]:
+    """One driver at a time looks who is there and puts itself among them; yields the store's time."""
+    host, pid, born = identity()
+    mine = f"{uuid.uuid4().hex} {pid} {born} {host}"
+    begin = since = time.monotonic()
+    seen: str | None = mine
+    while not store.create(_MUTEX, mine.encode()):
+        holder = _holder(store, _MUTEX)
+        if holder == mine:
+            break  # a store wrote it and lost the reply, and then met itself
+        if holder != seen:
+            seen, since = holder, time.monotonic()
+        if holder is None or _has_ended(holder) or time.monotonic() - since > _MUTEX_STALE_S:
+            _break_mutex(store, holder)
+        if time.monotonic() - begin > 3 * _MUTEX_STALE_S:
             raise UserError(f"{store.url}/{_MUTEX} does not go away; remove it if no driver is running")
         time.sleep(0.05)
     try:
-        yield
+        yield store.changed(_MUTEX)
     finally:
-        store.remove(_MUTEX)
+        if _holder(store, _MUTEX) == mine:
+            store.remove(_MUTEX)
+
+
+def _holder(store: Store, key: str) -> str | None:
+    """What the holder of the mutex wrote into it; empty if it is gone, None if it is no file of ours."""
+    try:
+        return read_own(store, key, 1024).decode()
+    except FileNotFoundError:
+        return ""
+    except ValueError:
+        return None
+
+
+def _has_ended(holder: str) -> bool:
+    """Whether the mutex is that of a process of this machine that is none any more."""
+    _, pid, born, host = (*holder.split(" ", 3), "", "", "", "")[:4]
+    return host == identity()[0] and pid.isdecimal() and birth(int(pid)) != born
+
+
+def _break_mutex(store: Store, holder: str | None) -> None:
+    """Take the mutex from one that does not let go of it; of several who try, one succeeds."""
+    if not (aside := set_aside(store, _MUTEX)):
+        return
+    if (taken := _holder(store, aside)) and taken != holder:
+        store.create(_MUTEX, taken.encode())  # another one's, who took it meanwhile
+    remove_own(store, aside)

@@ -12,10 +12,11 @@ from labelgen.frame import Frame
 from labelgen.shards import build_index, merge_plan, open_run, resume
 from labelgen.shards.calls import record_call
 from labelgen.shards.store import named_after
+from labelgen.shards.there import while_there
 from pipelines.derive import Runner, derive, plan_derivation
 from pipelines.drain import draining
 from pipelines.job import Committed, Job, Watch
-from pipelines.lease import lease, living_drivers
+from pipelines.lease import Lease, ReadOnlyError, lease
 from pipelines.passes import fusion_of
 from pipelines.planning import Plan
 from pipelines.probe import expected_of
@@ -67,8 +68,11 @@ def execute(
     *,
     strict: bool = False,
     share: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Label what the plan has left and bring the index up to date.
+
+    A run without anything left may be one that cannot be written.
 
     SIGTERM ends it early: frames that are begun are finished and committed; so does a check of the input that
     most frames show. What then is to be thought of the run, `labelgen.inspection.verdict.judge` says.
@@ -79,54 +83,64 @@ def execute(
         ray_address: of a running cluster; None runs locally.
         strict: stop at the first frame that fails.
         share: do the frames together with other drivers that share them.
+        warn: told of what is odd about other drivers.
 
     Raises:
         UserError: the data make no sense; the run's folder belongs to other settings, another driver is at
-            work on it, or the cluster cannot be reached.
+            work on it, it is removed meanwhile, or the cluster cannot be reached.
     """
     if plan.job.frames:
         refuse(plan.findings)
-    begin = time.time()
-    outcome = Outcome()
     job = plan.job
     if ray_address and job.frames and job.config.runtime.runner == "ray":
         from pipelines.doctor import preflight
 
         preflight(plan, ray_address)
     plan.open_run()
-    with lease(job.run, job.frames, share=share) as held:
-        if held.buried:
-            time.sleep(GRACE_S)
-        job = replace(job, frames=still_to_do(plan), claims=held.claims)
-        # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
-        merge_plan(job.run, plan.planned, plan.info)
-        watch = Watch(on_frame, strict=strict, suspects=held.suspects, mark=held.mark)
-        left = job.frames
-        with draining(watch.stop):
-            while left:
-                for committed in _run(replace(job, frames=left), watch, ray_address):
-                    outcome.labelled += committed.frames
-                    outcome.partial += committed.partial
-                    outcome.failed += committed.failed
-                    outcome.shards += 1
-                    for name, frames in committed.odd.items():
-                        outcome.odd[name] = outcome.odd.get(name, 0) + frames
-                    most = max(outcome.odd.values(), default=0)
-                    if outcome.labelled >= ENOUGH and 2 * most > outcome.labelled:
-                        watch.stop.set()
-                if not share or watch.stop.is_set() or len(living_drivers(job.run)) > 1:
-                    break
-                left = still_to_do(plan)  # what others had claimed that have ended since
-        build_index(job.run)
-        missing = len(job.frames) - outcome.labelled - outcome.failed
-        outcome.stopped = missing > 0 and watch.stop.is_set()
-        outcome.elsewhere = 0 if outcome.stopped else missing
-        outcome.failed_fraction = (plan.failed + outcome.failed) / max(1, len(plan.selected))
-        outcome.seconds = round(time.time() - begin, 2)
-        outcome.figures = watch.figures
+    try:
+        with while_there(job.run), lease(job.run, job.frames, share=share, warn=warn) as held:
+            return _label(plan, held, Watch(on_frame, strict=strict), ray_address)
+    except ReadOnlyError:
         if job.frames:
-            record = outcome.to_dict() | expected_of(job, outcome.figures)
-            record_call(job.run, held.driver.token, begin, record)
+            raise
+        return Outcome(failed_fraction=plan.failed / max(1, len(plan.selected)))
+
+
+def _label(plan: Plan, held: Lease, watch: Watch, ray_address: str | None) -> Outcome:
+    begin = time.time()
+    outcome = Outcome()
+    if held.buried:
+        time.sleep(GRACE_S)
+    job = replace(plan.job, frames=still_to_do(plan), claims=held.claims)
+    # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
+    merge_plan(job.run, plan.planned, plan.info)
+    watch = replace(watch, suspects=held.suspects, mark=held.mark)
+    left = job.frames
+    with draining(watch.stop):
+        while left:
+            for committed in _run(replace(job, frames=left), watch, ray_address):
+                outcome.labelled += committed.frames
+                outcome.partial += committed.partial
+                outcome.failed += committed.failed
+                outcome.shards += 1
+                for name, frames in committed.odd.items():
+                    outcome.odd[name] = outcome.odd.get(name, 0) + frames
+                most = max(outcome.odd.values(), default=0)
+                if outcome.labelled >= ENOUGH and 2 * most > outcome.labelled:
+                    watch.stop.set()
+            if job.claims is None or watch.stop.is_set() or not held.alone():
+                break
+            left = still_to_do(plan)  # what others had claimed that have ended since
+    build_index(job.run)
+    missing = len(job.frames) - outcome.labelled - outcome.failed
+    outcome.stopped = missing > 0 and watch.stop.is_set()
+    outcome.elsewhere = 0 if outcome.stopped else missing
+    outcome.failed_fraction = (plan.failed + outcome.failed) / max(1, len(plan.selected))
+    outcome.seconds = round(time.time() - begin, 2)
+    outcome.figures = watch.figures
+    if job.frames:
+        record = outcome.to_dict() | expected_of(job, outcome.figures)
+        record_call(job.run, held.driver.token, begin, record)
     return outcome
 
 

@@ -206,7 +206,14 @@ def label(
     from pipelines.pseudolabels import execute
 
     with frame_progress(console, len(plan.job.frames)) as on_frame:
-        outcome = execute(plan, on_frame, ray_address, strict=strict, share=share)
+        outcome = execute(
+            plan,
+            on_frame,
+            ray_address,
+            strict=strict,
+            share=share,
+            warn=lambda text: complain(console, "warning", text, "bold yellow"),
+        )
     counts = {"run": str(plan.job.run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
     return counts | {"strict": strict} | outcome.to_dict()
 

@@ -29,7 +29,7 @@ from labelgen.inspection.summary import summarise_run
 from labelgen.inspection.tables import human_bytes
 from labelgen.records import Reason
 from labelgen.shards import Run
-from labelgen.shards.store import open_store
+from labelgen.shards.store import open_store, put_file
 
 #: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
 Picture = tuple[str, NDArray[np.uint8]]
@@ -130,10 +130,9 @@ def save_report(page: str, out_dir: Path | str) -> str:
     Raises:
         UserError: the folder cannot be written.
     """
-    store = open_store(out_dir)
-    path = f"{store.url}/index.html"
+    path = f"{open_store(out_dir).url}/index.html"
     try:
-        store.replace("index.html", page.encode())
+        put_file(path, page.encode())
     except OSError as error:
         raise UserError(f"cannot write the report to {path}: {error.strerror or error}") from error
     return path

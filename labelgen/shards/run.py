@@ -17,7 +17,7 @@ from labelgen.errors import UserError
 from labelgen.redact import redact_all
 from labelgen.shards.manifest import LARGEST_JSON, Version, parse_model
 from labelgen.shards.schema import FORMAT_VERSION
-from labelgen.shards.store import Store, StoreError, open_store
+from labelgen.shards.store import LocalStore, Store, StoreError, open_store
 
 RUN_JSON = "run.json"
 PLAN = "frames.parquet"
@@ -113,6 +113,8 @@ def create_run(
     )
     store = open_store(path)
     try:
+        if isinstance(store, LocalStore):
+            store.folder.mkdir(parents=True, exist_ok=True)
         store.prepare()
         content = (info.model_dump_json(indent=1) + "\n").encode()
         _set_damaged_aside(store, fingerprint)

@@ -76,7 +76,7 @@ class Store(Protocol):
     folder: Path
 
     def prepare(self) -> None:
-        """Make what must be there before a run is written."""
+        """Make what must be there before a run is written, in its folder, which must be there."""
 
     def read(self, key: str, limit: int | None = None) -> bytes:
         """The content of a file, at most ``limit`` bytes of it; `FileNotFoundError` if it is not there."""
@@ -120,7 +120,10 @@ class Store(Protocol):
         """Write a file unless it is there; of several who try, one succeeds, and nobody sees half of it."""
 
     def replace(self, key: str, data: bytes) -> None:
-        """Write a file over what is there, its folder too; for what can be derived again."""
+        """Write a file over what is there, its folder too; for what can be derived again.
+
+        The run's own folder must be there: one that was removed meanwhile does not come back in parts.
+        """
 
     def move(self, key: str, to: str) -> bool:
         """Give a file another name that does not exist yet; False if it is not there."""
@@ -145,7 +148,7 @@ class LocalStore:
     def prepare(self) -> None:
         """Make the folders of shards and manifests."""
         for name in ("shards", "manifests"):
-            self._own(f"{name}/x").parent.mkdir(parents=True, exist_ok=True)
+            self._make_folders(self._own(f"{name}/x"))
         self._own("features/x")  # made by who needs it
 
     def read(self, key: str, limit: int | None = None) -> bytes:
@@ -220,7 +223,7 @@ class LocalStore:
     def replace(self, key: str, data: bytes) -> None:
         """See `Store.replace`."""
         path = self._own(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folders(path)
         atomic.replace(path, data)
 
     def move(self, key: str, to: str) -> bool:
@@ -258,6 +261,11 @@ class LocalStore:
             reason = f"{key.rpartition('/')[0]} leads through a link out of the run's folder"
             raise OutsideError(errno.EXDEV, reason, self.url)
         return path
+
+    def _make_folders(self, path: Path) -> None:
+        """Make what is missing between the run's folder, which must be there, and a file."""
+        for folder in reversed(path.relative_to(self.folder).parents[:-1]):
+            (self.folder / folder).mkdir(exist_ok=True)
 
     def _is_inside(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self.folder.resolve())
@@ -327,11 +335,16 @@ def named_after(run: Path | str | Store, ending: str) -> str:
 def put_file(place: Path | str, data: bytes) -> None:
     """Write one file, in place of what is there, at a path or an address; nobody sees half of it.
 
+    Folders that are missing are made.
+
     Raises:
         OSError: it cannot be written.
     """
     path = Path(place)
-    open_store(path.parent).replace(path.name, data)
+    store = open_store(path.parent)
+    if isinstance(store, LocalStore):
+        store.folder.mkdir(parents=True, exist_ok=True)
+    store.replace(path.name, data)
 
 
 def _content_or_error(store: Store, key: str, limit: int | None) -> bytes | OSError:

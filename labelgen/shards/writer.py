@@ -34,6 +34,7 @@ from labelgen.shards.run import now, tool_versions
 from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS
 from labelgen.shards.shard import Shard, digest
 from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
+from labelgen.shards.there import check_there
 from labelgen.wording import one_line
 
 _LONGEST_TRACEBACK = 8_000
@@ -88,7 +89,8 @@ def write_shard(
 
     Raises:
         ValueError: more than 64 frames, a frame twice, or records that do not go together.
-        UserError: the file system refuses (full, read-only, no hard links).
+        UserError: the file system refuses (full, read-only, no hard links), or the run's folder is gone or
+            holds another run.
     """
     if len(records) + len(failures) > MAX_FRAMES:
         raise ValueError(f"{len(records) + len(failures)} frames in one shard; {MAX_FRAMES} is the most")
@@ -106,6 +108,7 @@ def write_shard(
     )
     store = open_store(run)
     try:
+        check_there(store, fingerprint)
         store.prepare()
         retry = 0
         while (before := published(store, shard_id_of(group, fingerprint, retry), fingerprint)) is not None:
@@ -115,6 +118,8 @@ def write_shard(
         shard_id = shard_id_of(group, fingerprint, retry)
         return _write(store, shard_id, records, failures, fingerprint, attributes, only, steps)
     except OSError as error:
+        if isinstance(store, LocalStore):
+            check_there(store)
         raise UserError(
             f"cannot write to {store.url}: {error.strerror or error}; free space or choose another output "
             "folder, then run the same job again: what is published stays"

@@ -1,0 +1,47 @@
+"""Is a run's folder still there, and still this run's, while somebody writes into it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labelgen.errors import UserError
+from labelgen.shards.run import RUN_JSON, read_run_info
+from labelgen.shards.store import LocalStore, Store, open_store
+
+
+def check_there(run: Path | str | Store, fingerprint: str | None = None) -> None:
+    """Check that a run that was made is there, before something is written that would make half of one.
+
+    Args:
+        run: folder or address.
+        fingerprint: that it has to have.
+
+    Raises:
+        UserError: it was removed or moved, or another run is in its place.
+    """
+    store = open_store(run)
+    if not store.exists(RUN_JSON):
+        raise UserError(
+            f"the run's folder {store.url} is gone: somebody removed or moved it while it was written; the "
+            "same command begins it anew"
+        )
+    if fingerprint is not None and read_run_info(store).fingerprint != fingerprint:
+        raise UserError(f"{store.url} holds another run now, which is not written into")
+
+
+@contextmanager
+def while_there(run: Path | str | Store) -> Iterator[None]:
+    """Whatever goes wrong in the block because the run's folder was removed is said to be that.
+
+    Raises:
+        UserError: the run's folder is gone.
+    """
+    try:
+        yield
+    except Exception:
+        store = open_store(run)
+        if isinstance(store, LocalStore):  # others fail for reasons of their own
+            check_there(store)
+        raise
