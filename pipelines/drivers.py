@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from labelgen.shards.manifest import LARGEST_JSON, parse_model
 from labelgen.shards.store import LocalStore, OutsideError, Store, StoreError, open_store
 
 DRIVERS = "drivers"
@@ -32,10 +31,13 @@ WATCH_S = 2.5 * BEAT_S
 _TOKEN = r"[0-9a-f]{12}"
 #: Bytes of the largest of our small files.
 _SMALL = 256
-#: Frames of the largest driver's file that is believed.
-_MOST_FRAMES = 1 << 21
+#: Bytes and frames of the largest driver's file.
+_LARGEST, _MOST_FRAMES = 64 << 20, 1 << 22
 #: What the system says of a thing that is no readable file of ours, whoever asks.
 _NO_FILE = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
+
+
+_FrameId = Annotated[str, StringConstraints(max_length=64)]
 
 
 class Driver(BaseModel):
@@ -57,9 +59,7 @@ class Driver(BaseModel):
     born: Annotated[str, StringConstraints(pattern="^[0-9]{0,20}$")]
     started: Annotated[float, Field(ge=0, le=1 << 33)]
     share: bool
-    frames: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=64)], ...], Field(max_length=_MOST_FRAMES)
-    ]
+    frames: Annotated[tuple[_FrameId, ...], Field(max_length=_MOST_FRAMES)]
 
     @classmethod
     def here(cls, frames: tuple[str, ...], share: bool) -> Driver:
@@ -108,7 +108,15 @@ def read_driver(store: Store, name: str) -> Driver:
     token = name.removesuffix(".json")
     if not re.fullmatch(_TOKEN, token):
         raise ValueError("its name is no token of a driver")
-    driver = parse_model(read_own(store, record_key(token), LARGEST_JSON + 1), Driver, name)
+    content = read_own(store, record_key(token), _LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(f"more than {_LARGEST} bytes")
+    try:
+        driver = Driver.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{field}: {first['msg']}" if field else first["msg"]) from error
     if driver.token != token:
         raise ValueError(f"token: {driver.token} is not the file's name")
     return driver
@@ -236,7 +244,7 @@ def set_aside(store: Store, key: str) -> str:
     to += uuid.uuid4().hex[:12]
     with contextlib.suppress(OSError):
         # An object store reads what it moves.
-        if isinstance(store, LocalStore) or len(store.read(key, LARGEST_JSON + 1)) <= LARGEST_JSON:
+        if isinstance(store, LocalStore) or len(store.read(key, _LARGEST + 1)) <= _LARGEST:
             return to if store.move(key, to) else ""
     return ""
 
