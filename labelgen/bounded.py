@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from labelgen.seal import parquet_is_sealed
+
 #: Most rows of a table: about four times the frames of the largest data sets.
 MOST_ROWS = 1 << 22
 #: Most bytes of a table in memory.
@@ -100,8 +102,10 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None, rows: int
 
     Raises:
         OversizedError: it declares more rows, or unpacks to far more than its size lets expect.
-        pa.ArrowException, OSError, ValueError: no Parquet file, or a damaged one.
+        pa.ArrowException, OSError, ValueError: no Parquet file, or a damaged one, by its own checksum, too.
     """
+    if parquet_is_sealed(content) is False:
+        raise ValueError("it is not as it was written: its checksum is another")
     file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
     metadata = file.metadata
     if metadata.num_rows > rows:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from labelgen.bounded import read_parquet
 from labelgen.datasets.columns import Columns
@@ -19,6 +18,7 @@ from labelgen.datasets.info import METADATA, DatasetInfo, decode_info, encode_in
 from labelgen.datasets.paths import UNSAFE_ID, UNSAFE_PATH
 from labelgen.errors import UserError
 from labelgen.frame import Camera, Frame, parse_layout
+from labelgen.seal import sealed_parquet
 
 #: Numbers of coefficients that OpenCV's distortion model has.
 DISTORTION_LENGTHS = (4, 5, 8, 12, 14)
@@ -80,11 +80,7 @@ def encode_frames(frames: Sequence[Frame], info: DatasetInfo, where: str = "fram
     """
     table = _table(frames)
     _Checked(table, where)
-    metadata = encode_info(info, where)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({METADATA: metadata}), sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return sealed_parquet(table.replace_schema_metadata({METADATA: encode_info(info, where)}))
 
 
 def decode_frames(content: bytes, where: str) -> tuple[list[Frame], DatasetInfo]:
