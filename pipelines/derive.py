@@ -29,6 +29,7 @@ from labelgen.shards import (
     resume,
     write_shard,
 )
+from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
 from labelgen.shards.store import absolute, open_store
 from labelgen.taxonomy import Taxonomy
@@ -163,7 +164,7 @@ def plan_derivation(
         parent=Parent(path=target.path_to(parent.store), fingerprint=parent.info.fingerprint),
         warnings=parent.info.warnings,
     )
-    resume(target)
+    resume(target, checked_bytes=CHECKED_BYTES)
     scenes = scenes_of(parent, {frame.frame_id: frame for frame in frames}, root)
     marks = {frame_id: scene.mark for scene in scenes for frame_id in scene.frame_ids}
     marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in frames]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from labelgen.geometry import ProjectionSettings
 from labelgen.inspection import verdict  # noqa: F401 - its checks have names that --allow takes
 from labelgen.models.info import ModelInfo
 from labelgen.semantics import settle_semantics
-from labelgen.shards import Progress, create_run, done_frames, read_run_info
+from labelgen.shards import DamageError, Problem, Progress, create_run, done_frames, read_run_info
 from labelgen.shards.manifest import SHARDS
+from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.run import RUN_JSON
 from labelgen.shards.store import is_address, open_store
 from labelgen.taxonomy import load_taxonomy
@@ -193,6 +194,8 @@ def own_taxonomy(info: DatasetInfo) -> str:
 def read_progress(run: Path | str, mark: str) -> Progress:
     """What a run's manifests hold; nothing where there is no run, or one with other settings.
 
+    A ``run.json`` that is damaged says nothing; the manifests then do, and `create_run` writes it anew.
+
     Raises:
         UserError: the run is damaged, or its store cannot be reached.
     """
@@ -201,9 +204,14 @@ def read_progress(run: Path | str, mark: str) -> Progress:
         there = store.exists(RUN_JSON)
     except OSError as error:
         raise UserError(f"cannot look at {store.url}: {error.strerror}") from error
-    if not there or read_run_info(store).fingerprint != mark:
-        return Progress(frozenset(), {}, ())
-    return done_frames(store)
+    damaged: tuple[Problem, ...] = ()
+    try:
+        if not there or read_run_info(store).fingerprint != mark:
+            return Progress(frozenset(), {}, ())
+    except DamageError as error:
+        damaged = (error.problem,)
+    progress = done_frames(store, fingerprint=mark, checked_bytes=CHECKED_BYTES)
+    return replace(progress, damaged=damaged + progress.damaged)
 
 
 def resolve_config(request: Request) -> RunConfig:

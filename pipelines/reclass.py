@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +20,14 @@ from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.strategies import Strategy, combine
 from labelgen.shards import Run
-from labelgen.shards.store import open_store
+from labelgen.shards.store import Store, open_store
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
 from pipelines.scenes import Scene, SceneFrame, operation_of, voted
 
 #: What both store: labels, and the regions' classes.
 STORED = ("points", "regions/class_scores", "regions/label")
+_LARGEST_BANK = 1 << 34
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,16 @@ class Retrieve:
 def keep_bank(run: str, bank: Bank) -> None:
     """Leave a bank in a run's folder, where every process that does a scene of it finds it.
 
+    One that is there and damaged is replaced.
+
     Raises:
         UserError: the folder cannot be written.
     """
-    store = open_store(run)
+    store, key = open_store(run), _bank_key(bank.digest)
     try:
         store.prepare()
-        store.create(_bank_key(bank.digest), bank.to_bytes())
+        if not store.create(key, bank.to_bytes()) and _kept_bank(store, bank.digest) is None:
+            store.replace(key, bank.to_bytes())
     except OSError as error:
         raise UserError(f"cannot write to {store.url}: {error.strerror or error}") from error
 
@@ -162,16 +165,24 @@ def load_bank(run: str, digest: str) -> Bank:
     Raises:
         UserError: it is not there, or damaged.
     """
-    store, key = open_store(run), _bank_key(digest)
+    store = open_store(run)
     try:
-        bank = Bank.from_bytes(store.read(key))
-        if bank.digest != digest:
-            raise ValueError("another content than its name says")
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        bank = _kept_bank(store, digest)
+    except OSError as error:
+        raise UserError(f"cannot read {store.url}/{_bank_key(digest)}: {error.strerror}") from error
+    if bank is None:
         raise UserError(
-            f"{store.url}/{key} cannot be used ({error}); remove the file and run the same command again"
-        ) from error
+            f"{store.url}/{_bank_key(digest)} is not as it was written; the same command again replaces it"
+        )
     return bank
+
+
+def _kept_bank(store: Store, digest: str) -> Bank | None:
+    try:
+        bank = Bank.from_bytes(store.read(_bank_key(digest), _LARGEST_BANK))
+    except ValueError:
+        return None
+    return bank if bank.digest == digest else None
 
 
 def _bank_key(digest: str) -> str:

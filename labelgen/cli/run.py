@@ -150,6 +150,15 @@ def announce(plan: Plan, console: Console) -> None:
         f"{plan.job.config.dataset}: {len(plan.selected)} frames, {plan.done} done, "
         f"{len(plan.job.frames)} to do{f', {plan.failed} failed before' if plan.failed else ''}",
     )
+    if plan.progress.damaged:
+        problem, *more = plan.progress.damaged
+        others = f", and {len(more)} more" if more else ""
+        complain(
+            console,
+            "warning",
+            f"damaged, set aside and done anew: {problem.where}: {problem.detail}{others}",
+            "bold yellow",
+        )
     if not plan.job.frames:
         return
     warn(console, plan.findings)

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
-from labelgen.inspection.tables import plain
 from labelgen.shards import Problem, build_index, read_index
 from labelgen.shards import compact as compact_run
 from labelgen.shards import verify as verify_run
+from labelgen.wording import one_line
 
 app = typer.Typer(help="Check runs on disk.", no_args_is_help=True)
 
@@ -28,23 +27,28 @@ def verify(
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove what killed processes left behind over an hour ago.")
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Set aside what is damaged; the job that made the run does it anew."),
+    ] = False,
     dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:
     """Compare a run with its manifests, and the raw files with what was labelled.
 
-    Exits with 1 if data is damaged or missing, or raw files changed since.
+    Exits with 1 if data is damaged or missing, or raw files changed since, also if --repair has set it aside.
+    Without --deep names and sizes of files are compared, and not what is in them.
     Leftovers of killed processes are listed too; they affect no reader and leave the exit code 0.
 
     Example: `labelgen verify runs/demo --deep`
     """
-    problems = verify_run(run, deep=deep, clean=clean, dataroot=dataroot)
+    problems = verify_run(run, deep=deep, clean=clean, repair=repair, dataroot=dataroot)
     ok = all(problem.harmless for problem in problems)
     if as_json:
         listed = [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in problems]
         typer.echo(json.dumps({"ok": ok, "problems": listed}))
     else:
-        _print(PlainConsole(), run, problems, ok)
+        _print(PlainConsole(), run, problems, deep=deep, repair=repair)
     if not ok:
         raise typer.Exit(1)
 
@@ -84,15 +88,18 @@ def compact(
         PlainConsole().print(f"{out}: {count} shards")
 
 
-def _print(console: Console, run: str, problems: list[Problem], ok: bool) -> None:
-    if problems:
-        table = Table("problem", "where", "detail")
-        for problem in problems:
-            style = "dim" if problem.harmless else "red"
-            table.add_row(plain(problem.kind, style), plain(problem.where), plain(problem.detail))
-        console.print(table)
-    if ok:
-        console.print(f"{run}: as it was written")
-    else:
-        damaged = sum(not problem.harmless for problem in problems)
-        console.print(f"{run}: {damaged} damaged; running the same job again redoes the frames concerned")
+def _print(console: Console, run: str, problems: list[Problem], *, deep: bool, repair: bool) -> None:
+    for problem in problems:  # no table: paths are to be copied, and have no room in one
+        style = "dim" if problem.harmless else "red"
+        console.print(f"{problem.kind}: {one_line(problem.where)}", style=style)
+        console.print(f"  {one_line(problem.detail)}")
+    how = "" if deep else " (sizes only: --deep compares all that is stored with its checksum)"
+    damaged = [problem for problem in problems if not problem.harmless]
+    if not damaged:
+        console.print(f"{run}: as it was written{how}")
+        return
+    advice = ""
+    if all(problem.heals for problem in damaged):
+        advice = "; call the job that made the run again, and it does the frames concerned anew"
+        advice += ", which are set aside now" if repair else " (--repair sets them aside at once)"
+    console.print(f"{run}: {len(damaged)} damaged{how}{advice}")

@@ -27,7 +27,8 @@ from labelgen.records import (
     Semantics,
     Views,
 )
-from labelgen.shards import build_index, create_run, done_frames, merge_plan, write_shard
+from labelgen.shards import build_index, create_run, merge_plan, resume, write_shard
+from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.taxonomy import Taxonomy
 
@@ -76,7 +77,7 @@ def import_labels(
     fingerprint = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
     create_run(out, fingerprint=fingerprint, config=config, taxonomy=taxonomy.to_dict(), models=[])
     merge_plan(out, frames, info)
-    done = done_frames(out).done
+    done = resume(out, checked_bytes=CHECKED_BYTES).done
     todo = [frame for frame in frames if (frame.frame_id, frame.source_id) not in done]
     labelled = failed = 0
     for begin in range(0, len(todo), MAX_FRAMES):

@@ -25,7 +25,8 @@ def summarise_run(run: Run) -> dict[str, Any]:
         points, labelled, coverage, labels, reasons, confidence, confidence_histogram: see
         `Tally.summary`; regions; bytes: of the shards' files; seconds: {stage: {mean per frame, total}};
         bill: the plan beside what came, see `labelgen.inspection.bill.compare_bill`;
-        warnings: what did not make sense, before the run or in its frames, see `labelgen.datasets.checks`;
+        warnings: what did not make sense, before the run or in its frames, see `labelgen.datasets.checks`,
+        and records that cannot be read;
         failures: frame_id, stage, error_type, message of each; notes: frame_id and note of each.
 
     Raises:
@@ -43,6 +44,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
             regions += frame.num_regions
         else:
             regions += entry.num_regions
+    passed_over: list[str] = []
     times: dict[str, list[float]] = {}
     for entry in entries:
         for stage, time in entry.seconds.items():
@@ -58,9 +60,9 @@ def summarise_run(run: Run) -> dict[str, Any]:
         **tally.summary(names),
         "regions": regions,
         "bytes": sum(size for manifest in run.manifests for _, size in manifest.files()),
-        "bill": compare_bill(run),
+        "bill": compare_bill(run, passed_over.append),
         "seconds": {stage: {"mean": sum(t) / len(t), "total": sum(t)} for stage, t in times.items()},
-        "warnings": _warnings(run),
+        "warnings": _warnings(run) + passed_over,
         "failures": [
             {
                 "frame_id": failure.frame_id,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.bounded import read_npz
 from labelgen.errors import UserError
 from labelgen.half import largest_bits
 from labelgen.labels.vote import class_votes
@@ -90,14 +91,18 @@ class Bank:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Bank:
-        """What `to_bytes` gave.
+        """What `to_bytes` gave; nothing in it unpacks to more than the whole has bytes.
 
         Raises:
             ValueError: it is something else.
         """
-        with np.load(io.BytesIO(data), allow_pickle=False) as content:
-            names = tuple(name.decode() for name in content["frames"].tolist())
-            return cls(content["feature"], content["votes"], content["frame"], names)
+        feature, votes, frame, names = (
+            read_npz(data, name, len(data)) for name in ("feature", "votes", "frame", "frames")
+        )
+        kinds = [(array.dtype.kind, array.ndim) for array in (feature, votes, frame, names)]
+        if kinds != [("f", 2), ("f", 2), ("i", 1), ("S", 1)] or not len(feature) == len(votes) == len(frame):
+            raise ValueError("not features, votes and frames of regions")
+        return cls(feature, votes, frame, tuple(name.decode() for name in names.tolist()))
 
 
 def build_bank(frames: Iterable[tuple[str, Semantics]], most: int) -> Bank:

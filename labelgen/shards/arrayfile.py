@@ -65,7 +65,7 @@ class ArrayFile:
             raise self._damage(f"dtype {dtype}; {spec.dtype} is expected")
         try:
             self._chunk, self._zstd, self._checked = _layout(metadata, spec.dtype, self.shape)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._damage(f"zarr.json: {type(error).__name__}: {error}") from error
         self._row_bytes = math.prod(self.shape[1:]) * self._dtype.itemsize
         if self._chunk * self._row_bytes > _LARGEST_CHUNK:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import stat
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from labelgen.errors import UserError
 from labelgen.shards.atomic import PARTIAL
+from labelgen.shards.store import StoreError
 
 #: Age in seconds from which a download that did not end is removed.
 _ABANDONED = 3600.0
@@ -40,34 +45,67 @@ class FileCache:
             download: writes the file to a path.
 
         Raises:
-            UserError: the file alone is larger than the limit.
+            UserError: the file alone is larger than the limit, or the folder cannot be written.
             OSError: it cannot be fetched.
         """
         path = self.folder / key
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
             return self._fetch(path, size, download)
-        if os.fstat(descriptor).st_size != size:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             os.close(descriptor)
-            path.unlink(missing_ok=True)
             return self._fetch(path, size, download)
-        os.utime(descriptor)
+        with contextlib.suppress(OSError):
+            os.utime(descriptor)
         return descriptor
 
+    def forget(self, key: str) -> bool:
+        """Throw the copy of a file away; False if there is none."""
+        path = self.folder / key
+        if not path.exists():
+            return False
+        with self._local():
+            _discard(path)
+        return True
+
     def _fetch(self, path: Path, size: int, download: Callable[[Path], None]) -> int:
-        self._make_room(size)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+        with self._local():
+            self._make_room(size)
+            _discard(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            download(temporary)
-            descriptor = os.open(temporary, os.O_RDONLY)
-            os.replace(temporary, path)
+            try:
+                download(temporary)
+            except (StoreError, FileNotFoundError):
+                raise
+            except OSError as error:
+                raise self._unusable(error) from error
+            with self._local():
+                descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+                os.replace(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         self._bytes = (self._bytes or 0) + size
         self._fetched += size
         return descriptor
+
+    @contextmanager
+    def _local(self) -> Iterator[None]:
+        """What goes wrong here says nothing of the store."""
+        try:
+            yield
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> UserError:
+        reason = error.strerror or error
+        return UserError(
+            f"the cache {self.folder} cannot be written: {reason}; free space, or set LABELGEN_CACHE"
+        )
 
     def _make_room(self, size: int) -> None:
         if size > self.limit:
@@ -102,3 +140,10 @@ class FileCache:
                 elif time.time() - status.st_mtime > _ABANDONED:
                     path.unlink(missing_ok=True)
         return found
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -139,9 +140,15 @@ class ObstoreClient:
         """See `Client.download`."""
         import obstore
 
-        with _as_os_error(key), path.open("xb") as file:
-            for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
-                file.write(chunk)
+        with path.open("xb") as file:
+            with _as_os_error(key):
+                chunks = iter(obstore.get(self._store, key).stream(min_chunk_size=_CHUNK))
+            while True:
+                with _as_os_error(key):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                file.write(chunk)  # what goes wrong here is no fault of the store
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See `Client.put`."""
@@ -216,8 +223,15 @@ class FsspecClient:
 
     def download(self, key: str, path: Path) -> None:
         """See `Client.download`."""
-        with _as_os_error(key):
-            self._files.get_file(self._path(key), str(path))
+        with path.open("xb") as file, contextlib.ExitStack() as opened:
+            with _as_os_error(key):
+                source = opened.enter_context(self._files.open(self._path(key), "rb", cache_type="none"))
+            while True:
+                with _as_os_error(key):
+                    chunk = source.read(_CHUNK)
+                if not chunk:
+                    return
+                file.write(chunk)  # what goes wrong here is no fault of the store
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See `Client.put`."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, check_files, manifest_key, read_manifest
+from labelgen.shards.shard import Shard
 from labelgen.shards.store import Store
 
 #: Part of the name of a manifest that was moved aside.
@@ -46,10 +48,16 @@ def publish(store: Store, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def set_aside(store: Store, key: str, fingerprint: str) -> str | None:
+def set_aside(store: Store, key: str, fingerprint: str, *, deep: bool = False) -> str | None:
     """Move a damaged manifest out of the readers' sight; its frames are then to be done again.
 
     Nothing is deleted: the file stays beside, as ``<shard_id>.json.damaged-<random>``.
+
+    Args:
+        store: of the run.
+        key: of the manifest.
+        fingerprint: of the run.
+        deep: whether values that are not those written are damage, too, and not names and sizes alone.
 
     Returns:
         Where it is now, or None if the manifest turned out to be sound or was gone.
@@ -58,17 +66,51 @@ def set_aside(store: Store, key: str, fingerprint: str) -> str | None:
     if not store.move(key, aside):
         return None
     # Between our look at it and the move, another process may have put a sound one in its place.
-    if _sound(store, aside, key.rpartition("/")[2], fingerprint) is not None:
+    if _sound(store, aside, key.rpartition("/")[2], fingerprint, deep=deep) is not None:
         if store.create(key, store.read(aside)):
             store.remove(aside)
         return None  # or a third one published meanwhile; that one stands
     return aside
 
 
-def _sound(store: Store, key: str, name: str, fingerprint: str) -> Manifest | None:
+def check_shard(
+    store: Store,
+    manifest: Manifest,
+    sizes: Mapping[str, int] | None = None,
+    dense: Mapping[str, int] | None = None,
+    *,
+    deep: bool = False,
+) -> None:
+    """Check a shard, and its dense features unless all of them were removed.
+
+    Args:
+        store: of the run.
+        manifest: of the shard.
+        sizes: what `Store.sizes` says of ``shards``, if it is known already.
+        dense: the same of ``features``.
+        deep: whether all that is stored is read and compared with its checksum; else names and sizes are.
+
+    Raises:
+        DamageError: the first thing that is not as it was written.
+    """
+    check_files(store, manifest, sizes)
+    parts, apart = [manifest], manifest.apart()
+    if apart is not None:
+        try:
+            check_files(store, apart, dense)
+            parts.append(apart)
+        except DamageError as error:
+            if error.problem.kind != "missing-shard":
+                raise
+    for part in parts:
+        if deep and part.path is not None:
+            Shard(store, part).check()
+
+
+def _sound(store: Store, key: str, name: str, fingerprint: str, *, deep: bool = False) -> Manifest | None:
     try:
         manifest = read_manifest(store, key, name=name, fingerprint=fingerprint)
-        check_files(store, manifest)
+        check_shard(store, manifest, deep=deep)
     except DamageError:
         return None
     return manifest

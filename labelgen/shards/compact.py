@@ -13,7 +13,7 @@ from labelgen.errors import UserError
 from labelgen.shards.frames import StoredFrame
 from labelgen.shards.index import build_index
 from labelgen.shards.reader import open_run
-from labelgen.shards.resume import done_frames
+from labelgen.shards.resume import CHECKED_BYTES, resume
 from labelgen.shards.run import PLAN, create_run
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.shards.store import Store, open_store
@@ -57,7 +57,7 @@ def compact(
     )
     if source.exists(PLAN):
         target.replace(PLAN, source.read(PLAN))
-    done, shards, frames = done_frames(target).done, 0, 0
+    done, shards, frames = resume(target, checked_bytes=CHECKED_BYTES).done, 0, 0
     for group in _groups(opened.frame(frame_id) for frame_id in opened.frames):
         if not {(frame.frame_id, frame.entry.source_id) for frame in group} <= done:
             write_shard(

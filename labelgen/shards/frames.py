@@ -351,6 +351,8 @@ class StoredFrame:
             raise self._damage(name, f"names {int(values.max())} of {limit}")
 
     def _damage(self, name: str, detail: str) -> DamageError:
-        return DamageError(
-            "torn-shard", f"{self._layers[0][0].where}/{name}", f"frame {self.frame_id}: {detail}"
-        )
+        where = f"{self._layers[0][0].where}/{name}"
+        error = DamageError("torn-shard", where, f"frame {self.frame_id}: {detail}")
+        for shard, _ in reversed(self._layers):  # any of them may be at fault
+            shard.note(error)
+        return error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from labelgen.bounded import read_parquet
 from labelgen.errors import UserError
 from labelgen.records import Failure
+from labelgen.seal import sealed_parquet
 from labelgen.shards.resolve import Outcome, load_manifests, planned_sources, resolve
 from labelgen.shards.run import INDEX, read_run_info
 from labelgen.shards.schema import FORMAT_VERSION
@@ -37,7 +38,7 @@ SCHEMA = pa.schema(
 
 
 def build_index(run: Path | str | Store) -> str:
-    """Write ``index.parquet`` from the manifests: labelled and failed frames, each once.
+    """Write ``index.parquet`` from the manifests, unless it is up to date: frames labelled and failed, once.
 
     Columns are those of `SCHEMA`; of a failed frame scene, time, row, points and histogram are null. Rows
     are sorted by scene, time and frame id.
@@ -49,14 +50,16 @@ def build_index(run: Path | str | Store) -> str:
         UserError: a manifest is damaged (named), or the file cannot be written.
     """
     store = open_store(run)
-    data = index_table(store)
-    sink = pa.BufferOutputStream()
-    pq.write_table(data, sink, compression="zstd")
+    content = sealed_parquet(index_table(store))
+    where = f"{store.url}/{INDEX}"
+    with contextlib.suppress(OSError):
+        if store.read(INDEX) == content:
+            return where
     try:
-        store.replace(INDEX, sink.getvalue().to_pybytes())
+        store.replace(INDEX, content)
     except OSError as error:
-        raise UserError(f"cannot write {store.url}/{INDEX}: {error.strerror}") from error
-    return f"{store.url}/{INDEX}"
+        raise UserError(f"cannot write {where}: {error.strerror}") from error
+    return where
 
 
 def index_table(run: Path | str | Store) -> pa.Table:

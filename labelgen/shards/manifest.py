@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,28 +12,33 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
-from labelgen.errors import UserError
 from labelgen.records import Failure
+from labelgen.seal import sealed_json
 from labelgen.shards.damage import DamageError
-from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES, check_shapes
+from labelgen.shards.documents import LARGEST_JSON, ChecksumError, parse_model
+from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, MAX_FRAMES, check_shapes
 from labelgen.shards.store import Store, StoreError
 
 MANIFESTS = "manifests"
 SHARDS = "shards"
 FEATURES = "features"
-#: Bytes of the largest JSON file that is read.
-LARGEST_JSON = 64 << 20
-_Model = TypeVar("_Model", bound=BaseModel)
 
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 _ShardId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 #: Of all JSON files; a strict integer, so that neither true nor "1" passes.
 Version = Annotated[int, Field(ge=FORMAT_VERSION, le=FORMAT_VERSION)]
-_Count = Annotated[int, Field(ge=0)]
+# Sizes and offsets are 64-bit numbers, points of a frame 32-bit ones, in the files and in the index.
+_Count = Annotated[int, Field(ge=0, lt=2**48)]
+_Points = Annotated[int, Field(ge=0, lt=2**31)]
+_Time = Annotated[int, Field(ge=-(2**62), le=2**62)]
+_Seconds = Annotated[float, Field(ge=0, le=1e9)]
+_Name = Annotated[str, StringConstraints(max_length=1024)]
+_LONGEST = 1 << 16
+_Text = Annotated[str, StringConstraints(max_length=_LONGEST)]
+_Shape = Annotated[tuple[_Count, ...], Field(max_length=8)]
 _Byte = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -46,6 +50,8 @@ def _is_histogram(text: str) -> str:
 
 
 _Histogram = Annotated[str, StringConstraints(max_length=5120), AfterValidator(_is_histogram)]
+# Becomes part of the names of files and claims.
+_FrameId = Annotated[str, StringConstraints(pattern=r"^[ -.0-\[\]-~]{1,64}$")]
 # Names become paths below the shard's folder: nothing but these characters, no dots.
 _ArrayName = Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9_]+$")]
 _MetadataPath = Annotated[str, StringConstraints(pattern=r"^([a-z]+/([a-z0-9_]+/)?)?zarr\.json$")]
@@ -59,19 +65,19 @@ class _Part(BaseModel):
 class FrameEntry(_Part):
     """One labelled frame: where it is in the shard, and what can be known without opening it."""
 
-    frame_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    source_id: str
-    scene_id: str
-    timestamp_us: int
+    frame_id: _FrameId
+    source_id: _Name
+    scene_id: _Name
+    timestamp_us: _Time
     row: Annotated[int, Field(ge=0, lt=MAX_FRAMES)]
-    num_points: _Count
+    num_points: _Points
     status: Literal["ok", "partial"]
-    labelled: _Count
+    labelled: _Points
     #: {class id: points}, without the unlabelled.
-    histogram: dict[_Byte, _Count]
-    notes: tuple[str, ...] = ()
-    source_hashes: dict[str, str] = {}
-    seconds: dict[str, float] = {}
+    histogram: dict[_Byte, _Points]
+    notes: tuple[_Text, ...] = ()
+    source_hashes: dict[_Text, _Name] = {}
+    seconds: dict[_Name, _Seconds] = {}
     num_views: _Count | None = None
     num_regions: _Count | None = None
     #: {reason: points}
@@ -85,8 +91,8 @@ class FrameEntry(_Part):
 class ArrayEntry(_Part):
     """One array: ``size`` is its data file's, ``blake2b`` (128 bits) that of its values in C order."""
 
-    dtype: str
-    shape: tuple[_Count, ...]
+    dtype: Annotated[str, StringConstraints(max_length=16)]
+    shape: _Shape
     size: _Count
     blake2b: _Digest
 
@@ -94,7 +100,7 @@ class ArrayEntry(_Part):
 class MetadataEntry(_Part):
     """One ``zarr.json``: size and hash of the file."""
 
-    size: _Count
+    size: Annotated[int, Field(ge=0, le=12 << 20)]
     blake2b: _Digest
 
 
@@ -112,10 +118,10 @@ class Manifest(_Part):
     format: Literal["labelgen-manifest"]
     format_version: Version
     shard_id: _ShardId
-    fingerprint: str
+    fingerprint: _Name
     attempt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
-    created: str
-    tools: dict[str, str]
+    created: _Name
+    tools: dict[_Name, _Name]
     #: Folder of the shard relative to the run; None if every frame failed.
     path: str | None
     frames: tuple[FrameEntry, ...]
@@ -132,6 +138,8 @@ class Manifest(_Part):
             raise ValueError(f"frames and failed must name 1 to {MAX_FRAMES} different frames")
         if [frame.row for frame in self.frames] != list(range(len(self.frames))):
             raise ValueError("frames: rows must count from 0 in order")
+        if any(len(str(text)) > _LONGEST for failure in self.failed for text in vars(failure).values()):
+            raise ValueError(f"failed: a text of more than {_LONGEST} characters")
         self._check_features()
         if self.path is None:
             if self.frames or self.arrays:
@@ -149,7 +157,16 @@ class Manifest(_Part):
             raise ValueError(f"arrays: {error}") from error
         if self.arrays["frame/id"].shape[0] != len(self.frames):
             raise ValueError(f"arrays: frame/id has not {len(self.frames)} rows")
+        self._check_points()
         return self
+
+    def _check_points(self) -> None:
+        room = [e.shape[1] for name, e in self.arrays.items() if name in ARRAYS and "N" in ARRAYS[name].axes]
+        for frame in self.frames:
+            if frame.num_points > min(room, default=frame.num_points):
+                raise ValueError(f"frames: {frame.frame_id} has more points than the arrays have room for")
+            if not sum(frame.histogram.values()) == frame.labelled <= frame.num_points:
+                raise ValueError(f"frames: {frame.frame_id}: labelled is not the sum of histogram")
 
     def _check_features(self) -> None:
         if self.features is None:
@@ -178,7 +195,7 @@ class Manifest(_Part):
 
     def to_json(self) -> bytes:
         """As stored."""
-        return (json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
+        return sealed_json(self.model_dump(mode="json"))
 
     def files(self) -> Iterator[tuple[str, int]]:
         """All files of the shard: path below its folder, size in bytes."""
@@ -240,7 +257,9 @@ def parse_manifest(
     except StoreError:
         raise  # that says nothing of the file
     except (OSError, ValueError) as error:
-        raise DamageError("damaged-manifest", where, str(error)) from error
+        damage = DamageError("damaged-manifest", where, str(error))
+        damage.content = error.content if isinstance(error, ChecksumError) else None
+        raise damage from error
     if f"{manifest.shard_id}.json" != (name or key.rpartition("/")[2]):
         raise DamageError("damaged-manifest", where, f"shard_id: {manifest.shard_id} is not the file's name")
     if fingerprint is not None and manifest.fingerprint != fingerprint:
@@ -292,35 +311,3 @@ def file_problems(
             yield DamageError("torn-shard", where, "is not there")
         elif is_size != size:
             yield DamageError("torn-shard", where, f"is {is_size} bytes long; {size} were written")
-
-
-def parse_model(raw: bytes, model: type[_Model], where: str) -> _Model:
-    """Parse JSON of bounded size into a model whose ``format_version`` is checked first.
-
-    Raises:
-        ValueError: not such a file; the message is one line and names the field.
-        UserError: written by a later version of labelgen.
-    """
-    if len(raw) > LARGEST_JSON:
-        raise ValueError(f"more than {LARGEST_JSON} bytes")
-    try:
-        return model.model_validate_json(raw)
-    except ValidationError as error:
-        version = _version(raw)
-        if version is not None and version > FORMAT_VERSION:
-            raise UserError(
-                f"{where}: format_version {version}; this labelgen reads up to {FORMAT_VERSION}: "
-                "install a later one"
-            ) from error
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{field}: {reason}" if field else reason) from error
-
-
-def _version(raw: bytes) -> int | None:
-    try:
-        version = json.loads(raw)["format_version"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return None
-    return version if type(version) is int else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.manifest import decode_frames, encode_frames
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.shards.run import PLAN
+from labelgen.shards.damage import DamageError
+from labelgen.shards.run import PLAN, PLAN_REMEDY
 from labelgen.shards.store import Store, StoreError, open_store
 
 
@@ -20,7 +22,8 @@ def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:
     Where the file records no data root, it is the run's folder.
 
     Raises:
-        UserError: there is no plan, or it cannot be read; the message names file, row and column.
+        UserError: there is no plan, or it cannot be read.
+        DamageError: it is no plan, or not as it was written; the message names file, row and column.
     """
     store = open_store(run)
     where = f"{store.url}/{PLAN}"
@@ -32,22 +35,28 @@ def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:
         raise
     except OSError as error:
         raise UserError(f"cannot read {where}: {error.strerror}") from error
-    frames, info = decode_frames(content, where)
+    try:
+        frames, info = decode_frames(content, where)
+    except UserError as error:
+        detail = error.as_given().removeprefix(f"{where}: ")
+        raise DamageError("damaged-plan", where, detail, PLAN_REMEDY) from error
     return frames, info if info.dataroot else replace(info, dataroot=str(store.folder.resolve()))
 
 
 def merge_plan(run: Path | str | Store, frames: Sequence[Frame], info: DatasetInfo) -> None:
     """Bring the plan up to date: frames of earlier calls stay, those given replace their namesakes.
 
+    A plan that is damaged is moved aside, and the one written holds the frames given alone.
+
     Raises:
-        UserError: the plan there is about another data set, or cannot be read or written.
+        UserError: the plan there is about another data set, or it cannot be written.
     """
     store = open_store(run)
     where = f"{store.url}/{PLAN}"
     merged: Sequence[Frame] = frames
     try:
-        if store.exists(PLAN):
-            stored, before = read_plan(store)
+        if (kept := _plan_there(store)) is not None:
+            stored, before = kept
             if before.categories and info.categories and before.categories != info.categories:
                 raise UserError(
                     f"{where} is of another data set ({before.dataset}); choose another output folder"
@@ -59,6 +68,21 @@ def merge_plan(run: Path | str | Store, frames: Sequence[Frame], info: DatasetIn
         store.replace(PLAN, encode_frames(merged, info, where))
     except OSError as error:
         raise UserError(f"cannot write {where}: {error.strerror or error}") from error
+
+
+def _plan_there(store: Store) -> tuple[list[Frame], DatasetInfo] | None:
+    if not store.exists(PLAN):
+        return None
+    try:
+        return read_plan(store)
+    except DamageError:
+        set_plan_aside(store)
+        return None
+
+
+def set_plan_aside(store: Store) -> None:
+    """Move a plan that is damaged out of the way; nothing is deleted."""
+    store.move(PLAN, f"{PLAN}.damaged-{uuid.uuid4().hex[:12]}")
 
 
 def _identities(frames: Sequence[Frame]) -> list[tuple[str, str]]:

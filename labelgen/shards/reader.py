@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,11 +17,13 @@ from labelgen.shards.frames import StoredFrame
 from labelgen.shards.manifest import FrameEntry, Manifest
 from labelgen.shards.point_features import FeatureSource
 from labelgen.shards.resolve import load_manifests, planned_sources, resolve
-from labelgen.shards.run import read_run_info
+from labelgen.shards.run import RUN_JSON, read_run_info
 from labelgen.shards.shard import Shard
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.store import LocalStore, Store, open_store
 
 _KEPT_SHARDS = 64
+_MOST_PARENTS = 16
+_DERIVE = "run the parent's job again, or derive anew"
 
 
 class Run:
@@ -43,7 +46,7 @@ class Run:
         self.parent = self._open_parent((*laid_over, self.path.resolve()))
         manifests, damaged = load_manifests(self.store, self.info.fingerprint)
         if damaged:
-            raise damaged[0]
+            raise explained(self.store, damaged[0])
         outcomes = resolve(manifests, planned_sources(self.store))
         self._manifests = {manifest.shard_id: manifest for manifest in manifests}
         self._entries: dict[str, tuple[str, FrameEntry]] = {}
@@ -168,15 +171,8 @@ class Run:
         entry = self.entry(frame_id)
         yield self._shard(self._entries[frame_id][0]), entry.row
         if self.parent is not None:
-            if frame_id not in self.parent:
-                raise DamageError("run", self.parent.url, f"the parent run has no frame {frame_id}")
-            below = self.parent.entry(frame_id)
-            if below.num_points != entry.num_points:
-                raise DamageError(
-                    "run",
-                    self.parent.url,
-                    f"frame {frame_id} has {below.num_points} points, and {entry.num_points} in {self.url}",
-                )
+            if problem := self._unlike_parent(entry):
+                raise DamageError("run", self.url, problem, _DERIVE)
             yield from self.parent._layers(frame_id)
 
     def _shard(self, shard_id: str) -> Shard:
@@ -186,19 +182,56 @@ class Run:
             self._shards.popitem(last=False)
         return shard
 
+    def parent_problems(self) -> Iterator[str]:
+        """What keeps frames from being read together with the parent's."""
+        if self.parent is not None:
+            for _, entry in self._entries.values():
+                if problem := self._unlike_parent(entry):
+                    yield problem
+
+    def _unlike_parent(self, entry: FrameEntry) -> str | None:
+        assert self.parent is not None
+        if entry.frame_id not in self.parent:
+            return f"the parent run {self.parent.url} has no frame {entry.frame_id}"
+        points = self.parent.entry(entry.frame_id).num_points
+        if points == entry.num_points:
+            return None
+        return f"frame {entry.frame_id} has {points} points in {self.parent.url}, and here {entry.num_points}"
+
     def _open_parent(self, above: tuple[Path, ...]) -> Run | None:
         if self.info.parent is None:
             return None
-        path = self.store.beside(self.info.parent.path)
-        if path.folder.resolve() in above:
-            raise UserError(f"{self.url}/run.json: parent.path: the run is its own parent")
-        parent = Run(path, above)
+        field, store = f"{self.url}/{RUN_JSON}: parent.path", self.store.beside(self.info.parent.path)
+        if store.folder.resolve() in above:
+            raise UserError(f"{field}: the run is its own parent")
+        if len(above) > _MOST_PARENTS:
+            raise UserError(f"{field}: more than {_MOST_PARENTS} runs, one laid over the other")
+        if not store.exists(RUN_JSON):
+            here = f" ({self.url} is a link to {self.path.resolve()})" if self.path.is_symlink() else ""
+            raise UserError(
+                f"{field}: the parent run is gone: there is none at {store.url}{here}; bring it back, "
+                "or derive anew"
+            )
+        parent = Run(store, above)
         if parent.info.fingerprint != self.info.parent.fingerprint:
             raise UserError(
-                f"{self.url}/run.json: parent.fingerprint: {self.info.parent.fingerprint} is not "
-                f"{parent.info.fingerprint} of {path.url}; the parent was replaced: derive anew"
+                f"{self.url}/{RUN_JSON}: parent.fingerprint: {self.info.parent.fingerprint} is not "
+                f"{parent.info.fingerprint} of {store.url}; the parent was replaced: derive anew"
             )
         return parent
+
+
+def explained(store: Store, error: DamageError) -> DamageError:
+    """An error about a manifest, with what is wrong with its shard, too, where that can be seen here."""
+    error.run = store.url
+    manifest = error.content
+    if isinstance(manifest, Manifest) and manifest.path is not None and isinstance(store, LocalStore):
+        for found in Shard(store, manifest).problems():
+            problem = error.problem
+            also = f"{problem.detail}; and {found.problem.where}: {found.problem.detail}"
+            error.problem = replace(problem, detail=also)
+            break
+    return error
 
 
 def open_run(path: str | Path | Store) -> Run:

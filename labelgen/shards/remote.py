@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -73,8 +74,9 @@ class RemoteStore:
         """See `Store.read`; of what lies directly in the run's folder the mirror gets a copy."""
         content = self.client.get(checked_key(key), limit)
         if "/" not in key:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            atomic.replace(self.folder / key, content)
+            with contextlib.suppress(OSError):  # of the cache, which nobody reads from here
+                self.folder.mkdir(parents=True, exist_ok=True)
+                atomic.replace(self.folder / key, content)
         return content
 
     def read_all(self, keys: list[str], limit: int | None = None) -> list[bytes | OSError]:
@@ -122,6 +124,10 @@ class RemoteStore:
     def open(self, key: str, size: int) -> int:
         """See `Store.open`."""
         return self._cache.open(checked_key(key), size, lambda path: self.client.download(key, path))
+
+    def forget(self, key: str) -> bool:
+        """See `Store.forget`."""
+        return self._cache.forget(checked_key(key))
 
     def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
         """See `Store.fetch`."""

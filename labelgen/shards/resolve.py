@@ -11,10 +11,13 @@ from labelgen.bounded import read_parquet
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
-from labelgen.shards.manifest import LARGEST_JSON, FrameEntry, Manifest, list_manifests, parse_manifest
-from labelgen.shards.run import PLAN
+from labelgen.shards.documents import LARGEST_JSON
+from labelgen.shards.manifest import FrameEntry, Manifest, list_manifests, parse_manifest
+from labelgen.shards.run import PLAN, PLAN_REMEDY
 from labelgen.shards.store import Store, StoreError
 
+#: Manifests whose bytes are in memory together.
+_AT_ONCE = 32
 _RANK = {"ok": 0, "partial": 1}
 _FAILED = 2
 
@@ -27,15 +30,22 @@ class Outcome:
     result: FrameEntry | Failure
 
 
-def load_manifests(store: Store, fingerprint: str) -> tuple[list[Manifest], list[DamageError]]:
-    """All readable manifests of the run, sorted by shard id, and what is wrong with the others."""
+def load_manifests(store: Store, fingerprint: str | None) -> tuple[list[Manifest], list[DamageError]]:
+    """All readable manifests of the run, sorted by shard id, and what is wrong with the others.
+
+    Args:
+        store: of the run.
+        fingerprint: of the run; None takes those of any.
+    """
     manifests, damaged = [], []
     keys = list_manifests(store)
-    for key, raw in zip(keys, store.read_all(keys, LARGEST_JSON + 1), strict=True):
-        try:
-            manifests.append(parse_manifest(raw, key, fingerprint=fingerprint))
-        except DamageError as error:
-            damaged.append(error)
+    for begin in range(0, len(keys), _AT_ONCE):
+        some = keys[begin : begin + _AT_ONCE]
+        for key, raw in zip(some, store.read_all(some, LARGEST_JSON + 1), strict=True):
+            try:
+                manifests.append(parse_manifest(raw, key, fingerprint=fingerprint))
+            except DamageError as error:
+                damaged.append(error)
     return manifests, damaged
 
 
@@ -43,20 +53,23 @@ def planned_sources(store: Store) -> dict[str, str]:
     """{frame id: source id} of the run's plan; empty if there is none.
 
     Raises:
-        UserError: the plan is damaged.
+        DamageError: the plan is damaged.
+        UserError: it cannot be read.
     """
     try:
-        table = read_parquet(store.read(PLAN), ["frame_id", "source_id"])
-        ids, sources = table["frame_id"].to_pylist(), table["source_id"].to_pylist()
+        content = store.read(PLAN)
     except FileNotFoundError:
         return {}
     except StoreError:
         raise
+    except OSError as error:
+        raise UserError(f"cannot read {store.url}/{PLAN}: {error.strerror}") from error
+    try:
+        table = read_parquet(content, ["frame_id", "source_id"])
+        ids, sources = table["frame_id"].to_pylist(), table["source_id"].to_pylist()
     except (OSError, ValueError, pa.ArrowException, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{store.url}/{PLAN}: not a plan of frames ({reason}); running the same job again rewrites it"
-        ) from error
+        detail = f"not a plan of frames ({' '.join(str(error).split())})"
+        raise DamageError("damaged-plan", f"{store.url}/{PLAN}", detail, PLAN_REMEDY) from error
     return {frame_id: source or "" for frame_id, source in zip(ids, sources, strict=True)}
 
 

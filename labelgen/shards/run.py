@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,19 +10,38 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from labelgen.errors import UserError
 from labelgen.redact import redact_all
-from labelgen.shards.manifest import LARGEST_JSON, Version, parse_model
+from labelgen.seal import sealed_json
+from labelgen.shards.damage import DamageError
+from labelgen.shards.documents import (
+    LARGEST_JSON,
+    ChecksumError,
+    parse_model,
+    plain_json,
+)
+from labelgen.shards.manifest import Version
 from labelgen.shards.schema import FORMAT_VERSION
 from labelgen.shards.store import LocalStore, Store, StoreError, open_store
 
 RUN_JSON = "run.json"
 PLAN = "frames.parquet"
 INDEX = "index.parquet"
+#: What to do about a damaged plan.
+PLAN_REMEDY = "the job that made the run, called again, writes it anew"
+#: What to do about the file that says what made the run.
+_REMEDY = (
+    "restore the file, or run the job that made the run again, which writes it anew; if you changed it on "
+    "purpose, take its last field away, the checksum"
+)
+#: Sections that commands look into.
+_SECTIONS = ("derived", "regions", "semantics", "projection", "labels", "fusion", "shards", "runtime", "demo")
+_Short = Annotated[str, StringConstraints(max_length=1024)]
+_Path = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _TOOLS = ("labelgen", "numpy", "numcodecs", "pyarrow")
 
 
@@ -35,8 +55,8 @@ class Parent(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    path: str
-    fingerprint: str
+    path: _Path
+    fingerprint: _Short
 
 
 class RunInfo(BaseModel):
@@ -58,8 +78,8 @@ class RunInfo(BaseModel):
 
     format: Literal["labelgen-run"] = "labelgen-run"
     format_version: Version = FORMAT_VERSION
-    fingerprint: str
-    created: str
+    fingerprint: _Short
+    created: _Short
     config: dict[str, Any]
     covered: dict[str, Any]
     taxonomy: dict[str, Any]
@@ -67,6 +87,23 @@ class RunInfo(BaseModel):
     tools: dict[str, str]
     parent: Parent | None = None
     warnings: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in _SECTIONS:
+            if not isinstance(self.config.get(name, {}), dict):
+                raise ValueError(f"config.{name}: a mapping is expected")
+        classes = self.taxonomy.get("classes", [])
+        if not isinstance(classes, list):
+            raise ValueError("taxonomy.classes: a list is expected")
+        for number, entry in enumerate(classes):
+            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+                raise ValueError(f"taxonomy.classes.{number}: has no name")
+        return self
+
+    def to_json(self) -> bytes:
+        """As stored."""
+        return sealed_json(json.loads(self.model_dump_json()))  # which writes null for what is no number
 
 
 def create_run(
@@ -98,7 +135,7 @@ def create_run(
     Raises:
         UserError: the folder holds a run with another fingerprint (says what differs), or cannot be written.
 
-    A damaged ``run.json`` is moved aside and written anew, if all manifests there are of this fingerprint.
+    A damaged ``run.json`` is moved aside and written anew, unless a manifest there is of another run.
     """
     info = RunInfo(
         fingerprint=fingerprint,
@@ -116,9 +153,8 @@ def create_run(
         if isinstance(store, LocalStore):
             store.folder.mkdir(parents=True, exist_ok=True)
         store.prepare()
-        content = (info.model_dump_json(indent=1) + "\n").encode()
         _set_damaged_aside(store, fingerprint)
-        if not store.exists(RUN_JSON) and store.create(RUN_JSON, content):
+        if not store.exists(RUN_JSON) and store.create(RUN_JSON, info.to_json()):
             return info
     except OSError as error:
         raise UserError(
@@ -136,14 +172,14 @@ def create_run(
 
 
 def _set_damaged_aside(store: Store, fingerprint: str) -> None:
-    """Move a ``run.json`` aside that is no JSON of a run, but certainly was this run's."""
+    """Move a ``run.json`` aside that is not as it was written, where no manifest is another run's."""
     from labelgen.shards.resolve import load_manifests
 
     try:
-        parse_model(store.read(RUN_JSON, LARGEST_JSON + 1), RunInfo, RUN_JSON)
+        _parse(store.read(RUN_JSON, LARGEST_JSON + 1))
     except ValueError:
-        manifests, damaged = load_manifests(store, fingerprint)
-        if manifests and not any(error.problem.kind == "foreign-manifest" for error in damaged):
+        _, damaged = load_manifests(store, fingerprint)
+        if not any(error.problem.kind == "foreign-manifest" for error in damaged):
             store.move(RUN_JSON, f"{RUN_JSON}.damaged-{uuid.uuid4().hex[:12]}")
     except FileNotFoundError:
         pass
@@ -153,12 +189,13 @@ def read_run_info(path: Path | str | Store) -> RunInfo:
     """Read ``run.json``.
 
     Raises:
-        UserError: no run there, or the file is damaged or of a later version; names file and field.
+        UserError: no run there, or the file is of a later version; names file and field.
+        DamageError: the file is not as it was written.
     """
     store = open_store(path)
     file = f"{store.url}/{RUN_JSON}"
     try:
-        return parse_model(store.read(RUN_JSON, LARGEST_JSON + 1), RunInfo, file)
+        return _parse(store.read(RUN_JSON, LARGEST_JSON + 1), file)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{store.url} is not a run: there is no {RUN_JSON}") from None
     except StoreError:
@@ -166,7 +203,15 @@ def read_run_info(path: Path | str | Store) -> RunInfo:
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{file}: {error}; restore the file, or label into another output folder") from error
+        damage = DamageError("run", file, str(error), _REMEDY)
+        damage.content = error.content if isinstance(error, ChecksumError) else None
+        raise damage from error
+
+
+def _parse(raw: bytes, where: str = RUN_JSON) -> RunInfo:
+    info = parse_model(raw, RunInfo, where)
+    plain_json(raw)
+    return info
 
 
 def now() -> str:

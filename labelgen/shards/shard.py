@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.shards import suspects
 from labelgen.shards.arrayfile import ArrayFile
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, data_file
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
 from labelgen.shards.store import Store, StoreError, open_store
 
+_Content = TypeVar("_Content")
 _ROWS_OF = {"views": "V", "regions": "R", "hits": "H"}
 
 
@@ -43,6 +45,7 @@ class Shard:
         self._table: dict[str, NDArray[Any]] = {}
         self._files: dict[str, ArrayFile] = {}
         self._metadata: dict[str, Any] | None = None
+        self._noted = False
         apart = manifest.apart()
         #: The shard's dense features, or None.
         self.apart = None if apart is None else Shard(run, apart)
@@ -64,7 +67,7 @@ class Shard:
             KeyError: the array is not stored.
             DamageError: it is not as it was written.
         """
-        return self._file(name).rows(begin, end)
+        return self._twice(self._key(name), lambda: self._file(name).rows(begin, end))
 
     def array(self, name: str) -> NDArray[Any]:
         """A whole array."""
@@ -83,7 +86,7 @@ class Shard:
             entry = self.manifest.arrays[name]
             if not entry.size:
                 continue
-            key = f"{self.where}/{data_file(name, len(entry.shape))}"
+            key = self._key(name)
             try:
                 descriptor = self._store.open(key, entry.size)
             except StoreError:
@@ -112,6 +115,14 @@ class Shard:
         ends = (offsets - first).tolist()
         return [data[low:high] for low, high in pairwise(ends)]
 
+    def note(self, error: DamageError) -> DamageError:
+        """Say in an error which run it is about, and in the run that the shard is to be looked at again."""
+        error.run = self._store.url
+        if not self._noted:
+            suspects.mark(self._store, self.manifest.shard_id)
+            self._noted = True
+        return error
+
     def check(self, *, deep: bool = True) -> None:
         """Read everything and compare it with the manifest.
 
@@ -125,10 +136,12 @@ class Shard:
             raise problem
 
     def problems(self, *, deep: bool = True) -> list[DamageError]:
-        """All that `check` would complain about, one for each array or file."""
+        """All that `check` would complain about, one for each array or file; of what the store holds now."""
         found: list[DamageError] = []
         checks: list[tuple[Callable[..., None], str]] = []
         if deep:
+            for path, _ in self.manifest.files():
+                self._store.forget(f"{self.where}/{path}")
             checks += [(self._check_metadata, path) for path in self.manifest.metadata]
             checks += [(self._check_array, name) for name in self.manifest.arrays if name in ARRAYS]
         for check, argument in [*checks, (self._check_frames, "")]:
@@ -144,9 +157,9 @@ class Shard:
 
     def _check_array(self, name: str) -> None:
         entry = self.manifest.arrays[name]
-        file = self._file(name)
-        if digest(file.rows(begin, end) for begin, end in file.blocks()) != entry.blake2b:
-            raise DamageError("checksum", f"{self.where}/{name}", "values are not those that were written")
+        if digest(self.rows(name, begin, end) for begin, end in self.blocks(name)) != entry.blake2b:
+            where = f"{self.where}/{name}"
+            raise self.note(DamageError("checksum", where, "values are not those that were written"))
 
     def _check_frames(self, _: str) -> None:
         """Frames must be those that the manifest names, and offsets must fit the arrays."""
@@ -191,9 +204,8 @@ class Shard:
             metadata = self._root()["consolidated_metadata"]["metadata"].get(name)
             if not isinstance(metadata, dict):
                 raise DamageError("torn-shard", where, "is not in the shard's consolidated metadata")
-            key = f"{self.where}/{data_file(name, len(entry.shape))}"
             self._files[name] = ArrayFile(
-                partial(self._store.open, key, entry.size),
+                partial(self._store.open, self._key(name), entry.size),
                 where,
                 spec=spec,
                 metadata=metadata,
@@ -202,6 +214,9 @@ class Shard:
                 size=entry.size,
             )
         return self._files[name]
+
+    def _key(self, name: str) -> str:
+        return f"{self.where}/{data_file(name, len(self.manifest.arrays[name].shape))}"
 
     def _root(self) -> dict[str, Any]:
         if self._metadata is None:
@@ -220,12 +235,31 @@ class Shard:
                     raise ValueError("attributes.fingerprint is not the manifest's")
                 if not isinstance(root["consolidated_metadata"]["metadata"], dict):
                     raise ValueError("no consolidated metadata")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                _check_attributes(root["attributes"])
+            except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
                 raise DamageError("torn-shard", where, f"{type(error).__name__}: {error}") from error
             self._metadata = root
         return self._metadata
 
     def _read(self, path: str) -> bytes:
+        return self._twice(f"{self.where}/{path}", lambda: self._checked_file(path))
+
+    def _twice(self, key: str, read: Callable[[], _Content]) -> _Content:
+        """What is read of a file. A damaged copy of it says nothing of the store: it is fetched anew."""
+        try:
+            return read()
+        except DamageError as error:
+            if not self._store.forget(key):
+                self.note(error)
+                raise
+        self._files.clear()
+        try:
+            return read()
+        except DamageError as error:
+            self.note(error)
+            raise
+
+    def _checked_file(self, path: str) -> bytes:
         """A metadata file, compared with its hash."""
         where, entry = f"{self.where}/{path}", self.manifest.metadata[path]
         try:
@@ -241,6 +275,21 @@ class Shard:
         if hashlib.blake2b(raw, digest_size=16).hexdigest() != entry.blake2b:
             raise DamageError("checksum", where, "is not as it was written")
         return raw
+
+
+def _check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Those that come from the run."""
+    names, encoder, embeddings = (
+        attributes.get(name) for name in ("class_names", "text_encoder", "text_embeddings")
+    )
+    if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
+        raise ValueError("attributes.class_names: texts are expected")
+    if not (encoder is None or isinstance(encoder, dict)):
+        raise ValueError("attributes.text_encoder: a mapping is expected")
+    if embeddings is not None:
+        values = np.asarray(embeddings, np.float64)
+        if values.ndim != 2 or not np.isfinite(values).all():
+            raise ValueError("attributes.text_embeddings: rows of numbers are expected")
 
 
 def digest(parts: Iterable[NDArray[Any]]) -> str:

@@ -107,11 +107,17 @@ class Store(Protocol):
             size: that it should have; a local copy of another size is fetched anew.
         """
 
+    def forget(self, key: str) -> bool:
+        """Throw a local copy of a file away, so that `open` fetches it anew; False if there is none."""
+
     def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
         """A local folder that holds such files (path below ``folder``, size) of one that never changes."""
 
     def beside(self, path: str) -> Store:
-        """The store of another run: absolute, or relative to this run's folder."""
+        """The store of another run: absolute, or relative to this run's folder.
+
+        Where the folder is a link, what lies beside the link comes first, then what lies where it leads.
+        """
 
     def path_to(self, other: Store) -> str:
         """The path that `beside` takes to another run: relative where both can be moved together."""
@@ -204,13 +210,20 @@ class LocalStore:
         # A Path takes longer to make than a file to open.
         return os.open(f"{self.url}/{checked_key(key)}", _READ)
 
+    def forget(self, key: str) -> bool:
+        """There are no copies."""
+        return False
+
     def fetch(self, folder: str, files: Iterable[tuple[str, int]]) -> Path:
         """See `Store.fetch`."""
         return self.folder / checked_key(folder)
 
     def beside(self, path: str) -> Store:
         """See `Store.beside`."""
-        return open_store(path if _URL.match(path) else self.folder / path)
+        if _URL.match(path):
+            return open_store(path)
+        near, far = (Path(os.path.normpath(folder / path)) for folder in (self.folder, self.folder.resolve()))
+        return LocalStore(far if far.exists() and not near.exists() else near)
 
     def path_to(self, other: Store) -> str:
         """See `Store.path_to`."""

@@ -10,11 +10,13 @@ from pathlib import Path
 from labelgen.errors import UserError
 from labelgen.shards.atomic import PARTIAL
 from labelgen.shards.commit import DAMAGED
-from labelgen.shards.damage import Problem
-from labelgen.shards.index import index_table, read_index
+from labelgen.shards.damage import DamageError, Problem
+from labelgen.shards.index import build_index, index_table, read_index
 from labelgen.shards.interchange import differences
 from labelgen.shards.manifest import FEATURES, MANIFESTS, SHARDS, Manifest, file_problems, manifest_key
+from labelgen.shards.reader import Run
 from labelgen.shards.resolve import load_manifests
+from labelgen.shards.resume import resume
 from labelgen.shards.run import INDEX, PLAN, RUN_JSON, RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
 from labelgen.shards.shard import Shard
@@ -30,6 +32,7 @@ def verify(
     *,
     deep: bool = False,
     clean: bool = False,
+    repair: bool = False,
     min_age: float = ABANDONED_AFTER,
     dataroot: Path | None = None,
 ) -> list[Problem]:
@@ -41,6 +44,8 @@ def verify(
             otherwise files' sizes and the tables of frames are compared.
         clean: remove leftovers (unreferenced attempts, temporary files, manifests moved aside) that are
             older than ``min_age``. Nothing that a manifest names is ever removed.
+        repair: move what is damaged aside (the plan, and manifests, whose frames are then to be done anew),
+            and write the index anew. A shard that is sound stays, whatever is found beside it.
         min_age: seconds since the last change of a leftover.
         dataroot: where the source files are; by default where the plan says, if that is there.
 
@@ -48,25 +53,52 @@ def verify(
         All problems, those that lose no data (``Problem.harmless``) last.
 
     Raises:
-        UserError: no run there, or ``dataroot`` is no folder.
+        UserError: no run there, or ``dataroot`` is no folder, or the run cannot be written to be repaired.
     """
     store = open_store(run)
-    info = read_run_info(store)
-    manifests, damaged = load_manifests(store, info.fingerprint)
-    problems = [error.problem for error in damaged]
+    try:
+        info, problems = read_run_info(store), []
+    except DamageError as error:
+        problem = replace(error.problem, where=RUN_JSON, detail=f"{error.problem.detail}; {error.remedy}")
+        info, problems = error.content, [problem]
+    mark = None if problems or info is None else info.fingerprint
+    derived = info is None or info.parent is not None
+    manifests, damaged = load_manifests(store, mark)
+    problems += [error.problem for error in damaged]
     sizes, dense_sizes = store.sizes(SHARDS), store.sizes(FEATURES)
-    for manifest in manifests:
-        groups = GROUPS if info.parent is None else ()
+    doubtful = [error.content for error in damaged if isinstance(error.content, Manifest)]
+    for manifest in (*manifests, *doubtful):
+        groups = () if derived else GROUPS
         problems.extend(_shard_problems(store, manifest, required(groups), sizes, deep))
         if (apart := manifest.apart()) is not None:
             problems.extend(_feature_problems(store, apart, dense_sizes, deep))
     problems.extend(_overlaps(manifests))
-    problems.extend(_unknown_classes(info, manifests))
-    if not damaged:
+    if info is not None:
+        problems.extend(_unknown_classes(info, manifests))
+    if not damaged and mark is not None:
         problems.extend(_index_drift(store))
-        problems.extend(source_problems(store, manifests, dataroot, files=info.parent is None))
-    problems.extend(_leftovers(store, manifests, keep_attempts=bool(damaged), clean=clean, min_age=min_age))
-    return problems
+        problems.extend(source_problems(store, manifests, dataroot, files=not derived))
+        if derived and not any(problem.kind == "damaged-plan" for problem in problems):
+            problems.extend(_parent_problems(store))
+    named = [*manifests, *doubtful]
+    problems.extend(_leftovers(store, named, keep_attempts=bool(damaged), clean=clean, min_age=min_age))
+    if repair and mark is not None and not all(problem.harmless for problem in problems):
+        resume(store)
+        build_index(store)
+    return sorted(problems, key=lambda problem: problem.harmless)
+
+
+def _parent_problems(store: Store) -> Iterator[Problem]:
+    """Whether a derived run and its parent can be read together."""
+    try:
+        found = list(Run(store).parent_problems())
+    except DamageError as error:  # in the parent: a problem of this run, but none that its own job heals
+        yield Problem("run", f"{error.run}/{error.problem.where}", error.problem.detail)
+    except UserError as error:
+        yield Problem("run", RUN_JSON, error.as_given().removeprefix(f"{store.url}/{RUN_JSON}: "))
+    else:
+        more = f", and {len(found) - 1} more frames" if len(found) > 1 else ""
+        yield from (Problem("run", RUN_JSON, f"{first}{more}") for first in found[:1])
 
 
 def _shard_problems(

@@ -104,9 +104,9 @@ def test_what_another_driver_did_since_the_plan_was_made_is_not_done_again(datar
 def test_a_call_leaves_its_numbers(dataroot, run):
     outcome = label(light_plan(dataroot, run, HERE))
     (call,) = read_calls(run)
-    assert call["labelled"] == 6
-    assert call["figures"] == json.loads(json.dumps(outcome.figures))
-    figures, opened = call["figures"], open_run(run)
+    assert call.labelled == 6
+    figures, opened = call.figures.model_dump(), open_run(run)
+    assert figures == json.loads(json.dumps(outcome.figures))
     labels = [opened.frame(frame_id).labels.label for frame_id in opened.frames]
     assert figures["points"] == sum(map(len, labels))
     assert figures["labelled"] == sum(int((label != 255).sum()) for label in labels)

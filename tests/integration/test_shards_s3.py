@@ -14,11 +14,21 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import build_index, clients, done_frames, open_run, read_index, resume, verify
+from labelgen.shards import (
+    DamageError,
+    build_index,
+    clients,
+    done_frames,
+    open_run,
+    read_index,
+    resume,
+    suspects,
+    verify,
+)
 from labelgen.shards.remote import RemoteStore
 from labelgen.shards.store import named_after, open_store
 from tests.helpers.records import assert_stored
-from tests.helpers.runs import make_failure, make_run, some_records, write
+from tests.helpers.runs import flip, make_failure, make_run, some_records, write
 from tests.helpers.s3 import S3Server
 
 SMALL: dict[str, Any] = {"points": 40, "regions": 4}
@@ -256,6 +266,85 @@ def test_a_damaged_copy_is_fetched_again(bucket: str) -> None:
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1])
     check(url, records)
+
+
+@pytest.mark.parametrize("file", ["points/label/c/0/0", "regions/feature/c/0/0", "zarr.json"])
+@pytest.mark.parametrize("harm", ["flip", "folder", "pipe", "link"])
+def test_a_bad_copy_is_thrown_away_and_fetched_anew(
+    bucket: str, file: str, harm: str, tmp_path: Path
+) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    records = some_records(count=2, **SMALL)
+    write(url, records)
+    check(url, records)
+    (copy,) = (open_store(url).folder / "shards").glob(f"*/{file}")
+    if harm == "flip":
+        flip(copy, 20)
+    else:
+        copy.unlink()
+        (tmp_path / "elsewhere").write_bytes(b"x")
+        {
+            "folder": lambda: (copy / "inside").mkdir(parents=True),
+            "pipe": lambda: os.mkfifo(copy),
+            "link": lambda: copy.symlink_to(tmp_path / "elsewhere"),
+        }[harm]()
+    check(url, records)
+    assert copy.is_file()
+    assert not copy.is_symlink()
+    assert (tmp_path / "elsewhere").read_bytes() == b"x" if harm == "link" else True
+    assert suspects.marked(open_store(url)) == frozenset()
+    assert verify(url, deep=True) == []
+
+
+def test_a_bad_object_is_not_hidden_by_a_good_copy(bucket: str) -> None:
+    """And heals as on a disk: a reader that has no copy leaves a mark, the next call sets the shard aside."""
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    records = some_records(count=2, **SMALL)
+    manifest = write(url, records)
+    check(url, records)
+    store = open_store(url)
+    key = f"{manifest.path}/points/label/c/0/0"
+    content = bytearray(store.read(key))
+    content[20] ^= 1
+    store.replace(key, bytes(content))
+    check(url, records)
+    assert len(resume(url).done) == 2
+    assert [(problem.kind, problem.where) for problem in verify(url, deep=True)] == [
+        ("torn-shard", f"{manifest.path}/points/label")
+    ]
+    assert suspects.marked(store) == {manifest.shard_id}
+    assert resume(url).done == frozenset()
+    write(url, records)
+    check(url, records)
+    assert all(problem.harmless for problem in verify(url, deep=True))
+
+
+@pytest.mark.parametrize("client", ["obstore", "fsspec"])
+def test_a_cache_that_cannot_be_written_is_no_fault_of_the_store(
+    bucket: str, client: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LABELGEN_STORE", client)
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    write(url, some_records(count=1, **SMALL))
+    for place in (tmp_path / "file", Path("/dev/full")):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("LABELGEN_CACHE", str(place / "cache"))
+        with pytest.raises(UserError, match=r"the cache .* cannot be written: Not a directory") as caught:
+            _ = open_run(url).frame("frame-0").labels
+        assert not isinstance(caught.value, DamageError)
+    monkeypatch.setenv("LABELGEN_CACHE", str(tmp_path / "cache"))
+
+    opened, really = open_run(url), Path.open
+
+    def full(path: Path, *_: object) -> object:
+        return really(Path("/dev/full"), "wb")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(UserError, match=r"the cache .* cannot be written: No space left"):
+        _ = opened.frame("frame-0").labels
 
 
 def test_a_forked_process_is_told_what_to_do(bucket: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.errors import UserError
+from labelgen.seal import CHECKSUM, sealed_json
 from labelgen.shards import DamageError, open_run
 from labelgen.shards.manifest import Manifest, manifest_key, read_manifest
 from labelgen.shards.store import LocalStore
@@ -43,7 +44,7 @@ def changed(published: Path, folder: Path, field: str, value: Any) -> Path:
     else:
         target[last] = value
     path = folder / published.name
-    path.write_text(json.dumps(data))
+    path.write_bytes(sealed_json({name: part for name, part in data.items() if name != CHECKSUM}))
     return path
 
 

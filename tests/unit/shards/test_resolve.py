@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
 from labelgen.shards.resolve import load_manifests, resolve
 from labelgen.shards.store import LocalStore
 from tests.helpers.records import assert_stored, make_record
-from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
+from tests.helpers.runs import FINGERPRINT, edit, make_failure, make_run, some_records, write
 
 
 def put(run: Path, source: str, status: str, seed: int) -> Manifest:
@@ -119,8 +118,7 @@ def test_progress_counts_what_is_sound_and_names_the_rest(tmp_path: Path) -> Non
     (run / torn.path / "regions/feature/c/0/0").unlink()
     assert gone.path is not None
     (run / gone.path).rename(tmp_path / "elsewhere")
-    data = json.loads((run / manifest_key(foreign.shard_id)).read_text())
-    (run / manifest_key(foreign.shard_id)).write_text(json.dumps(data | {"fingerprint": "of another run"}))
+    edit(run / manifest_key(foreign.shard_id), lambda content: content.update(fingerprint="of another run"))
 
     kinds = {"damaged-manifest", "torn-shard", "missing-shard", "foreign-manifest"}
     for look in (done_frames, done_frames, resume):
@@ -142,7 +140,7 @@ def test_a_later_version_stops_resume_and_is_not_moved(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     manifest = write(run, some_records())
     path = run / manifest_key(manifest.shard_id)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
+    edit(path, lambda content: content.update(format_version=2))
     with pytest.raises(UserError, match="later"):
         resume(run)
     assert path.exists()
