@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", help="The derived run's folder or address. Default: RUN-<command>.", show_default=False
+        "--output",
+        help="Default: RUN-<what it is>: revote, afi, calibrated, retrieval, fused, relabelled. "
+        "The derived run's folder or address.",
+        show_default=False,
     ),
 ]
 Scenes = Annotated[str | None, typer.Option("--scenes", help="Only BEGIN:END of the run's scenes.")]

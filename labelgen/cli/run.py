@@ -44,7 +44,9 @@ Config = Annotated[
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value. Repeatable.")]
 Output = Annotated[
     str | None,
-    typer.Option("--output", help="The run's folder, s3://… or gs://…. Default: runs/<data set>."),
+    typer.Option(
+        "--output", help="Default: runs/<data set>[-<version>][-<split>]. The run's folder, s3://… or gs://…."
+    ),
 ]
 Frames = Annotated[
     str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, or its part K/N (from 0/N).")
