@@ -96,6 +96,12 @@ class Lease:
                 return True
             time.sleep(1.0)
 
+    @contextmanager
+    def alone_at_it(self) -> Iterator[None]:
+        """While the block lasts no other driver changes what they share; for moments."""
+        with _mutex(self.store):
+            yield
+
     def end(self) -> None:
         """Let the frames go."""
         self._ended.set()

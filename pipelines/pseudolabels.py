@@ -21,6 +21,7 @@ from pipelines.passes import fusion_of
 from pipelines.planning import Plan
 from pipelines.probe import expected_of
 from pipelines.scenes import have_poses
+from pipelines.unchanged import keep
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
 LOCAL_RAY_FROM = 64
@@ -112,8 +113,10 @@ def _label(plan: Plan, held: Lease, watch: Watch, ray_address: str | None) -> Ou
     if held.buried:
         time.sleep(GRACE_S)
     job = replace(plan.job, frames=still_to_do(plan), claims=held.claims)
-    # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
-    merge_plan(job.run, plan.planned, plan.info)
+    with held.alone_at_it():
+        # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
+        merge_plan(job.run, [f for f in plan.planned if f.frame_id not in plan.unseen], plan.info)
+        keep(held.store, plan.same)
     watch = replace(watch, suspects=held.suspects, mark=held.mark)
     left = job.frames
     with draining(watch.stop):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +106,7 @@ def run(
     )
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     build_city(request, console)
-    todo = make_plan(request)
+    todo = make_plan(request, partial(frame_progress, console))
     announce(todo, console)
     result = label(todo, console, ray_address, strict=strict, share=sharing)
     judge_run(todo, console)
@@ -148,6 +149,8 @@ def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool)
 
 def announce(plan: Plan, console: Console) -> None:
     """Say what is about to be done, with what, and what the user should know of the models."""
+    from pipelines.unchanged import describe
+
     console.print(
         f"{plan.job.config.dataset}: {len(plan.selected)} frames, {plan.done} done, "
         f"{len(plan.job.frames)} to do{f', {plan.failed} failed before' if plan.failed else ''}",
@@ -163,6 +166,8 @@ def announce(plan: Plan, console: Console) -> None:
         )
     if not plan.job.frames:
         return
+    if plan.changed:
+        complain(console, "warning", describe(plan.changed), "bold yellow")
     warn(console, plan.findings)
     if plan.info.ego_box is None and plan.job.config.projection.ego_box is None:
         console.print(
