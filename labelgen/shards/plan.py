@@ -62,8 +62,7 @@ def merge_plan(run: Path | str | Store, frames: Sequence[Frame], info: DatasetIn
                     f"{where} is of another data set ({before.dataset}); choose another output folder"
                 )
             fresh = {frame.frame_id: frame for frame in frames}
-            kept = [fresh.pop(frame.frame_id, frame) for frame in stored]
-            merged = [*kept, *fresh.values()]
+            merged = [fresh.pop(frame.frame_id, frame) for frame in stored] + list(fresh.values())
             if info == before and _identities(merged) == _identities(stored):
                 return
         store.replace(PLAN, encode_frames(merged, info, where))
