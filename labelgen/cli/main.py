@@ -30,6 +30,7 @@ from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.errors import LabelgenError
 from labelgen.redact import redact
+from labelgen.scratch import sweep
 
 app = App(
     "Turn driving logs (LiDAR and cameras) into per-point pseudo-labels and cached 2D features.",
@@ -74,6 +75,7 @@ def main(prefix: Sequence[str] = ()) -> None:
     Args:
         prefix: put before the arguments; ``python -m pipelines.pseudolabels`` gives ``run``.
     """
+    sweep()
     try:
         app(args=[*prefix, *sys.argv[1:]])
     except LabelgenError as error:
