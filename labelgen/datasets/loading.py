@@ -161,7 +161,7 @@ def load_panoptic(
     return _train_ids(ids, table), numbers
 
 
-_OTHER_TRUTH = "far more than the points need: the truth belongs to another cloud"
+_OTHER_TRUTH = "not read, as it is far more than the points need: the truth belongs to another cloud"
 
 
 def _truth_limit(points: int | None, width: int) -> int:
