@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from labelgen.errors import UserError
 from labelgen.shards.store import absolute
 from pipelines.connection import EXTRA_LOCAL_CPUS, connected
-from pipelines.drain import draining
+from pipelines.drain import Stop, draining
 from pipelines.job import FIRST, LAST, Committed, Job, Watch
 from pipelines.operators import Operator, pack, run_task, unpack, write_batch
 from pipelines.prometheus import ShownLedger
@@ -211,7 +211,7 @@ def _explained(error: Exception) -> Exception:
 class _State:
     """What the watching thread knows, for the loop over the results."""
 
-    stop: threading.Event
+    stop: Stop
     left: int = 0
     committed: int = 0
     inside: int = 1

@@ -12,6 +12,7 @@ import typer
 
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
+from labelgen.cli.interrupt import interruptible
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -350,7 +351,8 @@ def run_derivation(
     )
     prepare()
     console = PlainConsole(stderr=True)
-    with frame_progress(console, len(parent), operation.name) as advance:
+    bar = frame_progress(console, len(parent), operation.name)
+    with interruptible(console, folder), bar as advance:
         outcome = derive(
             derivation,
             advance,
