@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 from labelgen.config import RunConfig
@@ -16,7 +17,6 @@ from labelgen.retry import patiently
 from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
 from pipelines.claims import Claims
-from pipelines.drain import Stop
 from pipelines.stages import FrameTask, Stage, build_record, label_stages, load_stages, model_stages
 
 #: Operators of the main job: groups of stages that run in the same place.
@@ -96,7 +96,7 @@ class Watch:
     """
 
     on_frame: Callable[[int], None] = lambda count: None
-    stop: Stop = field(default_factory=Stop)
+    stop: Event = field(default_factory=Event)
     strict: bool = False
     suspects: frozenset[str] = frozenset()
     mark: Callable[[str], None] = lambda frame_id: None

@@ -194,6 +194,7 @@ class ProjectPoints:
 class CheckFrame:
     """Note what does not make sense about the points and where they fall."""
 
+    root: Path
     allow: tuple[str, ...] = ()
     name: str = "check"
 
@@ -204,7 +205,7 @@ class CheckFrame:
         """Add to ``notes``."""
         assert task.cloud is not None
         assert task.views is not None
-        sight = FrameSight(task.frame, task.cloud, task.views, task.hashes)
+        sight = FrameSight(task.frame, task.cloud, task.views, task.hashes, self.root)
         task.notes += frame_notes(sight, self.allow)
 
 
@@ -374,7 +375,7 @@ def build_record(task: FrameTask, store_points: bool) -> FrameRecord:
 
 def load_stages(root: Path, config: RunConfig) -> list[Stage]:
     """Stages bound by file reads and one core: no models."""
-    return [LoadFrame(root), ProjectPoints(config), CheckFrame(config.allow)]
+    return [LoadFrame(root), ProjectPoints(config), CheckFrame(root, config.allow)]
 
 
 def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None = None) -> list[Stage]:

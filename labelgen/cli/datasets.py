@@ -10,12 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from labelgen.cli.app import App, columns, described
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
 from labelgen.errors import UserError
 
-app = App("The data sets that can be read.")
+app = typer.Typer(help="The data sets that can be read.", no_args_is_help=True, rich_markup_mode="markdown")
 
 READERS = {
     "demo": "the simulated city; `labelgen run` builds it",
@@ -39,7 +38,8 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(READERS))
         return
-    typer.echo("\n".join(described(READERS.items(), columns())))
+    for name, text in READERS.items():
+        typer.echo(f"{name:<15}{text}")
 
 
 @app.command("checks")
@@ -58,8 +58,8 @@ def checks_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    shown = [(f"{row['name']} ({'stops' if row['refuses'] else 'warns'})", str(row["about"])) for row in rows]
-    typer.echo("\n".join(described(shown, columns())))
+    for row in rows:
+        typer.echo(f"{row['name']} ({'stops' if row['refuses'] else 'warns'}): {row['about']}")
 
 
 @app.command()

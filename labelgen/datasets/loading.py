@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.bounded import OversizedError, read_npz
+from labelgen.datasets.layouts import guess
 from labelgen.datasets.paths import digest, read_file
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud, parse_layout
@@ -59,11 +60,15 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     if len(data) % record.itemsize:
         raise refuse(
             f"{len(data)} bytes are not whole records of {record.itemsize} bytes ({', '.join(names)}): "
-            f"truncated, or not of layout {frame.lidar_layout!r}; copy it again from the data set"
+            f"truncated, or not of layout {frame.lidar_layout!r}; "
+            + (guess(data, frame.lidar_layout) or "copy it again from the data set")
         )
     rows = np.frombuffer(data, record)
     columns = {name: rows[name] for name in names}
-    xyz = np.column_stack([columns[axis] for axis in "xyz"]).astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # of wrong types and "not a number"
+        xyz = np.column_stack([columns[axis] for axis in "xyz"]).astype(np.float32, copy=False)
+        intensity = np.ascontiguousarray(columns.get("intensity", np.zeros(len(xyz))), np.float32)
+        time = np.ascontiguousarray(columns["time"], np.float32) if "time" in columns else None
     if not np.isfinite(xyz).all(axis=1).any():
         raise refuse(f"none of its {len(xyz)} points is finite; copy it again from the data set")
     ring = None
@@ -71,8 +76,6 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
         stored = columns["ring"]
         valid = (stored >= 0) & (stored < NO_RING)  # False for NaN
         ring = np.where(valid, stored, NO_RING).astype(np.uint8)
-    intensity = np.ascontiguousarray(columns.get("intensity", np.zeros(len(xyz))), np.float32)
-    time = np.ascontiguousarray(columns["time"], np.float32) if "time" in columns else None
     return PointCloud(xyz=xyz, intensity=intensity, ring=ring, time=time), digest(data)
 
 
@@ -95,7 +98,7 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
     if frame.label_path is None:
         raise FrameError("the data set has no truth for this frame", frame_id=frame.frame_id)
     width = 4 if frame.label_path.endswith(KITTI_LABELS) else 1
-    data = read_file(root, frame.label_path, frame.frame_id, _truth_limit(points, width), _OTHER_TRUTH)
+    data = read_file(root, frame.label_path, frame.frame_id, _truth_limit(points, width))
     if width == 4:
         ids = (_kitti_labels(data, frame, frame.label_path) & 0xFFFF).astype(np.int64)
     else:
@@ -129,7 +132,7 @@ def load_panoptic(
     path = frame.panoptic_path
     if path is None:
         raise FrameError("the data set has no instances for this frame", frame_id=frame.frame_id)
-    data = read_file(root, path, frame.frame_id, _truth_limit(points, 8), _OTHER_TRUTH)
+    data = read_file(root, path, frame.frame_id, _truth_limit(points, 8))
     if path.endswith(KITTI_LABELS):
         labels = _kitti_labels(data, frame, path)
         ids, numbers = (labels & 0xFFFF).astype(np.int64), (labels >> 16).astype(np.int64)
@@ -159,9 +162,6 @@ def load_panoptic(
             ) from None
     _check_length(frame, path, len(ids), points)
     return _train_ids(ids, table), numbers
-
-
-_OTHER_TRUTH = "not read, as it is far more than the points need: the truth belongs to another cloud"
 
 
 def _truth_limit(points: int | None, width: int) -> int:

@@ -6,6 +6,7 @@ that stops a run or is only told, the registration says. `survey` runs all of th
 """
 
 from labelgen.datasets.checks import (
+    clouds,
     coverage,
     distortion,
     files,
@@ -14,7 +15,9 @@ from labelgen.datasets.checks import (
     images,
     intrinsics,
     mounts,
+    records,
     scenes,
+    sweeps,
     times,
 )
 from labelgen.datasets.checks.registry import (
@@ -50,6 +53,7 @@ __all__ = [
     "check_image",
     "check_names",
     "check_plan",
+    "clouds",
     "coverage",
     "distortion",
     "files",
@@ -61,8 +65,10 @@ __all__ = [
     "intrinsics",
     "mounts",
     "noted_check",
+    "records",
     "refuse",
     "scenes",
     "survey",
+    "sweeps",
     "times",
 ]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from labelgen.datasets.images import Picture, open_picture, read_image
 from labelgen.datasets.info import DatasetInfo
-from labelgen.datasets.loading import load_cloud
+from labelgen.datasets.loading import CLOUD_LIMIT, load_cloud
+from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError
 from labelgen.frame import Camera, Frame, PointCloud, parse_layout
 from labelgen.geometry import ProjectionSettings, project
@@ -25,6 +26,8 @@ from labelgen.records import Views
 SAMPLE = 5
 #: Least number of pixels along the shorter side that are kept of an image of theirs.
 THUMBNAIL = 128
+#: Points of a frame that are looked at where some tell as much as all.
+SAMPLE_POINTS = 4000
 #: LiDAR files of a plan whose size is looked up, at equal distances.
 MOST_SIZES = 1000
 
@@ -117,7 +120,8 @@ class PlanSight:
         for frame in self.sampled:
             try:
                 cloud, _ = load_cloud(self.root, frame)
-                looks.append(FrameSight(frame, cloud, project(frame, cloud, self.projection)))
+                views = project(frame, cloud, self.projection)
+                looks.append(FrameSight(frame, cloud, views, root=self.root))
             except FrameError as error:
                 looks.append(error)
             except ValueError as error:  # a calibration that cannot be used
@@ -189,12 +193,30 @@ class FrameSight:
         cloud: its points.
         views: where they fall in the images.
         hashes: {path: hash of the file's bytes}, of the files that were read whole.
+        root: the data root, where the LiDAR file's bytes are looked at again; None: they are not.
     """
 
     frame: Frame
     cloud: PointCloud
     views: Views
     hashes: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+
+    @cached_property
+    def cloud_data(self) -> bytes:
+        """The LiDAR file's bytes, which were read before; empty where they cannot be read again."""
+        try:
+            if self.root is not None:
+                return read_file(self.root, self.frame.lidar_path, self.frame.frame_id, CLOUD_LIMIT)
+        except FrameError:
+            pass
+        return b""
+
+    @cached_property
+    def sample(self) -> NDArray[np.int64]:
+        """Rows of some returns, at equal distances: at most `SAMPLE_POINTS`, in the file's order."""
+        step = len(self.cloud) // SAMPLE_POINTS + 1
+        return np.flatnonzero(self.cloud.returned[::step]) * step
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:

@@ -45,7 +45,7 @@ def test_columns_are_read_by_name(tmp_path):
 
 
 def test_what_is_not_there_is_left_out(tmp_path):
-    np.zeros(7, parse_layout("z:f4,y:f4,x:f4").record).tofile(tmp_path / "cloud.bin")
+    np.ones(7, parse_layout("z:f4,y:f4,x:f4").record).tofile(tmp_path / "cloud.bin")
     cloud, _ = load_cloud(tmp_path, frame("z:f4,y:f4,x:f4"))
     assert (len(cloud), cloud.ring, cloud.time) == (7, None, None)
     assert not cloud.intensity.any()

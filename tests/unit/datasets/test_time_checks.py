@@ -151,7 +151,7 @@ def points(**cameras):
     a, z = rng.uniform(-np.pi, np.pi, 20_000), rng.uniform(-1.8, 1, 20_000)
     xyz = np.c_[12 * np.cos(a), 12 * np.sin(a), z].astype(np.float32)
     one = frame([camera(name=name, pose=pose) for name, pose in cameras.items()])
-    cloud = PointCloud(xyz, np.zeros(len(xyz), np.float32))
+    cloud = PointCloud(xyz, rng.random(len(xyz)).astype(np.float32))
     return FrameSight(one, cloud, project(one, cloud))
 
 

@@ -1,0 +1,170 @@
+"""Are the records of a LiDAR file laid out as the plan says, and in metres?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.datasets.checks.registry import Odd, check
+from labelgen.datasets.checks.sight import FrameSight
+from labelgen.datasets.layouts import column_major, degenerate, guess, rhythm
+from labelgen.frame import parse_layout
+
+#: Share of points with a coordinate that nothing measures, from which a layout is wrong.
+MOST_ABSURD = 0.08
+#: Metres beyond which neither half of a LiDAR's points nor all but a few can lie.
+FARTHEST_HALF, FARTHEST_MOST = 150.0, 600.0
+#: Metres within which a LiDAR has some points.
+FARTHEST_NEAREST = 60.0
+#: Rows that are looked at, at most.
+_ROWS = 4000
+
+
+@check("cloud-layout", "frame", refuse=True)
+def layout(sight: FrameSight) -> Iterator[Odd]:
+    """The points make no sense in the layout that the plan gives: type, number of columns, order of bytes."""
+    if sight.cloud_data and (problem := misfit(sight)):
+        hint = guess(sight.cloud_data, sight.frame.lidar_layout)
+        yield Odd(
+            f"{sight.frame.lidar_path} is not of layout {sight.frame.lidar_layout}: {problem}",
+            hint or "name the columns and types of its records (lidar_layout, docs/frames-parquet.md)",
+        )
+
+
+@check("cloud-units", "frame", refuse=True)
+def units(sight: FrameSight) -> Iterator[Odd]:
+    """Coordinates are no metres from the LiDAR: millimetres, centimetres, a map's coordinates."""
+    xyz = _there(sight)
+    path = sight.frame.lidar_path
+    if len(xyz) < 20:
+        return
+    if _of_map(xyz):
+        at = ", ".join(f"{value:,.0f}" for value in np.median(xyz, axis=0))
+        yield Odd(
+            f"{path}: the points lie about ({at})",
+            "these are coordinates of a map; points must be in the LiDAR's frame, and its pose in "
+            "global_from_lidar",
+        )
+        return
+    near, half, far = np.percentile(np.sqrt((xyz**2).sum(axis=1)), (1, 50, 99))
+    if (half <= FARTHEST_HALF and far <= FARTHEST_MOST and near <= FARTHEST_NEAREST and far >= 1) or (
+        absurd(sight) > MOST_ABSURD
+    ):
+        return
+    if far < 1:
+        text, hint = (
+            f"all points lie within {far:.2g} m of the LiDAR",
+            "are these kilometres, or scaled to 1?",
+        )
+    elif half <= FARTHEST_HALF and far <= FARTHEST_MOST:
+        text = f"the nearest points lie {near:,.0f} m from the LiDAR"
+        hint = "are these coordinates of a map, or of another sensor?"
+    else:
+        text = f"half of the points lie more than {half:,.6g} m away, the farthest {far:,.6g} m"
+        below = abs(float(np.percentile(xyz[:, 2], 2)))  # the ground is half a metre or more below a LiDAR
+        unit = "centimetres" if below < 500 and far < 40_000 else "millimetres" if far < 400_000 else ""
+        hint = f"are these {unit}?" if unit else ""
+    yield Odd(f"{path}: {text}", f"{hint} Points must be in metres, in the LiDAR's frame".lstrip())
+
+
+def misfit(sight: FrameSight) -> str:
+    """What makes no sense about a file's layout; empty if nothing does."""
+    if (share := absurd(sight)) > MOST_ABSURD and not _of_map(_there(sight)):
+        return f"{share:.0%} of the points have coordinates that nothing measures"
+    record = parse_layout(sight.frame.lidar_layout).record
+    found = rhythm(sight.cloud_data)
+    best, size = found.best, record.itemsize
+    if size >= len(found.equal) or not found.equal[best]:
+        return ""
+    if best % size and found.beats(best, size, 0.8):
+        return f"its bytes repeat every {best}, records of that layout have {size}"
+    if (
+        best % size == 0
+        and found.beats(best, size, 0.8)
+        and (number := _alternating(sight.cloud.xyz, best // size))
+    ):
+        return f"every {number} records belong together"
+    for part in range(12, size // 2 + 1):
+        if size % part == 0 and not found.beats(size, part, 0.5) and _repeats(sight, record, part):
+            return f"its bytes repeat every {part}, records of that layout have {size}"
+    if found.equal[[4, 8]].max() > 0.4 * found.equal[size] and column_major(sight.cloud_data):
+        return "parts of the file differ more than columns do"
+    return ""
+
+
+def absurd(sight: FrameSight) -> float:
+    """Share of points with coordinates that no LiDAR gives, not even for "no return".
+
+    Wrong types give exponents at random: numbers next to nothing, numbers beyond all measure, and many kinds
+    of "not a number", side by side with others. What stands for "no return" is one value.
+    """
+    record = parse_layout(sight.frame.lidar_layout).record
+    rows = np.frombuffer(sight.cloud_data, record, len(sight.cloud_data) // record.itemsize)
+    rows = rows[:: -(-len(rows) // _ROWS) or 1]
+    kinds = sum(
+        len(np.unique(rows[axis][np.isnan(rows[axis])].view("<u4")))
+        for axis in "xyz"
+        if rows[axis].dtype == np.float32
+    )
+    with np.errstate(invalid="ignore"):
+        some = np.column_stack([rows[axis].astype(np.float64) for axis in "xyz"])
+    size = np.abs(some)
+    tiny, huge = (size < 1e-5) & (size > 0), (size > 1e5) & np.isfinite(size)
+    usual = (size > 1e-3) & (size < 1e3)
+    bad = ((tiny | huge).any(axis=1) & usual.any(axis=1)) | ((size < 1e-30) & (size > 0)).any(axis=1)
+    if len(np.unique(some[huge])) > 10:
+        bad |= huge.any(axis=1)
+    if kinds > 9:
+        bad |= np.isnan(some).any(axis=1)
+    return float(bad.mean()) if len(bad) else 0.0
+
+
+def _of_map(xyz: NDArray[np.float64]) -> bool:
+    """Whether points lie together, far from the origin."""
+    if len(xyz) < 20 or np.hypot(*xyz[:, :2].mean(axis=0)) < 500:
+        return False
+    middle = np.median(xyz, axis=0)
+    spread = np.median(np.abs(xyz - middle), axis=0)
+    away = float(np.linalg.norm(middle[:2]))
+    return bool(1000 < away < 1e9 and away > 20 * np.linalg.norm(spread[:2]))
+
+
+def _there(sight: FrameSight) -> NDArray[np.float64]:
+    """(n, 3) some of the finite points that are not at the origin."""
+    with np.errstate(invalid="ignore"):
+        xyz = sight.cloud.xyz[:: -(-len(sight.cloud) // _ROWS) or 1].astype(np.float64)
+    there: NDArray[np.float64] = xyz[np.isfinite(xyz).all(axis=1) & (xyz != 0).any(axis=1)]
+    return there
+
+
+def _alternating(xyz: NDArray[np.float32], number: int) -> int:
+    """Which of every so many points are no points, counted from 1; 0 if all of them are, or none."""
+    bad = []
+    for place in range(number):
+        with np.errstate(invalid="ignore"):
+            bad.append(degenerate(xyz[place::number][:_ROWS].astype(np.float64)))
+    return bad.index(True) + 1 if any(bad) and not bad[0] else 0
+
+
+def _repeats(sight: FrameSight, record: np.dtype[np.void], part: int) -> bool:
+    """Whether the coordinates of a record stand in it again, some bytes later, with other values."""
+    assert record.fields is not None
+    rows = np.frombuffer(sight.cloud_data, np.uint8, len(sight.cloud) * record.itemsize)
+    table = rows.reshape(-1, record.itemsize)[:_ROWS]
+    for axis in "xyz":
+        kind, place = record.fields[axis][:2]
+        if place + part + kind.itemsize > record.itemsize:
+            return False
+        first, second = (
+            np.ascontiguousarray(table[:, at : at + kind.itemsize]).view(kind).astype(np.float64).ravel()
+            for at in (place, place + part)
+        )
+        there = (first != 0) & (second != 0) & np.isfinite(first + second)
+        if there.sum() < 20 or (first[there] == second[there]).mean() > 0.5:
+            return False
+        ours, theirs = (np.percentile(np.abs(one[there]), (25, 50, 75)) for one in (first, second))
+        if not np.allclose(ours, theirs, rtol=0.3, atol=0.1):
+            return False
+    return True
