@@ -3,6 +3,7 @@
 `plan_nuscenes` runs both readers as fresh processes, imports included, on made tables with as many records
 per keyframe as nuScenes trainval has (72 sample_data, 34 annotations). `frames_parquet` writes and reads
 34,149 frames with 6 cameras and checks every value, beside the plain way, row by row and without any check.
+`plan_checks` looks at as many for what makes no sense, in the tables alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from harness import Claim, faster, interleave, score
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from labelgen.datasets import DatasetInfo, plan_frames, read_frames, write_frames
+from labelgen.datasets.checks import PlanSight, check_plan
 from labelgen.datasets.manifest import SCHEMA
 from labelgen.frame import Camera, Frame
 from tests.helpers.nuscenes_root import VERSION, edit_table, make_dataroot, token
@@ -182,6 +185,15 @@ def bench_parquet(folder: Path, quick: bool) -> list[Claim]:
     ]
 
 
+def bench_checks(folder: Path, quick: bool) -> list[Claim]:
+    made, info = plan_frames("nuscenes", make_dataroot(folder, points=50, image_size=(32, 18)))
+    frames = [many(made[0], number) for number in range(5_000 if quick else 34_149)]
+    begin = time.process_time()
+    check_plan(PlanSight(folder, frames, info, sample=0))
+    seconds = time.process_time() - begin
+    return [score("plan_checks", seconds, goal=2.0, unit="CPU s", lower_is_better=True)]
+
+
 def many(frame: Frame, number: int) -> Frame:
     cameras = tuple(replace(c, image_path=f"{c.image_path}.{number}") for c in frame.cameras)
     return replace(frame, frame_id=token(number), index=number, cameras=cameras)
@@ -232,7 +244,12 @@ def run(quick: bool) -> list[Claim]:
         folder = Path(name)
         (folder / "a").mkdir()
         (folder / "b").mkdir()
-        return bench_nuscenes(folder / "a", quick) + bench_parquet(folder / "b", quick)
+        (folder / "c").mkdir()
+        return (
+            bench_nuscenes(folder / "a", quick)
+            + bench_parquet(folder / "b", quick)
+            + bench_checks(folder / "c", quick)
+        )
 
 
 if __name__ == "__main__":

@@ -115,8 +115,8 @@ class Frame:
         cameras: in the dataset's order; a point's ``camera`` is an index into this tuple.
         label_path: truth, uint8 per point in the dataset's own ids; relative to the data root.
         panoptic_path: truth with instances; relative to the data root.
-        source_id: identity of the source files (paths, sizes, modification times); a frame whose
-            sources changed is labelled anew.
+        source_id: identity of the sources (files by paths, sizes and times; calibration; pose); a frame
+            whose sources changed is labelled anew.
     """
 
     frame_id: str

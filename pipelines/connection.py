@@ -1,13 +1,22 @@
-"""Connects to a Ray cluster, or starts a local one, and sets what holds for all that runs on it."""
+"""Connects to a Ray cluster, or starts a local one, and sets what holds for all that runs on it.
+
+A local Ray is for its driver alone: it listens on the loopback address, asks for the user's token, and keeps
+sockets, logs and spilled objects in a private folder that goes with it.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
@@ -15,41 +24,141 @@ from ray.data import DataContext
 from ray.exceptions import AuthenticationError
 
 from labelgen.errors import UserError
+from labelgen.scratch import scratch
 from labelgen.wording import one_line
 
 #: Logical CPUs offered beyond the physical ones on a local Ray. With as many as there are cores, two actor
 #: pools could hold them all while the readers that feed them wait for one for ever.
 EXTRA_LOCAL_CPUS = 4
+_QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 
 
-def connect(address: str | None) -> None:
-    """Connect to a cluster, or start a local one with spare logical CPUs."""
+#: Characters of the longest temporary folder in which Ray can make its sockets: their paths have 107 at most.
+_LONGEST_FOLDER = 107 - len("/session_2026-01-31_00-00-00_000000_1234567/sockets/plasma_store")
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """A connection for a block, unless this process is connected already.
+
+    One to a cluster outlives the block; a local Ray that was started for it ends with it.
+
+    Args:
+        address: of a running cluster (``ray://…``, ``host:port``, ``auto``); None starts a local Ray.
+
+    Raises:
+        UserError: the cluster cannot be reached, or Ray does not start here.
+    """
+    if ray.is_initialized():
+        yield
+    elif address:
+        connect(address)
+        yield
+    else:
+        with _folder_for_ray() as folder:
+            try:
+                _start(folder)
+                yield
+            finally:
+                ray.shutdown()
+
+
+def connect(address: str) -> None:
+    """Connect to a running cluster.
+
+    Raises:
+        UserError: it cannot be reached.
+    """
+    _prepare()
+    try:
+        _knock(address)
+        ray.init(address=address, **_QUIET)
+    except Exception as error:
+        raise UserError(
+            f"cannot connect to Ray at {address!r} ({type(error).__name__}: {one_line(error, 500)}); "
+            "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
+            f"{ray.__version__}"
+        ) from error
+    _set_up_data()
+
+
+def _start(folder: Path | None) -> None:
+    """Start a Ray of our own, with spare logical CPUs."""
+    _prepare()
+    guard_token()
+    cores = len(os.sched_getaffinity(0))
+    try:
+        with _on_loopback():
+            ray.init(
+                address="local",
+                num_cpus=cores + EXTRA_LOCAL_CPUS,
+                include_dashboard=False,
+                _temp_dir=None if folder is None else str(folder),
+                **_QUIET,
+            )
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error, 300)}"
+        raise UserError(
+            f"Ray does not start on this machine ({reason}); it gives up after half a minute where the "
+            "machine is busy: try again, or use --runner sequential"
+        ) from error
+    _set_up_data()
+
+
+@contextmanager
+def _folder_for_ray() -> Iterator[Path | None]:
+    """Where a local Ray keeps its things, where Ray itself would; None if no path there is short enough."""
+    with ExitStack() as stack:
+        short: Path | None = None
+        usual = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
+        for place in (usual, Path("/tmp")):
+            with suppress(OSError):
+                folder = stack.enter_context(scratch(place)) / "r"  # Ray opens its own one to everybody
+                if len(str(folder)) <= _LONGEST_FOLDER:
+                    short = folder
+                    break
+        yield short
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """While the block lasts, a Ray that is started listens on 127.0.0.1, as where it cannot make clusters."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def guard_token() -> None:
+    """Make the file of the user's token, if there is none, and let nobody else read it: Ray would not."""
+    elsewhere = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if elsewhere or os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return
+    file = Path.home() / ".ray" / "auth_token"
+    with suppress(OSError):  # a home that cannot be written: Ray says so if it matters
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        with (
+            suppress(FileExistsError),
+            open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new,
+        ):
+            new.write(secrets.token_hex(32))
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
+
+
+def _prepare() -> None:
+    """Set what Ray reads when it starts or connects."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Nobody is told that Ray is used, and one process less is started for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's own remarks on Ray Data's actors go to the terminal at level "error" and mean nothing to a user.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address:
-        try:
-            _knock(address)
-            ray.init(address=address, **quiet)
-        except Exception as error:
-            raise UserError(
-                f"cannot connect to Ray at {address!r} ({type(error).__name__}: {one_line(error, 500)}); "
-                "check RAY_ADDRESS, that the cluster is up (`ray status`), and that its Ray version is "
-                f"{ray.__version__}"
-            ) from error
-    else:
-        cores = len(os.sched_getaffinity(0))
-        try:
-            ray.init(address="local", num_cpus=cores + EXTRA_LOCAL_CPUS, include_dashboard=False, **quiet)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {one_line(error, 300)}"
-            raise UserError(
-                f"Ray does not start on this machine ({reason}); it gives up after "
-                "half a minute where the machine is busy: try again, or use --runner sequential"
-            ) from error
+
+
+def _set_up_data() -> None:
+    """Set how Ray Data works and what it says."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False

@@ -70,7 +70,7 @@ def diagnose(request: Request, address: str | None, nodes: int = 0) -> list[Find
         findings.append(Finding("data", "driver", None, "not looked at: no --dataroot is given"))
     else:
         try:
-            plan = make_plan(request)
+            plan = make_plan(request, compare=False)
             text = f"{len(plan.selected):,} frames, {len(plan.job.frames):,} to do"
             findings.append(Finding("data", "driver", True, text))
             for odd in plan.findings:

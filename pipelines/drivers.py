@@ -21,6 +21,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from labelgen.shards.documents import first_error
 from labelgen.shards.store import LocalStore, OutsideError, Store, StoreError, open_store
 
 DRIVERS = "drivers"
@@ -114,9 +115,7 @@ def read_driver(store: Store, name: str) -> Driver:
     try:
         driver = Driver.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{field}: {first['msg']}" if field else first["msg"]) from error
+        raise ValueError(first_error(error)) from error
     if driver.token != token:
         raise ValueError(f"token: {driver.token} is not the file's name")
     return driver

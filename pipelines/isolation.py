@@ -14,10 +14,10 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 
+from labelgen.scratch import scratch
 from pipelines.job import Job
 from pipelines.stages import FrameTask, run_stages
 
@@ -39,11 +39,10 @@ def run_isolated(job: Job, operator: str, task: FrameTask) -> FrameTask:
     Returns:
         The task after the operator; failed, if the process died, with the way it died as the reason.
     """
-    with tempfile.TemporaryDirectory(prefix="labelgen-frame-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         (folder / _IN).write_bytes(pickle.dumps((job, operator, task), protocol=5))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-m", "pipelines.isolation", name]
+        command = [sys.executable, "-m", "pipelines.isolation", str(folder)]
         try:
             done = subprocess.run(
                 command, env=environment, stderr=subprocess.PIPE, check=False, timeout=LIMIT_S

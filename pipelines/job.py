@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
 from typing import Any, Literal
 
 from labelgen.config import RunConfig
@@ -17,6 +16,7 @@ from labelgen.retry import patiently
 from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
 from pipelines.claims import Claims
+from pipelines.drain import Stop
 from pipelines.stages import FrameTask, Stage, build_record, label_stages, load_stages, model_stages
 
 #: Operators of the main job: groups of stages that run in the same place.
@@ -96,7 +96,7 @@ class Watch:
     """
 
     on_frame: Callable[[int], None] = lambda count: None
-    stop: Event = field(default_factory=Event)
+    stop: Stop = field(default_factory=Stop)
     strict: bool = False
     suspects: frozenset[str] = frozenset()
     mark: Callable[[str], None] = lambda frame_id: None

@@ -7,7 +7,6 @@ frame that is done twice is published once. What it saves is the work.
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading
 import time
 import uuid
@@ -42,10 +41,6 @@ from pipelines.drivers import (
 )
 
 _MUTEX, _MUTEX_STALE_S = f"{DRIVERS}/mutex", 30.0
-
-
-class ReadOnlyError(UserError):
-    """Nobody can hold frames of a run that cannot be written."""
 
 
 class Lease:
@@ -96,6 +91,12 @@ class Lease:
                 return True
             time.sleep(1.0)
 
+    @contextmanager
+    def alone_at_it(self) -> Iterator[None]:
+        """While the block lasts no other driver changes what they share; for moments."""
+        with _mutex(self.store):
+            yield
+
     def end(self) -> None:
         """Let the frames go."""
         self._ended.set()
@@ -128,8 +129,7 @@ def lease(
         warn: told what was found in the place of drivers' files and set aside, and what is waited for.
 
     Raises:
-        UserError: another driver is at one of the frames, and not both share.
-        ReadOnlyError: the run cannot be written.
+        UserError: another driver is at one of the frames, and not both share; or the run cannot be written.
     """
     store = open_store(run)
     driver = Driver.here(tuple(frame.frame_id for frame in frames), share)
@@ -139,8 +139,7 @@ def lease(
         buried = _register(store, driver, warn)
     except OSError as error:
         check_there(store)
-        kind = ReadOnlyError if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else UserError
-        raise kind(f"cannot write to {store.url}: {error.strerror or error}") from error
+        raise UserError(f"cannot write to {store.url}: {error.strerror or error}") from error
     held = Lease(store, driver, buried)
     try:
         yield held

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from labelgen.taxonomy import load_taxonomy
 from labelgen.taxonomy_source import shipped_names
 from pipelines.job import Job
 from pipelines.presets import find_preset
+from pipelines.unchanged import Bar, Change, no_bar, settle
 
 DEMO_ROOT = Path("data/demo")
 #: Of data sets that name none.
@@ -60,6 +61,9 @@ class Plan:
         progress: what the run's manifests already hold.
         models: the models that label.
         findings: what does not make sense about the data, see `labelgen.datasets.checks`.
+        changed: frames that are labelled, but not from the sources as they are now.
+        unseen: ids of frames that the request does not ask for, whose sources may have changed.
+        same: see `pipelines.unchanged.keep`.
     """
 
     job: Job
@@ -69,6 +73,9 @@ class Plan:
     progress: Progress
     models: tuple[ModelInfo, ...]
     findings: tuple[Finding, ...] = ()
+    changed: tuple[Change, ...] = ()
+    unseen: frozenset[str] = frozenset()
+    same: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -98,6 +105,7 @@ class Plan:
             "images_todo": sum(len(frame.cameras) for frame in self.job.frames),
             "estimated_bytes": self.estimate_bytes(),
             "fingerprint": self.job.fingerprint,
+            "changed": len(self.changed),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -131,8 +139,14 @@ class Plan:
         )
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> Plan:
     """Work out a request; writes nothing.
+
+    Args:
+        request: what is asked for.
+        bar: shows how many frames' files are compared with those that were labelled.
+        compare: where files have other times than those that were labelled, read them, and let equal ones
+            count as done; without, all of them count so, and the plan is not for `execute`.
 
     Raises:
         UserError: anything in the request that cannot be; the message says what to do.
@@ -152,7 +166,6 @@ def make_plan(request: Request) -> Plan:
     )
     config = config.settle(own_taxonomy(info), info.ego_box)
     taxonomy = load_taxonomy(str(config.taxonomy))
-    selected = tuple(select(frames, request.frames))
     mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])
     run = open_store(request.output or default_output(config.dataset, info.version, request.split)).url
     if config.regions.label_map and is_address(run):
@@ -161,6 +174,10 @@ def make_plan(request: Request) -> Plan:
             "choose a local folder, or regions.label_map=false"
         )
     progress = read_progress(run, mark)
+    asked = select(frames, request.frames)
+    chosen = {frame.frame_id for frame in asked} if compare else set()
+    settled = settle(open_store(run), Path(info.dataroot), frames, chosen, progress, bar)
+    selected = tuple(select(settled.frames, request.frames))
     held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
     todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
     job = Job(run, Path(info.dataroot), config, taxonomy, mark, frames=todo)
@@ -172,7 +189,19 @@ def make_plan(request: Request) -> Plan:
         ProjectionSettings(**config.projection.model_dump(exclude={"ego_box"})),
     )
     findings = tuple(survey(sight, allow))
-    return Plan(job, info, tuple(frames), selected, progress, models, findings)
+    labelled_anew = {frame.frame_id for frame in todo}
+    return Plan(
+        job,
+        info,
+        settled.frames,
+        selected,
+        progress,
+        models,
+        findings,
+        tuple(change for change in settled.changed if change.frame_id in labelled_anew),
+        settled.unseen,
+        settled.same,
+    )
 
 
 def own_taxonomy(info: DatasetInfo) -> str:

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.models.gpus import named_gpus
+from labelgen.scratch import scratch
 from labelgen.shards.manifest import list_manifests, read_manifest
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.shards.store import named_after, open_store, put_file
@@ -88,7 +88,7 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
         UserError: none of them can be labelled; says why the first cannot.
     """
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="labelgen-probe-") as folder:
+    with scratch() as folder:
         job = replace(job, run=folder)
         stages = [*job.load(), *job.models(), *job.label()]
         for stage in stages:

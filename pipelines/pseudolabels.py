@@ -8,19 +8,21 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from labelgen.datasets.checks import refuse
+from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards import build_index, merge_plan, open_run, resume
 from labelgen.shards.calls import record_call
 from labelgen.shards.store import named_after
-from labelgen.shards.there import while_there
+from labelgen.shards.there import refuses_writing, while_there
 from pipelines.derive import Runner, derive, plan_derivation
 from pipelines.drain import draining
 from pipelines.job import Committed, Job, Watch
-from pipelines.lease import Lease, ReadOnlyError, lease
+from pipelines.lease import Lease, lease
 from pipelines.passes import fusion_of
 from pipelines.planning import Plan
 from pipelines.probe import expected_of
 from pipelines.scenes import have_poses
+from pipelines.unchanged import keep
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
 LOCAL_RAY_FROM = 64
@@ -40,7 +42,8 @@ class Outcome:
         seconds: wall time.
         failed_fraction: over all frames of the request, those of earlier calls included.
         elsewhere: frames that another driver took, which shares the run.
-        stopped: whether SIGTERM, or `strict` and a failed frame, ended the call before its frames were done.
+        stopped: whether a signal, or `strict` and a failed frame, ended the call.
+        signal: number of the signal that did; 0 if none.
         odd: {check that stops a run: frames of this call that show it}.
         figures: see `pipelines.metrics.Metrics.to_dict`.
     """
@@ -53,6 +56,7 @@ class Outcome:
     failed_fraction: float = 0.0
     elsewhere: int = 0
     stopped: bool = False
+    signal: int = 0
     odd: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -74,8 +78,9 @@ def execute(
 
     A run without anything left may be one that cannot be written.
 
-    SIGTERM ends it early: frames that are begun are finished and committed; so does a check of the input that
-    most frames show. What then is to be thought of the run, `labelgen.inspection.verdict.judge` says.
+    SIGTERM and Ctrl-C end it early: frames that are begun are finished and committed; so does a check of the
+    input that most frames show. What then is to be thought of the run, `labelgen.inspection.verdict.judge`
+    says.
 
     Args:
         plan: see `pipelines.planning.make_plan`.
@@ -100,8 +105,8 @@ def execute(
     try:
         with while_there(job.run), lease(job.run, job.frames, share=share, warn=warn) as held:
             return _label(plan, held, Watch(on_frame, strict=strict), ray_address)
-    except ReadOnlyError:
-        if job.frames:
+    except (OSError, UserError) as error:
+        if job.frames or not refuses_writing(error):
             raise
         return Outcome(failed_fraction=plan.failed / max(1, len(plan.selected)))
 
@@ -112,8 +117,10 @@ def _label(plan: Plan, held: Lease, watch: Watch, ray_address: str | None) -> Ou
     if held.buried:
         time.sleep(GRACE_S)
     job = replace(plan.job, frames=still_to_do(plan), claims=held.claims)
-    # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
-    merge_plan(job.run, plan.planned, plan.info)
+    with held.alone_at_it():
+        # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
+        merge_plan(job.run, [f for f in plan.planned if f.frame_id not in plan.unseen], plan.info)
+        keep(held.store, plan.same)
     watch = replace(watch, suspects=held.suspects, mark=held.mark)
     left = job.frames
     with draining(watch.stop):
@@ -133,7 +140,8 @@ def _label(plan: Plan, held: Lease, watch: Watch, ray_address: str | None) -> Ou
             left = still_to_do(plan)  # what others had claimed that have ended since
     build_index(job.run)
     missing = len(job.frames) - outcome.labelled - outcome.failed
-    outcome.stopped = missing > 0 and watch.stop.is_set()
+    outcome.signal = watch.stop.signal
+    outcome.stopped = bool(outcome.signal) or (missing > 0 and watch.stop.is_set())
     outcome.elsewhere = 0 if outcome.stopped else missing
     outcome.failed_fraction = (plan.failed + outcome.failed) / max(1, len(plan.selected))
     outcome.seconds = round(time.time() - begin, 2)

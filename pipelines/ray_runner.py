@@ -27,13 +27,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from labelgen.errors import UserError
 from labelgen.shards.store import absolute
-from pipelines.connection import EXTRA_LOCAL_CPUS, connect
-from pipelines.drain import draining
+from pipelines.connection import EXTRA_LOCAL_CPUS, connected
+from pipelines.drain import Stop, draining
 from pipelines.job import FIRST, LAST, Committed, Job, Watch
 from pipelines.operators import Operator, pack, run_task, unpack, write_batch
 from pipelines.prometheus import ShownLedger
-
-__all__ = ["EXTRA_LOCAL_CPUS", "connect", "run_ray"]
 
 #: CPU shares. Below one, and actors' together at most half of a CPU per worker, since an actor pool that
 #: holds all CPUs of a cluster would wait for ever for the readers that feed it.
@@ -59,32 +57,25 @@ def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Comm
         UserError: the cluster cannot be reached or is unfit, or a worker found what no frame is to blame for:
             weights that cannot be loaded, a disk that is full.
     """
-    ours = not ray.is_initialized()
-    if ours:
-        connect(address)
-    try:
-        with draining(watch.stop):  # after Ray, which sets a handler of its own
-            watch.figures["cores"], watch.figures["gpus"] = _offered(local=address is None)
-            ledger = _start_ledger(job)
-            with _watching(ledger, watch) as state:
-                rows = iter(_graph(job, ledger, local=address is None).iter_rows())
-                while True:
-                    try:
-                        row = next(rows, None)
-                    except Exception as error:
-                        raise _explained(error) from error
-                    if row is None:
-                        break
-                    committed: Committed = pickle.loads(row["committed"])
-                    state.committed += committed.frames + committed.failed
-                    yield committed
-                    if state.finished():
-                        break  # the rest would only be passed through
-            with contextlib.suppress(RayError):
-                watch.figures.update(ray.get(ledger.figures.remote(), timeout=10))
-    finally:
-        if ours and address is None:
-            ray.shutdown()
+    with connected(address), draining(watch.stop):  # after Ray, which sets a handler of its own
+        watch.figures["cores"], watch.figures["gpus"] = _offered(local=address is None)
+        ledger = _start_ledger(job)
+        with _watching(ledger, watch) as state:
+            rows = iter(_graph(job, ledger, local=address is None).iter_rows())
+            while True:
+                try:
+                    row = next(rows, None)
+                except Exception as error:
+                    raise _explained(error) from error
+                if row is None:
+                    break
+                committed: Committed = pickle.loads(row["committed"])
+                state.committed += committed.frames + committed.failed
+                yield committed
+                if state.finished():
+                    break  # the rest would only be passed through
+        with contextlib.suppress(RayError):
+            watch.figures.update(ray.get(ledger.figures.remote(), timeout=10))
 
 
 def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
@@ -220,7 +211,7 @@ def _explained(error: Exception) -> Exception:
 class _State:
     """What the watching thread knows, for the loop over the results."""
 
-    stop: threading.Event
+    stop: Stop
     left: int = 0
     committed: int = 0
     inside: int = 1

@@ -10,8 +10,8 @@ import ray
 from ray.exceptions import RayTaskError
 
 from labelgen.errors import UserError
+from pipelines.connection import EXTRA_LOCAL_CPUS, connected
 from pipelines.derive import Derivation, Todo, derive_scene, open_scenes
-from pipelines.ray_runner import EXTRA_LOCAL_CPUS, connect
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class RayScenes:
         """
         if not todo:
             return
-        if not ray.is_initialized():
-            connect(self.address)
-        try:
+        with connected(self.address):
             # A local Ray offers more CPUs than there are, for the main job's pools; scenes need real ones.
             cores = len(os.sched_getaffinity(0))
             cpus = 1.0 if self.address else 1 + EXTRA_LOCAL_CPUS / cores
@@ -53,9 +51,6 @@ class RayScenes:
                         if isinstance(error.cause, UserError):
                             raise error.cause from None
                         raise
-        finally:
-            if self.address is None:
-                ray.shutdown()
 
 
 def _do_scene(derivation: Derivation, number: int, there: frozenset[str]) -> tuple[int, int]:

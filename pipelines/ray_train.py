@@ -15,7 +15,7 @@ from labelgen.distill.protocols import RESULTS, Task, run_task
 from labelgen.distill.train import Place
 from labelgen.errors import UserError
 from labelgen.wording import one_line
-from pipelines.connection import connect
+from pipelines.connection import connected
 
 #: How often a training goes on from its last saved state after a worker was lost.
 RESTARTS = 3
@@ -38,8 +38,30 @@ def train_on_ray(task: Task, workers: int, address: str | None = None) -> dict[s
     Raises:
         UserError: the cluster has too few GPUs, or the training failed; says why in one line.
     """
-    if not ray.is_initialized():
-        connect(address)
+    folder = task.folder.absolute()
+    with connected(address):
+        task, gpu = _on_gpus(task, workers)
+        folder.mkdir(parents=True, exist_ok=True)
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"task": task},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+            run_config=RunConfig(
+                name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=RESTARTS)
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # what a worker raised, wrapped by Ray
+            lines = [line.strip() for line in str(error).splitlines() if "UserError" in line]
+            reason = lines[-1] if lines else one_line(error, 300)
+            raise UserError(f"training on Ray failed: {reason}") from error
+    result: dict[str, Any] = json.loads((folder / RESULTS).read_text())
+    return result
+
+
+def _on_gpus(task: Task, workers: int) -> tuple[Task, bool]:
+    """The task, which has to use a GPU if it gets one, and whether each of its workers does."""
     device = task.config.runtime.device
     there = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     gpu = device.startswith("cuda") or (device == "auto" and there > 0)
@@ -51,27 +73,7 @@ def train_on_ray(task: Task, workers: int, address: str | None = None) -> dict[s
     if gpu:
         runtime = task.config.runtime.model_copy(update={"device": "cuda"})
         task = replace(task, config=task.config.model_copy(update={"runtime": runtime}))
-    folder = task.folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"task": task},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
-        run_config=RunConfig(
-            name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=RESTARTS)
-        ),
-    )
-    try:
-        trainer.fit()
-    except Exception as error:  # what a worker raised, wrapped by Ray
-        lines = [line.strip() for line in str(error).splitlines() if "UserError" in line]
-        reason = lines[-1] if lines else one_line(error, 300)
-        raise UserError(f"training on Ray failed: {reason}") from error
-    finally:
-        if address is None:
-            ray.shutdown()
-    result: dict[str, Any] = json.loads((folder / RESULTS).read_text())
-    return result
+    return task, gpu
 
 
 def _work(given: dict[str, Any]) -> None:

@@ -54,6 +54,12 @@ def kitti_frame(shared_data: Path) -> Path:
     return _folder(shared_data / "kitti-frame")
 
 
+@pytest.fixture(scope="session")
+def shared_cases(shared_data: Path) -> Path:
+    """Folder of the scripts that build inputs as users have them wrong."""
+    return _folder(shared_data.parent / "cases")
+
+
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}")

@@ -42,7 +42,8 @@ up() {
     fi
     mkdir -p "$folder"
     # Only who has this user's token (~/.ray/auth_token, made here if there is none) gets in.
-    ray get-auth-token --generate >/dev/null
+    (umask 077 && ray get-auth-token --generate >/dev/null)
+    chmod 600 ~/.ray/auth_token
     export RAY_AUTH_MODE=token
     start head $((port + 4000)) --head --port="$port" --num-cpus=0 --num-gpus=0 --include-dashboard=false
     for ((node = 1; node <= nodes; node++)); do

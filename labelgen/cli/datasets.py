@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from labelgen.cli.app import App, columns, described
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Json
 from labelgen.errors import UserError
 
-app = typer.Typer(help="The data sets that can be read.", no_args_is_help=True, rich_markup_mode="markdown")
+app = App("The data sets that can be read.")
 
 READERS = {
     "demo": "the simulated city; `labelgen run` builds it",
@@ -38,8 +39,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(READERS))
         return
-    for name, text in READERS.items():
-        typer.echo(f"{name:<15}{text}")
+    typer.echo("\n".join(described(READERS.items(), columns())))
 
 
 @app.command("checks")
@@ -58,8 +58,8 @@ def checks_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    for row in rows:
-        typer.echo(f"{row['name']} ({'stops' if row['refuses'] else 'warns'}): {row['about']}")
+    shown = [(f"{row['name']} ({'stops' if row['refuses'] else 'warns'})", str(row["about"])) for row in rows]
+    typer.echo("\n".join(described(shown, columns())))
 
 
 @app.command()

@@ -12,6 +12,7 @@ import typer
 
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
+from labelgen.cli.interrupt import interruptible
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", help="The derived run's folder or address. Default: RUN-<command>.", show_default=False
+        "--output",
+        help="Default: RUN-<what it is>: revote, afi, calibrated, retrieval, fused, relabelled. "
+        "The derived run's folder or address.",
+        show_default=False,
     ),
 ]
 Scenes = Annotated[str | None, typer.Option("--scenes", help="Only BEGIN:END of the run's scenes.")]
@@ -347,7 +351,8 @@ def run_derivation(
     )
     prepare()
     console = PlainConsole(stderr=True)
-    with frame_progress(console, len(parent), operation.name) as advance:
+    bar = frame_progress(console, len(parent), operation.name)
+    with interruptible(console, folder), bar as advance:
         outcome = derive(
             derivation,
             advance,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labelgen.cli.console import PlainConsole
+from labelgen.cli.console import say
 from labelgen.cli.options import Dataroot, Json, RunFolder, on_disk
 
 
@@ -45,7 +45,7 @@ def export(
         typer.echo(json.dumps(done))
     else:
         text = f"{done['path']}: {done['frames']} frames, {done['files']} files"
-        PlainConsole().print(text)
+        say(text)
 
 
 def import_(
@@ -78,4 +78,4 @@ def import_(
     if as_json:
         typer.echo(json.dumps({"path": out, "frames": labelled, "failed": failed}))
     else:
-        PlainConsole().print(f"{out}: {labelled} frames, {failed} failed")
+        say(f"{out}: {labelled} frames, {failed} failed")

@@ -26,16 +26,15 @@ from labelgen.cli import (
     verify,
     world,
 )
+from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.errors import LabelgenError
 from labelgen.redact import redact
+from labelgen.scratch import sweep
 
-app = typer.Typer(
+app = App(
+    "Turn driving logs (LiDAR and cameras) into per-point pseudo-labels and cached 2D features.",
     name="labelgen",
-    help="Turn driving logs (LiDAR + cameras) into per-point pseudo-labels and cached 2D features.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
 )
 app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
@@ -76,6 +75,7 @@ def main(prefix: Sequence[str] = ()) -> None:
     Args:
         prefix: put before the arguments; ``python -m pipelines.pseudolabels`` gives ``run``.
     """
+    sweep()
     try:
         app(args=[*prefix, *sys.argv[1:]])
     except LabelgenError as error:

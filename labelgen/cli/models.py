@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
+from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
+from labelgen.inspection.fitting import make_table, show
 
-app = typer.Typer(
-    help="Models: what there is, and training of the small demo models.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = App("Models: what there is, and training of the small demo models.")
 
 
 class Kind(StrEnum):
@@ -47,9 +44,8 @@ def list_command(
     if as_json:
         typer.echo(json.dumps({"models": [entry.to_dict() for entry in entries]}))
         return
-    table = Table(title="models", title_justify="left")
-    for column in ("stage", "backend", "model", "revision", "licence", "weights", "note"):
-        table.add_column(column, overflow="fold")
+    columns = ("stage", "backend", "model", "revision", "licence", "weights", "note")
+    table = make_table(*columns, title="models", numbers=False, prose=("weights", "note"))
     for entry in entries:
         if entry.present is None:
             state = Text(f"fetched by the tag {entry.checkpoint}")
@@ -62,7 +58,7 @@ def list_command(
         table.add_row(
             entry.stage, entry.backend, entry.model, entry.revision, entry.licence, state, entry.note
         )
-    PlainConsole().print(table)
+    show(PlainConsole(), table)
 
 
 @app.command("prefetch")
@@ -112,13 +108,12 @@ def doctor_command(
     if as_json:
         typer.echo(json.dumps({"models": [check.to_dict() for check in checks]}))
     else:
-        table = Table(title="models", title_justify="left")
-        for column in ("stage", "model", "licence", "weights", "fit", "note"):
-            table.add_column(column, overflow="fold")
+        columns = ("stage", "model", "licence", "weights", "fit", "note")
+        table = make_table(*columns, title="models", numbers=False, prose=("note",))
         for check in checks:
             state = Text("yes", "green") if check.fit else Text("NO", "red")
             table.add_row(check.stage, check.name, check.licence, check.weights[:12], state, check.detail)
-        PlainConsole().print(table)
+        show(PlainConsole(), table)
     if not all(check.fit for check in checks):
         raise typer.Exit(1)
 
@@ -175,10 +170,8 @@ def train_demo_command(
     if as_json:
         typer.echo(json.dumps(figures))
         return
-    table = Table(title="measured on validation seeds", title_justify="left")
-    for column in ("model", "figure", "value"):
-        table.add_column(column, justify="right" if column == "value" else "left")
+    table = make_table("model", "figure", "value", title="measured on validation seeds")
     for kind, values in figures.items():
         for name, value in values.items():
             table.add_row(kind, name, f"{value:g}")
-    PlainConsole().print(table)
+    show(PlainConsole(), table)

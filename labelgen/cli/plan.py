@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from labelgen.cli.console import PlainConsole
+from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import RetryFailed
 from labelgen.cli.options import Json
+from labelgen.cli.progress import frame_progress
 from labelgen.cli.run import (
     Allow,
     Config,
@@ -66,15 +68,18 @@ def plan(
     from labelgen.datasets.checks import refuse
     from labelgen.inspection.tables import render_estimates, render_plan
     from pipelines.planning import Request, make_plan
+    from pipelines.unchanged import describe
 
     numbers = parse_numbers(gpus)
     overrides = tuple(override or ())
     request = Request(
         dataset, dataroot, version, split, config, overrides, output, frames, retry_failed, tuple(allow or ())
     )
-    made = make_plan(request)
-    summary = made.summary()
     console = PlainConsole(stderr=as_json, soft_wrap=True)
+    made = make_plan(request, partial(frame_progress, console))
+    summary = made.summary()
+    if made.changed:
+        complain(console, "warning", describe(made.changed), "bold yellow")
     refuse(made.findings)
     warn(console, made.findings)
     if probe:

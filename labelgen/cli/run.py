@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from rich.console import Console
 
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
+from labelgen.cli.interrupt import interruptible
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from pipelines.presets import PRESETS
@@ -44,7 +47,9 @@ Config = Annotated[
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value. Repeatable.")]
 Output = Annotated[
     str | None,
-    typer.Option("--output", help="The run's folder, s3://… or gs://…. Default: runs/<data set>."),
+    typer.Option(
+        "--output", help="Default: runs/<data set>[-<version>][-<split>]. The run's folder, s3://… or gs://…."
+    ),
 ]
 Frames = Annotated[
     str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, or its part K/N (from 0/N).")
@@ -89,8 +94,8 @@ def run(
     """Label a data set. Call it again to go on where the last call ended.
 
     Exits with 1 if a larger share of the frames failed than `--max-failed-fraction`, or one with `--strict`;
-    with 2 if it cannot start or go on, or if data or labels make no sense (`--allow`); with 75 after SIGTERM,
-    when what was begun is finished and committed and another call is to go on.
+    with 2 if it cannot start or go on, or if data or labels make no sense (`--allow`); with 75 after SIGTERM
+    and 130 after Ctrl-C, when what was begun is finished and committed and another call is to go on.
 
     Examples: `labelgen run` labels the simulated city;
     `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
@@ -103,7 +108,7 @@ def run(
     )
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     build_city(request, console)
-    todo = make_plan(request)
+    todo = make_plan(request, partial(frame_progress, console))
     announce(todo, console)
     result = label(todo, console, ray_address, strict=strict, share=sharing)
     judge_run(todo, console)
@@ -126,7 +131,7 @@ def run(
 
 def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
     """Say what is left and by whom it is done, and exit: pass 2 and the report are for whole runs."""
-    from pipelines.drain import STOPPED
+    from pipelines.drain import INTERRUPTED, STOPPED
 
     if as_json:
         typer.echo(json.dumps(result))
@@ -136,6 +141,8 @@ def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool)
             f"stopped: {done} frames are committed, {result['todo'] - done} are left; "
             "the same command goes on with them",
         )
+        if result["signal"] == signal.SIGINT:
+            raise typer.Exit(INTERRUPTED)
         raise typer.Exit(1 if result["failed"] and result["strict"] else STOPPED)
     console.print(
         f"{done} frames are committed, {result['elsewhere']} were taken by other drivers of this run; "
@@ -146,6 +153,8 @@ def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool)
 
 def announce(plan: Plan, console: Console) -> None:
     """Say what is about to be done, with what, and what the user should know of the models."""
+    from pipelines.unchanged import describe
+
     console.print(
         f"{plan.job.config.dataset}: {len(plan.selected)} frames, {plan.done} done, "
         f"{len(plan.job.frames)} to do{f', {plan.failed} failed before' if plan.failed else ''}",
@@ -161,6 +170,8 @@ def announce(plan: Plan, console: Console) -> None:
         )
     if not plan.job.frames:
         return
+    if plan.changed:
+        complain(console, "warning", describe(plan.changed), "bold yellow")
     warn(console, plan.findings)
     if plan.info.ego_box is None and plan.job.config.projection.ego_box is None:
         console.print(
@@ -214,7 +225,8 @@ def label(
     """Label what is left, with a progress bar."""
     from pipelines.pseudolabels import execute
 
-    with frame_progress(console, len(plan.job.frames)) as on_frame:
+    bar = frame_progress(console, len(plan.job.frames))
+    with interruptible(console, plan.job.run), bar as on_frame:
         outcome = execute(
             plan,
             on_frame,
@@ -231,7 +243,8 @@ def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_
     """Pass 2, with a progress bar; None where there is nothing to fuse."""
     from pipelines.pseudolabels import fuse
 
-    with frame_progress(console, len(plan.selected), "fusing over time") as on_frame:
+    bar = frame_progress(console, len(plan.selected), "fusing over time")
+    with interruptible(console, plan.job.run), bar as on_frame:
         fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed)
     if fused is None:
         console.print("not fused: no finished scene has poses and more than one frame", style="dim")
@@ -243,10 +256,12 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
 
     They are about the fused run where there is one; its scores stand beside those of the frames alone.
     """
+    from labelgen.errors import UserError
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_evaluation, render_steps, render_summary, summarise_run
     from labelgen.shards import open_run
     from labelgen.shards.store import open_store
+    from labelgen.shards.there import refuses_writing
 
     store = open_store(plan.job.run if fused is None else fused.run)
     report, picture = f"{store.url}/report/index.html", f"{store.url}/report/frame.png"
@@ -259,9 +274,17 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
         if steps:
             render_evaluation(console, steps[-1][1])
             render_steps(console, steps)
-        if opened.frames:
-            sources.save_picture(opened.frames[0], picture)
-        sources.save_report(f"{store.url}/report", REPORT_PICTURES, steps)
+        try:
+            if opened.frames:
+                sources.save_picture(opened.frames[0], picture)
+            sources.save_report(f"{store.url}/report", REPORT_PICTURES, steps)
+        except UserError as error:
+            if changed or not refuses_writing(error):
+                raise
+            complain(
+                console, "warning", f"there is no report, and none can be written: {error}", "bold yellow"
+            )
+            return {}
     if fused is not None:
         console.print(f"labels: {fused.run}, of the frames alone: {plan.job.run}")
     console.print(f"report: {report}   picture: {picture}")

@@ -8,24 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.derive import Asked, Output, Ray, Scenes, run_derivation
 from labelgen.cli.failures import MaxFailed, RetryFailed
 from labelgen.cli.options import Json, RunFolder
 from labelgen.errors import UserError
+from labelgen.inspection.fitting import make_table, show, tell
 
 if TYPE_CHECKING:
     from labelgen.shards import Run
     from labelgen.taxonomy_lint import Tables
     from labelgen.taxonomy_source import Finding
 
-app = typer.Typer(
-    help="Taxonomies: classes, and the open words that describe them to a text encoder.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = App("Taxonomies: classes, and the open words that describe them to a text encoder.")
 Name = Annotated[str, typer.Argument(metavar="TAXONOMY", help="Name or YAML file.", show_default=False)]
 Config = Annotated[
     str | None,
@@ -66,12 +63,10 @@ def list_command(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"taxonomies": rows}))
         return
-    table = Table(title="taxonomies", title_justify="left")
-    for column in rows[0]:
-        table.add_column(column, justify="left" if column == "name" else "right")
+    table = make_table(*rows[0], title="taxonomies")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    PlainConsole().print(table)
+    show(PlainConsole(), table)
 
 
 @app.command("show")
@@ -88,16 +83,15 @@ def show_command(taxonomy: Name, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
         return
-    table = Table(title=f"{found.name}, version {found.version}", title_justify="left")
-    for column in ("id", "class", "", "words"):
-        table.add_column(column, overflow="fold")
+    title = f"{found.name}, version {found.version}"
+    table = make_table("id", "class", "", "words", title=title, numbers=False, prose=("words",))
     for spec in found.classes:
         name = Text(spec.name, f"rgb({','.join(map(str, spec.color))})")
         table.add_row(str(spec.id), name, "thing" if spec.thing else "stuff", Text(", ".join(spec.words)))
     table.add_row("", Text("void", "dim"), "", Text(", ".join(found.void)))
     console = PlainConsole()
-    console.print(table)
-    console.print(Text("templates: " + "; ".join(found.templates)))
+    show(console, table)
+    tell(console, "templates: " + "; ".join(found.templates))
 
 
 @app.command("lint")

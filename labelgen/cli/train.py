@@ -9,26 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
+from labelgen.inspection.fitting import make_table, show
 
 if TYPE_CHECKING:
     from labelgen.distill.protocols import Task
 
-app = typer.Typer(
-    help="Train 3D networks from a run: distillation, pseudo-labels, probes; label with them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+app = App("Train 3D networks from a run: distillation, pseudo-labels, probes; label with them.")
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", help="The training's folder. Default: RUN-<what is done>.", show_default=False),
+    typer.Option("--output", help="Default: RUN-<method>. The training's folder.", show_default=False),
 ]
 Size = Annotated[
     str | None, typer.Option("--size", help="demo, small, base or large: backbone and what goes with it.")
@@ -352,14 +349,13 @@ def show_result(result: dict[str, Any], as_json: bool) -> None:
     typer.echo(head + (f", loss {result['loss']:.4g}" if result["loss"] is not None else ""))
     if scores is None:
         return
-    table = Table(title=f"{scores['frames']} held-out frames, split {result['split']}", title_justify="left")
-    for column in ("", "mIoU, all points", "mIoU, labelled", "coverage", "SLidR's mIoU"):
-        table.add_column(column, justify="left" if not column else "right")
+    title = f"{scores['frames']} held-out frames, split {result['split']}"
+    table = make_table("", "mIoU, all points", "mIoU, labelled", "coverage", "SLidR's mIoU", title=title)
     for name, title in (("network", "network"), ("labels", "the run's labels")):
         one = scores[name]
         values = (one["miou_all"], one["miou"], one["coverage"], one["protocols"]["slidr"]["miou"])
         table.add_row(title, *("-" if value is None else f"{value:.1%}" for value in values))
-    PlainConsole().print(table)
+    show(PlainConsole(), table)
 
 
 def _labelling(frames: int) -> AbstractContextManager[Callable[[int], None]]:

@@ -88,6 +88,7 @@ def panoptic(
     """
     from labelgen.distill.classes import load_class_split
     from labelgen.distill.panoptic.variants import overrides
+    from labelgen.inspection.fitting import show
     from labelgen.inspection.tables import panoptic_table
     from labelgen.shards import open_run
     from labelgen.taxonomy import Taxonomy
@@ -106,4 +107,4 @@ def panoptic(
     show_result(result, as_json)
     if not as_json and result["scores"] is not None:
         for name, title in (("network", "network"), ("labels", "the run's labels")):
-            PlainConsole().print(panoptic_table(result["scores"][name]["panoptic"], title))
+            show(PlainConsole(), panoptic_table(result["scores"][name]["panoptic"], title))

@@ -8,17 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from labelgen.cli.console import PlainConsole
+from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.shards import Problem, build_index, read_index
 from labelgen.shards import compact as compact_run
 from labelgen.shards import verify as verify_run
 from labelgen.wording import one_line
 
-app = typer.Typer(help="Check runs on disk.", no_args_is_help=True)
 
-
-@app.command()
 def verify(
     run: RunFolder,
     deep: Annotated[
@@ -53,7 +50,6 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
 def index(run: RunFolder, as_json: Json = False) -> None:
     """Rebuild index.parquet, the table of all frames, from the manifests.
 
@@ -65,10 +61,9 @@ def index(run: RunFolder, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"path": path, "frames": len(status) - failed, "failed": failed}))
     else:
-        PlainConsole().print(f"{path}: {len(status) - failed} frames, {failed} failed")
+        say(f"{path}: {len(status) - failed} frames, {failed} failed")
 
 
-@app.command()
 def compact(
     run: RunFolder,
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or address of the copy; a new one.")],
@@ -85,7 +80,7 @@ def compact(
     if as_json:
         typer.echo(json.dumps({"path": out, "shards": count}))
     else:
-        PlainConsole().print(f"{out}: {count} shards")
+        say(f"{out}: {count} shards")
 
 
 def _print(console: Console, run: str, problems: list[Problem], *, deep: bool, repair: bool) -> None:

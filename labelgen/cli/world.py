@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from labelgen.cli.console import PlainConsole
+from labelgen.cli.app import App
+from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
 from labelgen.errors import UserError
+from labelgen.inspection.fitting import make_table, show
 from labelgen.wording import whole_number
 from labelgen.world.seeds import DEFAULT_SEED, split_of
 
-app = typer.Typer(
-    help="The simulated city with exact truth.", no_args_is_help=True, rich_markup_mode="markdown"
-)
+app = App("The simulated city with exact truth.")
 
 
 @app.callback()
@@ -80,12 +79,13 @@ def build(
     if as_json:
         typer.echo(json.dumps(record))
         return
-    table = Table("class", "points", "share", title=f"{summary.scenes} scenes, {summary.frames} keyframes")
+    table = make_table(
+        "class", "points", "share", title=f"{summary.scenes} scenes, {summary.frames} keyframes"
+    )
     for name, count in zip(CLASSES, summary.class_points, strict=True):
         table.add_row(name, f"{count:,}", f"{100 * count / max(summary.points, 1):.2f} %")
-    console = PlainConsole()
-    console.print(table)
-    console.print(f"{summary.out}: NuScenes({summary.version!r}, dataroot), {seconds:.0f} s")
+    show(PlainConsole(), table)
+    say(f"{summary.out}: NuScenes({summary.version!r}, dataroot), {seconds:.0f} s")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -98,7 +98,7 @@ def load_truth(root: Path, frame: Frame, table: NDArray[np.uint8], points: int |
     if frame.label_path is None:
         raise FrameError("the data set has no truth for this frame", frame_id=frame.frame_id)
     width = 4 if frame.label_path.endswith(KITTI_LABELS) else 1
-    data = read_file(root, frame.label_path, frame.frame_id, _truth_limit(points, width))
+    data = read_file(root, frame.label_path, frame.frame_id, _truth_limit(points, width), _OTHER_TRUTH)
     if width == 4:
         ids = (_kitti_labels(data, frame, frame.label_path) & 0xFFFF).astype(np.int64)
     else:
@@ -132,7 +132,7 @@ def load_panoptic(
     path = frame.panoptic_path
     if path is None:
         raise FrameError("the data set has no instances for this frame", frame_id=frame.frame_id)
-    data = read_file(root, path, frame.frame_id, _truth_limit(points, 8))
+    data = read_file(root, path, frame.frame_id, _truth_limit(points, 8), _OTHER_TRUTH)
     if path.endswith(KITTI_LABELS):
         labels = _kitti_labels(data, frame, path)
         ids, numbers = (labels & 0xFFFF).astype(np.int64), (labels >> 16).astype(np.int64)
@@ -162,6 +162,9 @@ def load_panoptic(
             ) from None
     _check_length(frame, path, len(ids), points)
     return _train_ids(ids, table), numbers
+
+
+_OTHER_TRUTH = "not read, as it is far more than the points need: the truth belongs to another cloud"
 
 
 def _truth_limit(points: int | None, width: int) -> int:

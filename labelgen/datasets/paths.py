@@ -39,7 +39,7 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def read_file(root: Path, path: str, frame_id: str, limit: int) -> bytes:
+def read_file(root: Path, path: str, frame_id: str, limit: int, too_large: str = "") -> bytes:
     """Read one file below the data root; again after a while if the file system fails for a moment.
 
     Args:
@@ -47,6 +47,7 @@ def read_file(root: Path, path: str, frame_id: str, limit: int) -> bytes:
         path: relative to it.
         frame_id: for the error.
         limit: bytes; a larger file is refused before it is read.
+        too_large: what it means that the file is larger.
 
     Raises:
         FrameError: the path leaves the data root, or is no regular, readable file within the limit.
@@ -64,7 +65,8 @@ def read_file(root: Path, path: str, frame_id: str, limit: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise refuse("not a regular file")
         if found.st_size > limit:
-            raise refuse(f"{found.st_size} bytes; more than {limit} are not read")
+            meaning = too_large or f"more than {limit} are not read"
+            raise refuse(f"{found.st_size} bytes; {meaning}")
         return file.read_bytes()
 
     try:

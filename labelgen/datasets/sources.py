@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelgen.frame import Frame
 
@@ -40,10 +41,45 @@ def with_source_ids(root: Path, frames: Sequence[Frame], threads: int = 32) -> t
     return named, sum(missing for _, missing in found)
 
 
+def differs(before: Frame, now: Frame) -> str:
+    """What of a frame's sources is not the same, but for what its files hold: in words, or empty."""
+    if _paths(before) != _paths(now):
+        return "names of files"
+    if before.lidar_layout != now.lidar_layout:
+        return "layout of the LiDAR file"
+    if not _equal(before.global_from_lidar, now.global_from_lidar):
+        return "pose"
+    for one, other in zip(before.cameras, now.cameras, strict=True):
+        if (one.name, one.width, one.height) != (other.name, other.width, other.height):
+            return "name or size of a camera"
+        if not (
+            _equal(one.intrinsics, other.intrinsics)
+            and _equal(one.camera_from_lidar, other.camera_from_lidar)
+            and _equal(one.distortion, other.distortion)
+        ):
+            return "calibration"
+    return ""
+
+
+def _paths(frame: Frame) -> list[str]:
+    return [frame.lidar_path, *(camera.image_path for camera in frame.cameras)]
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    rounded: NDArray[np.float64] = np.round(values, _DECIMALS) + 0.0  # no minus zero
+    return rounded
+
+
+def _equal(one: NDArray[np.float64] | None, other: NDArray[np.float64] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(_rounded(one), _rounded(other))
+
+
 def _identify(root: str, frame: Frame) -> tuple[str, int]:
     missing = 0
     hasher = hashlib.blake2b(digest_size=16)
-    for path in (frame.lidar_path, *(camera.image_path for camera in frame.cameras)):
+    for path in _paths(frame):
         try:
             found = os.stat(os.path.join(root, path))
             mark = f"{found.st_size} {found.st_mtime_ns}"
@@ -58,5 +94,5 @@ def _identify(root: str, frame: Frame) -> tuple[str, int]:
             matrices.append(np.asarray(camera.distortion, np.float64).ravel())
         hasher.update(f"{camera.name} {camera.width} {camera.height}\0".encode())
     hasher.update(f"{frame.lidar_layout}\0".encode())
-    hasher.update((np.round(np.concatenate(matrices), _DECIMALS) + 0.0).tobytes())
+    hasher.update(_rounded(np.concatenate(matrices)).tobytes())
     return hasher.hexdigest(), missing

@@ -6,8 +6,6 @@ import contextlib
 import io
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.errors import UserError
+from labelgen.scratch import keep, scratch
 from labelgen.shards.store import is_address
 
 
@@ -81,18 +80,15 @@ def new_folder(out: Path) -> Iterator[Output]:
     out = Path(os.path.abspath(out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty; exports are never written over anything")
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:12]}.partial")
     new = [folder for folder in out.parents if not folder.exists()]
     try:
-        temporary.mkdir(parents=True)
-        yield Output(temporary)
-        if out.exists():
-            out.rmdir()
-        os.rename(temporary, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with scratch(out.parent, f".{out.name}.partial-") as folder:
+            yield Output(folder)
+            keep(folder, out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         if not out.exists():
             for folder in new:
                 with contextlib.suppress(OSError):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from labelgen.inspection.fitting import make_table, show
 from labelgen.inspection.tables import plain
 from labelgen.records import UNLABELLED
 from labelgen.shards import Run
@@ -47,13 +47,12 @@ def render_captions(console: Console, captions: Sequence[Mapping[str, Any]], mos
     """Print captions of a frame, the largest regions first; nothing where there are none."""
     if not captions:
         return
-    table = Table(title="captions of the largest regions", title_justify="left")
-    for column in ("region", "camera", "area", "label", "caption"):
-        table.add_column(column, justify="left" if column in ("label", "caption") else "right")
+    columns = ("region", "camera", "area", "label", "caption")
+    table = make_table(*columns, title="captions of the largest regions")
     for row in captions[:most]:
         numbers = (f"{row[key]:,}" for key in ("region", "camera", "area"))
         table.add_row(*numbers, plain(row["label"]), plain(row["caption"]))
-    console.print(table)
+    show(console, table)
     if len(captions) > most:
         console.print(f"and {len(captions) - most} more; --json lists all")
 

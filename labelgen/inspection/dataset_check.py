@@ -58,9 +58,10 @@ def look_at_frame(
     """
     found = FrameCheck(frame.frame_id, frame.scene_id)
     images: list[NDArray[np.uint8] | None] = []
+    hashes: dict[str, str] = {}
     for camera in frame.cameras:
         try:
-            data, _ = read_image(root, camera, frame.frame_id)
+            data, hashes[camera.image_path] = read_image(root, camera, frame.frame_id)
             picture = open_picture(data, camera, frame.frame_id)
             images.append(picture.pixels)
             found.problems += [str(odd) for _, odd in check_image(picture, allow)]
@@ -84,7 +85,11 @@ def look_at_frame(
             "visible": seen,
             "seconds": round(seconds, 4),
         }
+<<<<<<< 5f39993
+    found.problems += [str(odd) for _, odd in check_frame(FrameSight(frame, cloud, views, hashes), allow)]
+=======
     found.problems += [str(odd) for _, odd in check_frame(FrameSight(frame, cloud, views, root=root), allow)]
+>>>>>>> b289ab3
     if frame.label_path is not None and info.categories:
         try:
             load_truth(root, frame, np.zeros(max(info.categories.values()) + 1, np.uint8), len(cloud))

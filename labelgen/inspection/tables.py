@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labelgen.inspection.fitting import make_table, show, tell
 from labelgen.wording import one_line
 
 _BAR = 20
@@ -30,11 +30,11 @@ def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
     facts.add_row("labelled", f"{summary['labelled']:,} ({summary['coverage']:.1%})")
     facts.add_row("regions", f"{summary['regions']:,}")
     facts.add_row("on disk", human_bytes(summary["bytes"]))
-    console.print(facts)
+    show(console, facts)
     for warning in summary["warnings"]:
-        console.print(Text.assemble(("warning: ", "bold yellow"), plain(warning)))
+        tell(console, one_line(f"warning: {warning}"), "yellow", "")
 
-    classes = _table("class", "points", "share", "", "confidence", title="labels (share of the labelled)")
+    classes = make_table("class", "points", "share", "", "confidence", title="labels (share of the labelled)")
     present = {name: entry for name, entry in summary["labels"].items() if entry["points"]}
     most = max((entry["share"] for entry in present.values()), default=0.0)
     for name, entry in sorted(present.items(), key=lambda item: -item[1]["points"]):
@@ -46,37 +46,38 @@ def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
             bar,
             f"{entry['mean_confidence']:.2f}",
         )
-    console.print(classes)
+    show(console, classes)
     absent = [plain(name).plain for name, entry in summary["labels"].items() if not entry["points"]]
     if absent:
-        console.print(Text("no points: " + ", ".join(absent), "dim"))
+        tell(console, "no points: " + ", ".join(absent), "dim", "")
 
-    reasons = _table("reason", "points", "share of all", "", title="why points have a label or none")
+    reasons = make_table("reason", "points", "share of all", "", title="why points have a label or none")
     for name, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
         share = count / max(summary["points"], 1)
         reasons.add_row(plain(name.replace("_", " ")), f"{count:,}", f"{share:.1%}", _bar(share))
-    console.print(reasons)
+    show(console, reasons)
 
     if summary["confidence"]:
-        deciles = _table(
+        deciles = make_table(
             *(f"{k}0 %" for k in range(1, 10)), title="confidence: so many of the labels are below"
         )
-        deciles.columns[0].justify = "right"
+        deciles.columns[0].justify, deciles.pad_edge = "right", False
         deciles.add_row(*(f"{value:.2f}" for value in summary["confidence"]))
-        console.print(deciles)
+        show(console, deciles)
 
     if summary["notes"]:
-        console.print(Text("notes", "bold"))
+        notes = make_table("frame", "note", title="notes")
         for note in summary["notes"][:_MOST_NOTES]:
-            console.print(Text.assemble("  ", plain(note["frame_id"], "dim"), "  ", plain(note["note"])))
+            notes.add_row(plain(note["frame_id"], "dim"), plain(note["note"]))
+        show(console, notes)
         _more(console, len(summary["notes"]) - _MOST_NOTES, "notes")
     if summary["failures"]:
-        failures = _table("frame", "stage", "error", "message", title="failed frames")
+        failures = make_table("frame", "stage", "error", "message", title="failed frames")
         for column in failures.columns:
             column.justify = "left"
         for failure in summary["failures"][:_MOST_FAILURES]:
             failures.add_row(*(plain(failure[k]) for k in ("frame_id", "stage", "error_type", "message")))
-        console.print(failures)
+        show(console, failures)
         _more(console, len(summary["failures"]) - _MOST_FAILURES, "failed frames")
 
 
@@ -94,43 +95,45 @@ def render_evaluation(console: Console, result: Mapping[str, Any]) -> None:
         plain_number = isinstance(value, int | float) and not isinstance(value, bool)
         if plain_number and key not in ("miou", "coverage", "miou_all"):
             facts.add_row(plain(key.replace("_", " ")), _number(value))
-    console.print(facts)
-    classes = _table("class", "IoU", "")
+    show(console, facts)
+    classes = make_table("class", "IoU", "")
     for name, value in sorted(result["iou"].items(), key=lambda item: 1.0 if item[1] is None else -item[1]):
         classes.add_row(plain(name), _number(value), "" if value is None else _bar(value))
-    console.print(classes)
+    show(console, classes)
     if "protocols" in result:
-        tools = _table("mIoU as computed by", "mIoU", "", title="three tools, the same labels")
+        tools = make_table("mIoU as computed by", "mIoU", "", title="three tools, the same labels")
         for name, found in result["protocols"].items():
             refused = found["miou"] is None and result["points"]
             tools.add_row(name, "refused" if refused else _number(found["miou"]), plain(found["how"]))
-        console.print(tools)
+        show(console, tools)
     for group in ("by_range", "by_cameras", "by_visibility"):
         if result.get(group):
-            parts = _table(group.replace("_", " "), "points", "coverage", "mIoU", "mIoU of all")
+            parts = make_table(group.replace("_", " "), "points", "coverage", "mIoU", "mIoU of all")
             for name, part in result[group].items():
                 shown = (part["points"], part["coverage"], part["miou"], part["miou_all"])
                 parts.add_row(plain(name), *(_number(value) for value in shown))
-            console.print(parts)
+            show(console, parts)
     if result.get("confidence", {}).get("labels"):
         trust = result["confidence"]
-        deciles = _table(*(f"{k + 1}." for k in range(10)), title="accuracy by tenths of rising confidence")
-        deciles.columns[0].justify = "right"
+        deciles = make_table(
+            *(f"{k + 1}." for k in range(10)), title="accuracy by tenths of rising confidence"
+        )
+        deciles.columns[0].justify, deciles.pad_edge = "right", False
         deciles.add_row(*(_number(value) for value in trust["deciles"]))
-        console.print(deciles)
+        show(console, deciles)
         console.print(f"  expected calibration error {_number(trust['ece'])}")
     if result.get("panoptic"):
         if "split" in result:
             novel = ", ".join(result["split"]["novel"]) or "none"
-            console.print(plain(f"  split {result['split']['name']}: novel classes {novel}"))
+            tell(console, one_line(f"split {result['split']['name']}: novel classes {novel}"))
         for name, found in result["panoptic"].items():
             title = f"panoptic, by the rules of {name}: segments from {found['min_points']} points"
-            console.print(panoptic_table(found, title))
+            show(console, panoptic_table(found, title))
 
 
 def panoptic_table(found: Mapping[str, Any], title: str) -> Table:
     """Panoptic quality of groups of classes, as of `PanopticScore.result`."""
-    table = _table("classes", "there", "PQ", "RQ", "SQ", "PQ dagger", "mIoU", title=title)
+    table = make_table("classes", "there", "PQ", "RQ", "SQ", "PQ dagger", "mIoU", title=title)
     for group, means in found["groups"].items():
         keys = ("pq", "rq", "sq", "pq_dagger", "miou")
         there = f"{means['present']} of {means['classes']}"
@@ -142,19 +145,19 @@ def render_steps(console: Console, steps: Sequence[tuple[str, Mapping[str, Any]]
     """Print the scores of a run and of those that it is derived from, the first one first."""
     if len(steps) < 2:
         return
-    table = _table("labels", "mIoU", "coverage", "mIoU of all", title="step by step")
+    table = make_table("labels", "mIoU", "coverage", "mIoU of all", title="step by step")
     for name, result in steps:
         table.add_row(plain(name), *(_number(result[key]) for key in ("miou", "coverage", "miou_all")))
-    console.print(table)
+    show(console, table)
 
 
 def render_ladder(console: Console, rungs: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> None:
     """Print the oracle ladder: {rung: its scores}, and what is true and what is not on each."""
-    table = _table("", "mIoU", "coverage", "mIoU of all", "right where seen", "", title="oracle ladder")
+    table = make_table("", "mIoU", "coverage", "mIoU of all", "right where seen", "", title="oracle ladder")
     for name, scores in rungs.items():
         keys = ("miou", "coverage", "miou_all", "right")
         table.add_row(name, *(_number(scores[key]) for key in keys), plain(texts[name]))
-    console.print(table)
+    show(console, table)
 
 
 def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
@@ -169,7 +172,7 @@ def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
         is_size = key.endswith("bytes") and isinstance(value, int | float)
         text = human_bytes(value) if is_size else _number(value)
         facts.add_row(plain(key.removesuffix("_bytes").replace("_", " ")), plain(text))
-    console.print(facts)
+    show(console, facts)
 
 
 def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
@@ -178,8 +181,8 @@ def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
     unit = "GPUs" if probe["device"] == "cuda" else "cores"
     stages = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in probe["seconds"].items())
     measured = f"{probe['frames']} frames (±{probe['error']:.0%}) on {probe['machine']}"
-    console.print(f"  seconds a frame, over {measured}: {stages}")
-    table = _table(unit, "frames/s", "limited by", "wall time", f"{unit[:-1]}-hours", "busy", "cost")
+    tell(console, f"seconds a frame, over {measured}: {stages}")
+    table = make_table(unit, "frames/s", "limited by", "wall time", f"{unit[:-1]}-hours", "busy", "cost")
     for entry in estimates:
         table.add_row(
             f"{entry['gpus']:,}",
@@ -190,31 +193,29 @@ def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
             f"{entry['busy']:.0%}",
             "-" if entry["cost"] is None else f"{entry['cost']:,.2f}",
         )
-    console.print(table)
+    show(console, table)
     if unit == "cores":
-        console.print(
-            "  measured without a GPU: numbers are of cores, and say nothing of GPUs", style="yellow"
-        )
+        tell(console, "measured without a GPU: numbers are of cores, and say nothing of GPUs", "yellow")
 
 
 def render_errors(console: Console, counts: Mapping[str, Any]) -> None:
     """Print what `labelgen.inspection.failures.count_errors` returns."""
     console.print(f"{counts['failed']:,} frames failed, {counts['frames']:,} are labelled")
-    errors = _table("stage", "error", "frames", "for example", "message")
+    errors = make_table("stage", "error", "frames", "for example", "message")
     for entry in counts["errors"]:
         words = (plain(entry[key]) for key in ("stage", "error_type", "frames", "frame_id", "message"))
         errors.add_row(*words)
-    notes = _table("note", "frames", "for example")
+    notes = make_table("note", "frames", "for example")
     for entry in counts["notes"]:
         notes.add_row(*(plain(entry[key]) for key in ("note", "frames", "frame_id")))
     for table in (errors, notes):
         if table.row_count:
-            console.print(table)
+            show(console, table)
 
 
 def render_worst(console: Console, frames: Sequence[Mapping[str, Any]]) -> None:
     """Print what `labelgen.inspection.worst.worst_frames` returns."""
-    table = _table("frame", "scene", "score", "by", "coverage")
+    table = make_table("frame", "scene", "score", "by", "coverage")
     for entry in frames:
         table.add_row(
             plain(entry["frame_id"]),
@@ -223,7 +224,7 @@ def render_worst(console: Console, frames: Sequence[Mapping[str, Any]]) -> None:
             "mIoU" if entry["by"] == "miou" else "confidence",
             f"{entry['coverage']:.1%}",
         )
-    console.print(table)
+    show(console, table)
 
 
 def render_diff(console: Console, diff: Mapping[str, Any]) -> None:
@@ -235,14 +236,14 @@ def render_diff(console: Console, diff: Mapping[str, Any]) -> None:
     share = diff["changed"] / max(diff["points"], 1)
     facts.add_row("labels that changed", f"{diff['changed']:,} of {diff['points']:,} ({share:.2%})")
     facts.add_row("in frames", f"{diff['changed_frames']:,}")
-    console.print(facts)
-    pairs = _table("from", "to", "points", "frames", "for example")
+    show(console, facts)
+    pairs = make_table("from", "to", "points", "frames", "for example")
     for entry in diff["pairs"][:_MOST_PAIRS]:
         example = entry["examples"][0] if entry["examples"] else ""
         numbers = (f"{entry['points']:,}", f"{entry['frames']:,}")
         pairs.add_row(plain(entry["from"]), plain(entry["to"]), *numbers, plain(example))
     if diff["pairs"]:
-        console.print(pairs)
+        show(console, pairs)
     _more(console, len(diff["pairs"]) - _MOST_PAIRS, "pairs of classes")
 
 
@@ -283,15 +284,8 @@ def _bar(share: float) -> Text:
 
 def _facts() -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column()
-    return table
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-    for k, name in enumerate(columns):
-        table.add_column(name, justify="left" if k == 0 or not name else "right", no_wrap=k == 0)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     return table
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.config import RegionsConfig
-from labelgen.datasets.nuscenes_tables import read_json as read_table
+from labelgen.datasets.nuscenes_tables import read_json as read_names
 from labelgen.errors import FrameError, UserError
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
@@ -217,7 +217,7 @@ def _read_names(path: Path) -> dict[str, str]:
     Raises:
         UserError: the file cannot be read, or is not that table.
     """
-    records = read_table(path)
+    records = read_names(path)
     try:
         if not isinstance(records, list):
             raise TypeError("a list is expected")

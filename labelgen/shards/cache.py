@@ -70,11 +70,21 @@ class FileCache:
             _discard(path)
         return True
 
+    def prepare(self) -> None:
+        """Make the folder; nobody but this user may enter it.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        with self._local():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def _fetch(self, path: Path, size: int, download: Callable[[Path], None]) -> int:
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
         with self._local():
             self._make_room(size)
             _discard(path)
+            self.prepare()
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +17,17 @@ from labelgen.errors import UserError
 from labelgen.shards.store import AccessError, StoreError
 from labelgen.wording import one_line
 
-#: How long a request is tried again that fails for a while: 500, 503, connections that break.
-RETRY: dict[str, Any] = {
-    "max_retries": 8,
-    "retry_timeout_s": 120.0,
-    "first_wait_s": 0.2,
-    "longest_wait_s": 10.0,
-}
+#: How a request is tried again that fails for a while: 500, 503, connections that break.
+RETRY: dict[str, Any] = {"max_retries": 8, "first_wait_s": 0.2, "longest_wait_s": 10.0}
+#: Environment variable: seconds that one request may take, all of its tries together.
+TIMEOUT = "LABELGEN_STORE_TIMEOUT"
+_DEFAULT_TIMEOUT, _LONGEST_TIMEOUT = 120.0, 86400.0
+#: Share of that time after which a try without an answer is given up.
+_TRY = 0.25
+#: Bytes that one request reads at most, so that its time does not depend on the size of an object.
 _CHUNK = 8 << 20
+#: Bytes per second that an upload through fsspec, which is one request, may take at least.
+_SLOWEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,22 @@ class Client(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; no error if it is not there."""
+
+
+def time_limit() -> float:
+    """Seconds that one request may take; `TIMEOUT` of the environment, or two minutes.
+
+    Raises:
+        UserError: that is no such number.
+    """
+    text = os.environ.get(TIMEOUT, "")
+    try:
+        seconds = float(text or _DEFAULT_TIMEOUT)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_TIMEOUT:
+        raise UserError(f"{TIMEOUT}={text}: seconds are expected, at most {_LONGEST_TIMEOUT:.0f}")
+    return seconds
 
 
 def make_client(url: str) -> Client:
@@ -100,6 +119,8 @@ class ObstoreClient:
                 "multiprocessing_context='forkserver'"
             )
         ObstoreClient._threads_in = os.getpid()
+        limit = time_limit()
+        one_try = limit * _TRY
         backoff = {
             "init_backoff": timedelta(seconds=RETRY["first_wait_s"]),
             "max_backoff": timedelta(seconds=RETRY["longest_wait_s"]),
@@ -107,7 +128,7 @@ class ObstoreClient:
         }
         retry: Any = {
             "max_retries": RETRY["max_retries"],
-            "retry_timeout": timedelta(seconds=RETRY["retry_timeout_s"]),
+            "retry_timeout": timedelta(seconds=limit - one_try),
             "backoff": backoff,
         }
         config: dict[str, Any] = {}
@@ -120,7 +141,11 @@ class ObstoreClient:
                 )
         else:
             endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-        options: Any = {"allow_http": endpoint.startswith("http://")}
+        options: Any = {
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=min(5.0, one_try)),
+            "timeout": timedelta(seconds=one_try),
+        }
         self._process = os.getpid()
         with _as_os_error(url):
             self._store: Any = from_url(url, client_options=options, retry_config=retry, **config)
@@ -129,26 +154,33 @@ class ObstoreClient:
         """See `Client.get`."""
         import obstore
 
+        if limit is None:
+            return b"".join(self._parts(key))
         with _as_os_error(key):
-            if limit is None:
-                return bytes(obstore.get(self._store, key).bytes())
             size = int(obstore.head(self._store, key)["size"])
             length = min(limit, size)
             return bytes(obstore.get_range(self._store, key, start=0, length=length)) if length else b""
 
     def download(self, key: str, path: Path) -> None:
         """See `Client.download`."""
+        with path.open("xb") as file:
+            file.writelines(self._parts(key))  # what goes wrong in writing is no fault of the store
+
+    def _parts(self, key: str) -> Iterator[bytes]:
+        """An object, in requests that each have their own time."""
         import obstore
 
-        with path.open("xb") as file:
+        with _as_os_error(key):
+            found = obstore.get(self._store, key)
+            size = int(found.meta["size"])
+            first = bytes(found.bytes()) if size <= _CHUNK else None
+        if first is not None:
+            yield first
+            return
+        for begin in range(0, size, _CHUNK):
             with _as_os_error(key):
-                chunks = iter(obstore.get(self._store, key).stream(min_chunk_size=_CHUNK))
-            while True:
-                with _as_os_error(key):
-                    chunk = next(chunks, None)
-                if chunk is None:
-                    return
-                file.write(chunk)  # what goes wrong here is no fault of the store
+                part = obstore.get_range(self._store, key, start=begin, end=min(begin + _CHUNK, size))
+            yield bytes(part)
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See `Client.put`."""
@@ -210,42 +242,46 @@ class FsspecClient:
         # Listings change under our hands; instances must not be shared with who wants them cached.
         self._files: Any = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
 
+        self._limit = time_limit()
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}" if key else self._root
 
     def get(self, key: str, limit: int | None) -> bytes:
         """See `Client.get`."""
-        with _as_os_error(key):
-            if limit is None:
-                return bytes(self._files.cat_file(self._path(key)))
-            length = min(limit, int(self._files.info(self._path(key))["size"]))
-            return bytes(self._files.cat_file(self._path(key), start=0, end=length)) if length else b""
+        return b"".join(self._parts(key, limit))
 
     def download(self, key: str, path: Path) -> None:
         """See `Client.download`."""
-        with path.open("xb") as file, contextlib.ExitStack() as opened:
+        with path.open("xb") as file:
+            file.writelines(self._parts(key, None))  # what goes wrong in writing is no fault of the store
+
+    def _parts(self, key: str, limit: int | None) -> Iterator[bytes]:
+        """The first ``limit`` bytes of an object, or all, in requests that each have their own time."""
+        with _as_os_error(key):
+            size = int(self._files.info(self._path(key), timeout=self._limit)["size"])
+        size = size if limit is None else min(limit, size)
+        for begin in range(0, size, _CHUNK):
+            end = min(begin + _CHUNK, size)
             with _as_os_error(key):
-                source = opened.enter_context(self._files.open(self._path(key), "rb", cache_type="none"))
-            while True:
-                with _as_os_error(key):
-                    chunk = source.read(_CHUNK)
-                if not chunk:
-                    return
-                file.write(chunk)  # what goes wrong here is no fault of the store
+                part = self._files.cat_file(self._path(key), start=begin, end=end, timeout=self._limit)
+            yield bytes(part)
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See `Client.put`."""
         with _as_os_error(key):
             if isinstance(data, Path):
-                self._files.put_file(str(data), self._path(key))
+                limit = self._limit + data.stat().st_size / _SLOWEST
+                self._files.put_file(str(data), self._path(key), timeout=limit)
             else:
-                self._files.pipe_file(self._path(key), data)
+                limit = self._limit + len(data) / _SLOWEST
+                self._files.pipe_file(self._path(key), data, timeout=limit)
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Client.create`."""
         try:
             with _as_os_error(key):
-                self._files.pipe_file(self._path(key), data, mode="create")
+                self._files.pipe_file(self._path(key), data, mode="create", timeout=self._limit)
         except FileExistsError:
             return False
         return True
@@ -254,7 +290,7 @@ class FsspecClient:
         """See `Client.objects`."""
         with _as_os_error(prefix):
             try:
-                found = self._files.find(self._path(prefix), detail=True)
+                found = self._files.find(self._path(prefix), detail=True, timeout=self._limit)
             except FileNotFoundError:
                 return []
         return [
@@ -266,7 +302,7 @@ class FsspecClient:
         """See `Client.names`."""
         with _as_os_error(prefix):
             try:
-                paths = self._files.ls(self._path(prefix), detail=False)
+                paths = self._files.ls(self._path(prefix), detail=False, timeout=self._limit)
             except FileNotFoundError:
                 return []
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
@@ -275,7 +311,7 @@ class FsspecClient:
         """See `Client.delete`."""
         try:
             with _as_os_error(key):
-                self._files.rm_file(self._path(key))
+                self._files.rm_file(self._path(key), timeout=self._limit)
         except FileNotFoundError:
             pass
 
@@ -286,12 +322,14 @@ def _changed(entry: Any) -> float:
 
 
 # Words and not numbers: messages hold times and ports.
+_TIMED_OUT = ("TimedOut", "kind: Timeout", "Timeout on", "timed out", "TimeoutError")
 _EXISTS = ("PreconditionFailed", "Precondition Failed", "conditionNotMet", "ConditionalRequestConflict")
 
 
 @contextmanager
 def _as_os_error(what: str) -> Iterator[None]:
-    """Errors of the libraries as those of a file system."""
+    """Errors of the libraries as those of a file system; `errno.ETIME` for a store that does not answer."""
+    begin, limit = time.monotonic(), time_limit()
     try:
         yield
     except UserError:
@@ -308,4 +346,8 @@ def _as_os_error(what: str) -> Iterator[None]:
             raise FileExistsError(errno.EEXIST, "exists", what) from error
         if kind in ("PermissionDeniedError", "UnauthenticatedError") or isinstance(error, PermissionError):
             raise AccessError(errno.EACCES, reason, what) from error
+        late = time.monotonic() - begin >= limit * (1 - _TRY)
+        if late or any(word in f"{kind}: {error}" for word in _TIMED_OUT):
+            words = f"no answer in time; a request may take {limit:g} s ({TIMEOUT}); {one_line(reason, 200)}"
+            raise StoreError(errno.ETIME, words, what) from error
         raise StoreError(errno.EIO, reason, what) from error

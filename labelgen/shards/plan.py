@@ -44,7 +44,7 @@ def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:
 
 
 def merge_plan(run: Path | str | Store, frames: Sequence[Frame], info: DatasetInfo) -> None:
-    """Bring the plan up to date: frames of earlier calls stay, those given replace their namesakes.
+    """Bring the plan up to date: frames of earlier calls stay, those given take the place of their namesakes.
 
     A plan that is damaged is moved aside, and the one written holds the frames given alone.
 
@@ -61,8 +61,8 @@ def merge_plan(run: Path | str | Store, frames: Sequence[Frame], info: DatasetIn
                 raise UserError(
                     f"{where} is of another data set ({before.dataset}); choose another output folder"
                 )
-            fresh = {frame.frame_id for frame in frames}
-            merged = [*(frame for frame in stored if frame.frame_id not in fresh), *frames]
+            fresh = {frame.frame_id: frame for frame in frames}
+            merged = [fresh.pop(frame.frame_id, frame) for frame in stored] + list(fresh.values())
             if info == before and _identities(merged) == _identities(stored):
                 return
         store.replace(PLAN, encode_frames(merged, info, where))

@@ -8,7 +8,6 @@ import hashlib
 import os
 import posixpath
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelgen.errors import UserError
+from labelgen.scratch import scratch
 from labelgen.shards import atomic
 from labelgen.shards.cache import FileCache
 from labelgen.shards.clients import Client, make_client
@@ -23,7 +23,9 @@ from labelgen.shards.store import (
     AccessError,
     LocalStore,
     LostReplyError,
+    OutsideError,
     Store,
+    StoreError,
     absolute,
     checked_key,
     open_store,
@@ -74,8 +76,8 @@ class RemoteStore:
         """See `Store.read`; of what lies directly in the run's folder the mirror gets a copy."""
         content = self.client.get(checked_key(key), limit)
         if "/" not in key:
-            with contextlib.suppress(OSError):  # of the cache, which nobody reads from here
-                self.folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError, UserError):  # of the cache, which nobody reads from here
+                self._cache.prepare()
                 atomic.replace(self.folder / key, content)
         return content
 
@@ -85,6 +87,10 @@ class RemoteStore:
         def content(key: str) -> bytes | OSError:
             try:
                 return self.client.get(checked_key(key), limit)
+            except StoreError as error:
+                if not isinstance(error, OutsideError):
+                    raise  # the others would fare no better
+                return error
             except OSError as error:
                 return error
 
@@ -196,9 +202,9 @@ class RemoteStore:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A temporary folder."""
-        with tempfile.TemporaryDirectory(prefix="labelgen-") as folder:
-            LocalStore(Path(folder)).prepare()
-            yield Path(folder)
+        with scratch() as folder:
+            LocalStore(folder).prepare()
+            yield folder
 
     def keep(self, root: Path, key: str) -> None:
         """Upload the folder and compare what is there with it."""

@@ -1,7 +1,8 @@
-"""Is a run's folder still there, and still this run's, while somebody writes into it?"""
+"""Can a run's folder be written: is it there, still this run's, and on a disk that takes something?"""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,15 @@ def check_there(run: Path | str | Store, fingerprint: str | None = None) -> None
         )
     if fingerprint is not None and read_run_info(store).fingerprint != fingerprint:
         raise UserError(f"{store.url} holds another run now, which is not written into")
+
+
+def refuses_writing(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that nothing can be written at some place."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.errors import UserError
+from labelgen.scratch import keep, scratch
 from labelgen.world import rig, seeds
 from labelgen.world.annotate import annotate
 from labelgen.world.categories import CATEGORIES, CLASS_OF_CATEGORY, FIRST_STUFF
@@ -86,16 +86,12 @@ def build(
     out = Path(out)
     _check_target(out)
     _check_room(out, scenes * frames, image_size)
-    partial: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-        summary = _write(partial, out, scenes, frames, seed, image_size, progress)
-        partial.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
-        return summary
+        with scratch(out.parent, f".{out.name}.partial-") as partial:
+            summary = _write(partial, out, scenes, frames, seed, image_size, progress)
+            keep(partial, out)
+            return summary
     except OSError as error:
         reason = (
             "the disk is full"
@@ -103,9 +99,6 @@ def build(
             else str(error.strerror or error)
         )
         raise UserError(f"cannot write {out}: {reason}; nothing was left there") from error
-    finally:
-        if partial is not None and partial.exists():
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_target(out: Path) -> None:

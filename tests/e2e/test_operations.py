@@ -10,8 +10,9 @@ import pytest
 from labelgen.errors import UserError
 from labelgen.shards import open_run, writer
 from labelgen.shards.calls import read_calls
-from pipelines import sequential_runner
-from pipelines.drain import STOPPED
+from pipelines import derive, sequential_runner
+from pipelines.derive import derive_scene
+from pipelines.drain import INTERRUPTED, STOPPED
 from pipelines.job import commit
 from pipelines.lease import lease, living_drivers
 from pipelines.pseudolabels import execute
@@ -45,19 +46,60 @@ def test_sigterm_finishes_what_is_begun_and_the_next_call_goes_on(dataroot, run)
     assert not living_drivers(run)
 
 
-def test_the_exit_code_says_that_it_was_stopped(shell, job, monkeypatch):
+@pytest.fixture
+def ctrl_c():
+    """Sends this process what Ctrl-C sends; what it does then is as before at the end."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, STOPPED), (signal.SIGINT, INTERRUPTED)])
+def test_the_exit_code_says_what_stopped_it(shell, job, monkeypatch, ctrl_c, sent, code):
     def commit_and_be_told(*arguments):
         done = commit(*arguments)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), sent)
         return done
 
     monkeypatch.setattr(sequential_runner, "commit", commit_and_be_told)
     result = shell("run", *job, *QUICK, "--json")
-    assert result.code == STOPPED == 75
+    assert result.code == code == {signal.SIGTERM: 75, signal.SIGINT: 130}[sent]
     assert (result.json["labelled"], result.json["stopped"]) == (2, True)
-    assert "4 are left" in result.err
+    assert "4 are left; the same command goes on" in result.err
     monkeypatch.setattr(sequential_runner, "commit", commit)
     assert shell("run", *job, *QUICK).code == 0
+
+
+def test_ctrl_c_twice_ends_at_once(shell, job, run, monkeypatch, ctrl_c):
+    def commit_and_be_told_twice(*arguments):
+        done = commit(*arguments)
+        ctrl_c()
+        ctrl_c()
+        return done
+
+    monkeypatch.setattr(sequential_runner, "commit", commit_and_be_told_twice)
+    result = shell("run", *job, *QUICK)
+    assert result.code == 130
+    assert (
+        f"interrupted: 2 frames are committed in {run}; the same command goes on" in result.err + result.out
+    )
+    assert not living_drivers(run)
+
+
+def test_ctrl_c_in_a_derived_run(shell, dataroot, run, monkeypatch, ctrl_c):
+    label(light_plan(dataroot, run, HERE))
+
+    def derive_one_and_be_told(*arguments):
+        done = derive_scene(*arguments)
+        ctrl_c()
+        return done
+
+    monkeypatch.setattr(derive, "derive_scene", derive_one_and_be_told)
+    result = shell("revote", run, "--min-margin", 0.5)
+    assert result.code == 130
+    assert f"interrupted: 3 frames are committed in {run}-revote; the same command goes on" in result.err
+    monkeypatch.setattr(derive, "derive_scene", derive_scene)
+    assert "1 scenes were there" in shell("revote", run, "--min-margin", 0.5).out
 
 
 def test_strict_stops_at_the_first_frame_that_fails(dataroot, run):

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.manifest import write_frames
+from labelgen.datasets.paths import digest
+from labelgen.datasets.sources import with_source_ids
+from labelgen.frame import Camera, Frame
 from labelgen.records import Failure, FrameRecord
 from labelgen.seal import CHECKSUM, sealed_json
 from labelgen.shards import Manifest, create_run, write_shard
@@ -58,3 +64,33 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     data[at] ^= 1 << bit
     path.write_bytes(data)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def run_of_files(folder: Path) -> tuple[Path, Path]:
+    """A data root with two frames, whose files hold a few bytes, and a run of them, which knows those."""
+    root = folder / "data"
+    root.mkdir()
+    frames = []
+    for number in range(2):
+        for name in ("bin", "jpg"):
+            (root / f"{number}.{name}").write_bytes(f"{number} {name}".encode())
+        camera = Camera("front", f"{number}.jpg", 8, 8, np.eye(3), np.eye(4), number)
+        frames.append(
+            Frame(
+                f"frame-{number}", "scene-0", number, number, f"{number}.bin", "kitti", np.eye(4), (camera,)
+            )
+        )
+    frames, _ = with_source_ids(root, frames)
+    run = make_run(folder / "run")
+    write_frames(run / "frames.parquet", frames, DatasetInfo(dataroot=str(root)))
+    hashes = {path.name: digest(path.read_bytes()) for path in root.iterdir()}
+    records = [
+        replace(
+            record,
+            source_id=frame.source_id,
+            source_hashes={name: hashes[name] for name in (frame.lidar_path, frame.cameras[0].image_path)},
+        )
+        for record, frame in zip(some_records(count=2), frames, strict=True)
+    ]
+    write(run, records)
+    return root, run

@@ -69,7 +69,7 @@ def made(tmp_path_factory):
             "shards": {"store_points": True},
         }
     )
-    taxonomy = load_taxonomy(config.taxonomy)
+    taxonomy = load_taxonomy("nuscenes16")
     models = model_stages(config, taxonomy)[1:]
     assert [stage.name for stage in models] == ["semantics", "captions"]
     for stage in models:

@@ -213,7 +213,7 @@ def server(object_store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(
         clients,
         "RETRY",
-        {"max_retries": 1, "retry_timeout_s": 5.0, "first_wait_s": 0.01, "longest_wait_s": 0.02},
+        {"max_retries": 1, "first_wait_s": 0.01, "longest_wait_s": 0.02},
     )
     yield object_store
     for run in tmp_path.glob("full-*"):  # of a trial that failed

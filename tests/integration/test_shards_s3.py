@@ -80,6 +80,34 @@ def test_write_read_verify_index_resume(
     assert len(open_store(url).children("shards")) == 2
 
 
+def test_what_is_kept_here_of_a_remote_run_is_for_its_user_alone(bucket: str) -> None:
+    url = f"{bucket}/run"
+    make_run(Path(url))
+    store = open_store(url)
+    with store.staging() as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+    write(url, some_records(count=1, **SMALL))
+    check(url, some_records(count=1, **SMALL))
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("client", "scheme"), STORES)
+def test_objects_are_read_in_parts(
+    server: S3Server, client: str, scheme: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of any size, so that the time of a request does not depend on that of the object."""
+    monkeypatch.setenv("LABELGEN_STORE", client)
+    monkeypatch.setattr(clients, "_CHUNK", 100)
+    asked = clients.make_client(f"{server.bucket(scheme)}/run")
+    for size in (0, 1, 99, 100, 101, 1050):
+        content = os.urandom(size)
+        asked.put(f"f/{size}", content)
+        assert asked.get(f"f/{size}", None) == content
+        assert asked.get(f"f/{size}", 250) == content[:250]
+        asked.download(f"f/{size}", tmp_path / str(size))
+        assert (tmp_path / str(size)).read_bytes() == content
+
+
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 def test_of_two_writers_one_wins(server: S3Server, scheme: str) -> None:
     url = str(make_run(Path(f"{server.bucket(scheme)}/run"))).replace(":/", "://")

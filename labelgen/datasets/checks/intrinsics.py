@@ -33,6 +33,7 @@ OTHER_SIZE, PERHAPS_OTHER = 1.3, 1.15
 MOST_RATIO = 1.25
 #: Pixels of skew per pixel of focal length.
 MOST_SKEW = 0.01
+_CROPPED = "was the image cropped or scaled, and K not?"
 #: {data set: the file that has its calibration}.
 SOURCES = {
     "demo": "calibrated_sensor.json",
@@ -146,7 +147,7 @@ def _size(camera: Camera) -> Odd | None:
         return _scaled(camera)
     if BORDER < px < 1 - BORDER and BORDER < py < 1 - BORDER:
         return None
-    return Odd(f"intrinsics do not fit the image: {_point(camera)}", _exchanged(camera))
+    return Odd(f"intrinsics do not fit the image: {_point(camera)}", _exchanged(camera) or _CROPPED)
 
 
 def _principal_point(camera: Camera) -> Odd | None:
@@ -156,7 +157,7 @@ def _principal_point(camera: Camera) -> Odd | None:
     cropped = ACROSS[0] < px < ACROSS[1] and DOWN[0] < py < DOWN[1]
     if cropped and not (min(abs(px - 0.5), abs(py - 0.5)) > 0.1 and _is_exchanged(camera, 0.06)):
         return None
-    return Odd(f"intrinsics: {_point(camera)}, far from the centre", _exchanged(camera))
+    return Odd(f"intrinsics: {_point(camera)}, far from the centre", _exchanged(camera) or _CROPPED)
 
 
 def _field(camera: Camera) -> Odd | None:
@@ -202,8 +203,8 @@ def _scaled(camera: Camera) -> Odd:
         f"intrinsics do not fit the image: {_point(camera)}; they fit an image of about "
         f"{2 * K[0, 2] + 1:.0f} x {2 * K[1, 2] + 1:.0f}"
     )
-    if abs(K[0, 0] / camera.width - 0.5) < 0.1 and abs(K[1, 1] / camera.height - 0.5) < 0.1 and px > 0.6:
-        return Odd(text, "or fx, fy stand where cx, cy belong: it is fx s cx, 0 fy cy, 0 0 1")
+    if exchanged := _exchanged(camera):
+        return Odd(text, exchanged)
     if max(px, py) / min(px, py) > 1.45:
         return Odd(text, "scale both rows of K as the image was, or give the images that they belong to")
     hint = f"divide fx, fy, cx and cy by {factor:.3g}, or give the images that they belong to"
@@ -211,10 +212,14 @@ def _scaled(camera: Camera) -> Odd:
 
 
 def _exchanged(camera: Camera) -> str:
-    """Whether numbers are exchanged."""
+    """Which numbers are exchanged; empty if none."""
+    K = camera.intrinsics
     if _is_exchanged(camera, 0.1):
         return "are cx and cy exchanged, or the image's width and height?"
-    return "was the image cropped or scaled, and K not?"
+    focal = max(abs(K[0, 0] / camera.width - 0.5), abs(K[1, 1] / camera.height - 0.5))
+    if focal < 0.1 and max(_place(camera)) > 0.9:
+        return "do fx, fy stand where cx, cy belong? It is fx s cx, 0 fy cy, 0 0 1"
+    return ""
 
 
 def _is_exchanged(camera: Camera, within: float) -> bool:

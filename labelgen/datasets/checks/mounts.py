@@ -114,7 +114,7 @@ def _reading(plan: PlanSight, frame: Frame, name: str) -> str:
     if fit[:1] == [READINGS[0][0]]:
         fit[0] += _in_view(plan, name)
     axes = "it must lead to x right, y down, z ahead"
-    return f"it would be upright as {', or as '.join(fit[:2])}; {axes}" if fit else axes
+    return f"it would be upright if it were {', or '.join(fit[:2])}; {axes}" if fit else axes
 
 
 def _askew(poses: Matrices, upright: float, level: float) -> NDArray[np.bool_]:

@@ -136,7 +136,7 @@ class TestTruth:
         with open(tmp_path / name, "wb") as file:
             file.truncate(1 << 29)
         message = refused(load_truth, tmp_path, replace(frame, label_path=name), np.zeros(256, np.uint8), 100)
-        assert f"{name}: 536870912 bytes; more than" in message
+        assert f"{name}: 536870912 bytes; not read" in message
 
     def test_no_truth(self, tmp_path, frame):
         assert "no such file" in refused(load_truth, tmp_path, frame, np.zeros(256, np.uint8), 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from labelgen.cli.verify import app
+from labelgen.cli.main import app
 from labelgen.errors import UserError
 from labelgen.records import FrameRecord
 from labelgen.shards import Manifest, build_index, open_run, verify

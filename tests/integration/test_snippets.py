@@ -1,0 +1,44 @@
+"""The Python in the documentation does what it says, on a small run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from torch.utils.data import DataLoader
+
+import labelgen
+from labelgen.config import RunConfig
+from tests.helpers.labelled_runs import label
+from tests.helpers.nuscenes_root import make_dataroot
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("snippets")
+    root = make_dataroot(folder, scenes=1, samples=2)
+    return label(
+        "nuscenes", root, folder / "run", RunConfig.model_validate({"shards": {"store_points": True}})
+    )
+
+
+def test_the_page_about_shards(run, monkeypatch):
+    text = (DOCS / "shards.md").read_text()
+    read, stream = re.findall(r"```python\n(.*?)```", text.partition("## Read")[2], re.DOTALL)[:2]
+    assert "runs/demo" in read
+    names: dict[str, object] = {}
+    exec(read.replace("runs/demo", str(run)), names)
+    opened = names["run"]
+    assert isinstance(opened, labelgen.shards.Run)
+    frame = opened.frame(opened.frames[0])
+    unknown = frame.labels.region == 65535
+    assert unknown.any()
+    assert not unknown.all()
+
+    given = []
+    names |= {"DataLoader": lambda data, **more: given.append(data) or DataLoader(data, batch_size=None)}
+    exec(stream, names | {"epochs": 2})
+    assert isinstance(given[0], labelgen.ShardStream)
