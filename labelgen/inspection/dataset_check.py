@@ -85,11 +85,8 @@ def look_at_frame(
             "visible": seen,
             "seconds": round(seconds, 4),
         }
-<<<<<<< 5f39993
-    found.problems += [str(odd) for _, odd in check_frame(FrameSight(frame, cloud, views, hashes), allow)]
-=======
-    found.problems += [str(odd) for _, odd in check_frame(FrameSight(frame, cloud, views, root=root), allow)]
->>>>>>> b289ab3
+    sight = FrameSight(frame, cloud, views, hashes, root)
+    found.problems += [str(odd) for _, odd in check_frame(sight, allow)]
     if frame.label_path is not None and info.categories:
         try:
             load_truth(root, frame, np.zeros(max(info.categories.values()) + 1, np.uint8), len(cloud))
