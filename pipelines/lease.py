@@ -202,17 +202,16 @@ def _mutex(store: Store) -> Iterator[float]:
     """One driver at a time looks who is there and puts itself among them; yields the store's time."""
     host, pid, born = identity()
     mine = f"{uuid.uuid4().hex} {pid} {born} {host}"
-    begin = since = time.monotonic()
-    seen: str | None = mine
+    seen, since = "", time.monotonic()
     while not store.create(_MUTEX, mine.encode()):
         holder = _holder(store, _MUTEX)
         if holder == mine:
             break  # a store wrote it and lost the reply, and then met itself
-        if holder != seen:
-            seen, since = holder, time.monotonic()
+        if (holder or "") != seen:
+            seen, since = holder or "", time.monotonic()
         if holder is None or _has_ended(holder) or time.monotonic() - since > _MUTEX_STALE_S:
             _break_mutex(store, holder)
-        if time.monotonic() - begin > 3 * _MUTEX_STALE_S:
+        if time.monotonic() - since > 2 * _MUTEX_STALE_S:
             raise UserError(f"{store.url}/{_MUTEX} does not go away; remove it if no driver is running")
         time.sleep(0.05)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -117,8 +118,9 @@ def _label(plan: Plan, held: Lease, watch: Watch, ray_address: str | None) -> Ou
     if held.buried:
         time.sleep(GRACE_S)
     job = replace(plan.job, frames=still_to_do(plan), claims=held.claims)
-    with held.alone_at_it():
-        # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file.
+    # The whole plan, whatever slice of it is asked for: tasks of an array then write the same file. Unless
+    # each of them has looked at the files of its own slice.
+    with held.alone_at_it() if plan.unseen or plan.same else nullcontext():
         merge_plan(job.run, [f for f in plan.planned if f.frame_id not in plan.unseen], plan.info)
         keep(held.store, plan.same)
     watch = replace(watch, suspects=held.suspects, mark=held.mark)

@@ -187,9 +187,12 @@ def _compare(
         return _changed(root, frame, entries[frame.frame_id, stored[frame.frame_id].source_id])
 
     with bar(len(frames), "comparing files") as advance, ThreadPoolExecutor(_THREADS) as pool:
-        for frame, found in zip(frames, pool.map(change, frames), strict=True):
-            advance(1)
-            yield frame, found
+        try:
+            for frame, found in zip(frames, pool.map(change, frames), strict=True):
+                advance(1)
+                yield frame, found
+        finally:
+            pool.shutdown(cancel_futures=True)  # who interrupts this does not wait for all of them
 
 
 def _changed(root: Path, frame: Frame, entry: FrameEntry) -> Change | None:

@@ -21,11 +21,12 @@ def write_label_maps(folder: Path, regions: Regions, cameras: Sequence[Camera]) 
     A file is written under another name first, so that a killed run leaves no half of one.
 
     Args:
-        folder: of the frame.
+        folder: of the frame, in one of all frames, which are made.
         regions: of the frame; rows are those of the shard.
         cameras: of the frame.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    for missing in (folder.parent, folder):  # not the run's own, should that have been removed
+        missing.mkdir(exist_ok=True)
     for number, camera in enumerate(cameras):
         rows = regions.camera_slice(number)
         size = (camera.height, camera.width)
