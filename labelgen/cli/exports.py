@@ -22,7 +22,9 @@ def export(
             "superflow, limoe, uov, openscene or scalr.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="A new folder.", callback=on_disk)],
+    out: Annotated[
+        Path, typer.Option("--out", help="A new folder; scalr: or that of its other split.", callback=on_disk)
+    ],
     dataroot: Dataroot = None,
     fill: Annotated[
         str,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from labelgen.errors import FrameError
 from labelgen.retry import patiently
@@ -32,6 +35,26 @@ def is_safe_path(path: str) -> bool:
 def is_safe_id(name: str) -> bool:
     """Whether a frame's or scene's id can stand in file names: 1 to 64 of ``A-Z a-z 0-9 . _ + @ = -``."""
     return _UNSAFE_ID.search(name) is None
+
+
+def whole_name(path: str) -> str:
+    """A relative path as the name of a file without its ending: ``a/b/c.png`` is ``a_b_c``."""
+    return "_".join(PurePosixPath(path).with_suffix("").parts)
+
+
+def file_names(paths: Iterable[str]) -> dict[str, str]:
+    """{path: name of its own for files about it, without ending}.
+
+    That is the file's own name; where several have it, `whole_name`; where that is not enough either, the
+    path with everything escaped that a name cannot hold.
+    """
+    names: dict[str, str] = {}
+    left = list(dict.fromkeys(paths))
+    for name_of in (lambda path: PurePosixPath(path).stem, whole_name, lambda path: quote(path, safe="")):
+        count = Counter([*names.values(), *map(name_of, left)])
+        names |= {path: name_of(path) for path in left if count[name_of(path)] == 1}
+        left = [path for path in left if path not in names]
+    return names
 
 
 def digest(data: bytes) -> str:

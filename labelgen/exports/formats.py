@@ -32,10 +32,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Format:
-    """One format: what is written, in words, and by what."""
+    """One format.
+
+    Attributes:
+        text: what is written.
+        write: writes it.
+        adds: to an earlier export into the same folder; see `labelgen.exports.output.new_folder`.
+    """
 
     text: str
     write: Callable[[Source, Output, Options], None]
+    adds: bool = False
 
 
 def _overlay(source: Source, out: Output, _: Options) -> None:
@@ -93,7 +100,7 @@ FORMATS: dict[str, Format] = {
     },
     "uov": Format("regions, features and labels of UOV / AFOV", _uov),
     "openscene": Format("OpenScene's frames and fused features", _openscene),
-    "scalr": Format("ScaLR's index files", _scalr),
+    "scalr": Format("ScaLR's index files, split by split", _scalr, adds=True),
 }
 
 
@@ -105,7 +112,7 @@ def export_run(
     Args:
         run: open.
         name: a key of `FORMATS`.
-        out: a folder that does not exist yet, or is empty.
+        out: a folder that does not exist yet, or is empty; for ``scalr`` also one with other splits.
         dataroot: where the raw files are; None takes what the run's plan records.
         **options: fields of `Options`.
 
@@ -123,6 +130,6 @@ def export_run(
     if not chosen.split or not chosen.split.replace("_", "").replace("-", "").isalnum():
         raise UserError(f"split {chosen.split!r} cannot be a folder's name")
     source = Source(run, dataroot)
-    with new_folder(out) as output:
+    with new_folder(out, FORMATS[name].adds) as output:
         FORMATS[name].write(source, output, chosen)
-    return {"format": name, "path": str(out), "frames": len(run.frames), "files": output.files}
+    return {"format": name, "path": str(out), "frames": len(run.frames), "files": len(output.names)}

@@ -1,4 +1,4 @@
-"""The folder that an export makes: whole or not at all, never over anything."""
+"""The folder that an export makes or adds to: whole or not at all, never over anything."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class Output:
 
     Attributes:
         folder: where they are written.
-        files: how many there are.
+        names: theirs, in the order in which they were asked for.
+        before: a folder with files that these are added to; None: there is nothing yet.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: Path | None = None) -> None:
         self.folder = folder
-        self.files = 0
+        self.names: list[str] = []
+        self.before = before
 
     def path(self, name: str) -> Path:
         """Where a new file goes; its folder is made.
@@ -42,7 +44,7 @@ class Output:
         if path.exists():
             raise UserError(f"two frames or images are called {name}; this format needs different names")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.files += 1
+        self.names.append(name)
         return path
 
     def write(self, name: str, data: bytes) -> None:
@@ -69,8 +71,14 @@ class Output:
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Output]:
+def new_folder(out: Path, adds: bool = False) -> Iterator[Output]:
     """Write an export; the folder appears when everything is there, and nothing is left if it fails.
+
+    Args:
+        out: the folder.
+        adds: it may hold files already, which the writer must look at, and has to refuse if they are not an
+            earlier export that these go with. They are added one by one, in the order of `Output.names`:
+            what refers to others comes last.
 
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
@@ -78,14 +86,20 @@ def new_folder(out: Path) -> Iterator[Output]:
     if is_address(out):
         raise UserError(f"{out}: exports are written to a local disk; copy the folder from there")
     out = Path(os.path.abspath(out))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already and not empty; exports are never written over anything")
+    filled = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if filled and not (adds and out.is_dir()):
+        raise already_there(out)
     new = [folder for folder in out.parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with scratch(out.parent, f".{out.name}.partial-") as folder:
-            yield Output(folder)
-            keep(folder, out)
+            output = Output(folder, out if filled else None)
+            yield output
+            if filled:
+                for name in output.names:
+                    os.replace(folder / name, out / name)
+            else:
+                keep(folder, out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
@@ -93,3 +107,8 @@ def new_folder(out: Path) -> Iterator[Output]:
             for folder in new:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
+
+
+def already_there(out: Path) -> UserError:
+    """The error of a folder that holds something else."""
+    return UserError(f"{out} is there already and not empty; exports are never written over anything")

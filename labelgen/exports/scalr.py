@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from labelgen.bounded import read_npz
 from labelgen.datasets.nuscenes import LIDAR
-from labelgen.exports.output import Output
+from labelgen.errors import UserError
+from labelgen.exports.output import Output, already_there
 from labelgen.exports.source import Source
 from labelgen.records import UNLABELLED
 
+_FRAMES = "nuscenes_data_{}.npy"
+_LISTS = "list_files_nuscenes.npz"
+_CLASSES = "mapping_class_index_nuscenes.npy"
+#: Bytes of a split's list; that of nuScenes' largest has 50 million.
+_LARGEST = 1 << 30
+
 
 def write_scalr(source: Source, out: Output, split: str) -> None:
-    """The index of a split.
+    """The index of a split, beside those of other splits that are there: the loaders want one folder.
 
     ``nuscenes_data_<split>.npy``: {number: {"point": ..., "CAM_*": ...}}, each with file name, calibration
-    and pose, pickled as ScaLR reads it. ``list_files_nuscenes.npz``: paths of points and labels, tokens.
+    and pose, pickled as ScaLR reads it. ``list_files_nuscenes.npz``: split by split, paths of points
+    and labels, tokens.
     ``mapping_class_index_nuscenes.npy``: (256,) int64, class (from 1; 0: ignored) of each id in label files.
 
     Raises:
-        UserError: the data root holds no nuScenes tables, or its categories do not fit the taxonomy.
+        UserError: the data root holds no nuScenes tables, its categories do not fit the taxonomy, or the
+            folder holds this split, other classes or anything else.
     """
+    # Signed and from 1: the loader subtracts 1 and takes -1 for what is to be ignored.
+    classes = source.taxonomy.train_id_table(source.info.categories).astype(np.int64) + 1
+    classes[classes == UNLABELLED + 1] = 0
+    np.save(out.path(_CLASSES), classes, allow_pickle=False)
+    lists = {} if out.before is None else _other_splits(out.before, split, out.folder / _CLASSES)
     tables = source.tables
     by_lidar = {shots[LIDAR]["token"]: shots for shots in tables.keyframes.values() if LIDAR in shots}
     index: dict[int, dict[str, Any]] = {}
@@ -37,9 +55,30 @@ def write_scalr(source: Source, out: Output, split: str) -> None:
                 }
         index[number] = entry
         files.append((frame.lidar_path, frame.label_path or "", frame.frame_id))
-    np.save(out.path(f"nuscenes_data_{split}.npy"), np.array(index, dtype=object), allow_pickle=True)
-    np.savez(out.path("list_files_nuscenes.npz"), **{split: np.array(files)})
-    # Signed and from 1: the loader subtracts 1 and takes -1 for what is to be ignored.
-    classes = source.taxonomy.train_id_table(source.info.categories).astype(np.int64) + 1
-    classes[classes == UNLABELLED + 1] = 0
-    np.save(out.path("mapping_class_index_nuscenes.npy"), classes, allow_pickle=False)
+    np.save(out.path(_FRAMES.format(split)), np.array(index, dtype=object), allow_pickle=True)
+    np.savez(out.path(_LISTS), **lists, **{split: np.array(files)})
+
+
+def _other_splits(folder: Path, split: str, classes: Path) -> dict[str, NDArray[Any]]:
+    """The lists in a folder that is nothing but an export of other splits with the same classes.
+
+    Raises:
+        UserError: it is not.
+    """
+    found = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+    if len(found) < len(list(folder.iterdir())) or not {_LISTS, _CLASSES} <= found:
+        raise already_there(folder)
+    data = (folder / _LISTS).read_bytes()
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            lists = {name: read_npz(data, name, _LARGEST) for name in stored.files}
+    except Exception as error:  # on broken bytes zipfile and numpy raise whatever they come upon
+        raise UserError(f"{folder / _LISTS} is damaged; export all splits into a new folder") from error
+    if split in lists:
+        raise UserError(f"{folder} holds the split {split} already; exports are never written over anything")
+    # A file of this split that no list knows was left by an export that was broken off.
+    if found - {_FRAMES.format(split)} != {_LISTS, _CLASSES, *map(_FRAMES.format, lists)}:
+        raise already_there(folder)
+    if (folder / _CLASSES).read_bytes() != classes.read_bytes():
+        raise UserError(f"{folder} has other classes, of another taxonomy; export into a new folder")
+    return lists

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.nuscenes_tables import Tables, choose_version, read_tables
-from labelgen.datasets.paths import is_safe_id
+from labelgen.datasets.paths import file_names, is_safe_id
 from labelgen.datasets.roots import Files, clouds, find_root, no_files, read_labelled
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -133,12 +133,9 @@ class Source:
 
     @cached_property
     def image_names(self) -> dict[str, str]:
-        """{path of an image: what its files are called}: the sample_data token, else the image's own name."""
+        """{path of an image: what its files are called}: the sample_data token, else see `file_names`."""
         if self.info.version:  # of nuScenes' tables; other data sets have none
             shots = (shot for channels in self.tables.keyframes.values() for shot in channels.values())
             return {shot["filename"]: shot["token"] for shot in shots}
-        return {
-            camera.image_path: Path(camera.image_path).stem
-            for frame in self._planned.values()
-            for camera in frame.cameras
-        }
+        frames = self._planned.values()
+        return file_names(camera.image_path for frame in frames for camera in frame.cameras)

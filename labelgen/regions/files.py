@@ -3,8 +3,9 @@
 Per image ``<name>.png``, an 8- or 16-bit id map; optional beside it ``<name>.json``, a list with a record per
 region, and ``<name>.pt``, a table of region features. With tables, id k + 1 is list position k and table row
 k + 1, and id 0 is no region (UOV: SAN, CAT-Seg, FC-CLIP); without, every id is a region (SLidR, Seal) unless
-``regions.background`` names one that is not. ``<name>`` is the image's file name without its ending, or its
-sample_data token where ``regions.names`` points to nuScenes' ``sample_data.json``.
+``regions.background`` names one that is not. ``<name>`` is the image's path or file name without its ending
+(`labelgen.datasets.paths.file_names`), or its sample_data token where ``regions.names`` points to nuScenes'
+``sample_data.json``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from PIL import Image
 
 from labelgen.config import RegionsConfig
 from labelgen.datasets.nuscenes_tables import read_json as read_names
+from labelgen.datasets.paths import whole_name
 from labelgen.errors import FrameError, UserError
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
@@ -124,12 +126,14 @@ class FileProposer(RegionProposer):
         Raises:
             FrameError: the table of names does not name the image.
         """
-        name = Path(image_path).stem
+        folder, name = Path(str(self.config.folder)), Path(image_path).stem
         if self.tokens is not None:
             if image_path not in self.tokens:
                 raise FrameError(f"{self.config.names} does not name it", path=image_path)
             name = Path(self.tokens[image_path]).name
-        return Path(str(self.config.folder)) / f"{name}.png"
+        elif (whole := folder / f"{whole_name(image_path)}.png").is_file():
+            return whole
+        return folder / f"{name}.png"
 
 
 def describe_files(config: RegionsConfig) -> ModelInfo:

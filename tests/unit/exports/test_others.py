@@ -19,7 +19,7 @@ from labelgen.geometry.rle import decode
 from labelgen.records import NO_REGION, UNLABELLED, Reason
 from labelgen.shards import create_run, open_run, verify, write_shard
 from labelgen.taxonomy import load_taxonomy
-from tests.helpers.records import make_record
+from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 from tests.unit.exports.conftest import POINTS, SIZE, Labelled
 
@@ -161,6 +161,71 @@ def test_scalr(labelled: Labelled, tmp_path: Path) -> None:
         labels = mapper(stored) - 1
         labels[labels == -1] = 255
         assert np.array_equal(labels, table[stored])
+
+
+def test_scalr_has_all_splits_in_one_folder(labelled: Labelled, tmp_path: Path) -> None:
+    out, run = tmp_path / "out", open_run(labelled.run)
+
+    def content() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def refused(words: str, split: str = "val") -> None:
+        before = content()
+        with pytest.raises(UserError, match=words):
+            export_run(run, "scalr", out, split=split)
+        assert content() == before
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    export_run(run, "scalr", out, split="train")
+    train = content()
+    refused("holds the split train already", "train")
+    (out / "notes.txt").write_text("mine")
+    refused("is there already and not empty")
+    (out / "notes.txt").unlink()
+    (out / "list_files_nuscenes.npz").write_bytes(train["list_files_nuscenes.npz"][:-30])
+    refused("list_files_nuscenes.npz is damaged")
+    (out / "list_files_nuscenes.npz").write_bytes(train["list_files_nuscenes.npz"])
+    np.save(out / "mapping_class_index_nuscenes.npy", np.zeros(256, np.int64))
+    refused("other classes")
+    (out / "mapping_class_index_nuscenes.npy").write_bytes(train["mapping_class_index_nuscenes.npy"])
+    (out / "nuscenes_data_train.npy").unlink()
+    refused("is there already and not empty")
+    (out / "nuscenes_data_train.npy").write_bytes(train["nuscenes_data_train.npy"])
+    (out / "nuscenes_data_val.npy").write_bytes(b"what an export left that was broken off")
+    export_run(run, "scalr", out, split="val")
+    assert {path.name for path in out.iterdir()} == {*train, "nuscenes_data_val.npy"}
+    assert (out / "nuscenes_data_train.npy").read_bytes() == train["nuscenes_data_train.npy"]
+    assert len(np.load(out / "nuscenes_data_val.npy", allow_pickle=True).item()) == len(labelled.frames)
+    with np.load(out / "list_files_nuscenes.npz", allow_pickle=False) as files:
+        assert sorted(files.files) == ["train", "val"]
+        assert np.array_equal(files["train"], files["val"])
+    with pytest.raises(UserError, match="not empty"):  # another format adds nothing
+        export_run(run, "slidr", out)
+
+
+def test_equal_names_of_images_are_told_apart(labelled: Labelled, tmp_path: Path) -> None:
+    """Of the same stem in several folders the names are those of the whole paths; others stay."""
+    paths = ["one/a.png", "two/a.png", "two/b.png", "one/two_a.png", "a/c.png", "a/c.jpg"]
+    frames = [
+        replace(frame, cameras=tuple(replace(c, image_path=path) for c in frame.cameras[:1]))
+        for frame, path in zip(labelled.frames, paths, strict=False)
+    ]
+    run = tmp_path / "run"
+    create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy=labelled.taxonomy.to_dict(), models=[])
+    write_frames(run / "frames.parquet", frames, replace(labelled.info, dataset="manifest", version=""))
+    rng = np.random.default_rng(0)
+    records = [make_record(rng, **identity_of(f), regions=0, cameras=1, image_size=SIZE) for f in frames]
+    write_shard(run, records, [], fingerprint=FINGERPRINT)
+    export_run(open_run(run), "limoe", tmp_path / "out")
+    found = {path.name for path in (tmp_path / "out/superpixels").iterdir()}
+    assert found == {
+        "one_a.png",
+        "two%2Fa.png.png",  # two_a is taken
+        "b.png",
+        "two_a.png",
+        "a%2Fc.png.png",
+        "a%2Fc.jpg.png",
+    }
 
 
 def test_semantickitti(labelled: Labelled, tmp_path: Path) -> None:

@@ -83,6 +83,14 @@ def test_maps_named_by_sample_data_tokens(tmp_path, ids):
         propose(tmp_path / "maps", names=str(names))
 
 
+def test_maps_named_by_whole_paths(tmp_path, ids):
+    """As exports name images whose own names are equal."""
+    write(tmp_path, ids, "a")
+    write(tmp_path, np.zeros_like(ids), "two_a")
+    assert len(propose(tmp_path, "one/a.png")) == 3
+    assert len(propose(tmp_path, "two/a.png")) == 1
+
+
 def test_the_hash_follows_the_files(tmp_path, ids):
     write(tmp_path, ids)
     config = RegionsConfig(backend="files", folder=str(tmp_path))
