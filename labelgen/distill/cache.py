@@ -182,6 +182,4 @@ def _returns(xyz: NDArray[np.float32]) -> NDArray[np.float32]:
 def _vocabulary(config: dict[str, Any], encoder: Any, taxonomy: Taxonomy) -> Any:
     from labelgen.distill.vocabulary import load_vocabulary
 
-    if not isinstance(encoder, dict):
-        raise UserError("the run does not say which text encoder it was labelled with; label it anew")
     return load_vocabulary(config.get("semantics", {}), encoder, taxonomy)

@@ -15,7 +15,10 @@ from labelgen.taxonomy import Taxonomy
 
 
 def load_vocabulary(
-    semantics: Mapping[str, Any], text_encoder: Mapping[str, Any], taxonomy: Taxonomy
+    semantics: Mapping[str, Any],
+    text_encoder: object,
+    taxonomy: Taxonomy,
+    otherwise: str = ", or train with vocabulary=classes",
 ) -> Vocabulary:
     """Load the run's text encoder and encode the taxonomy's words.
 
@@ -23,12 +26,15 @@ def load_vocabulary(
         semantics: that section of the run's configuration.
         text_encoder: attribute of the run's shards: what the features in it were made with.
         taxonomy: of the run.
+        otherwise: what else a user can do without it, the end of the errors.
 
     Raises:
-        UserError: the weights are not here, or are others than the run's.
+        UserError: the run does not say what it was labelled with, or the weights are not here, or others.
     """
     from labelgen.semantics.openclip import OpenClipEncoder
 
+    if not isinstance(text_encoder, Mapping):
+        raise UserError("the run does not say which text encoder it was labelled with; label it anew")
     try:
         config = SemanticsConfig.model_validate(dict(semantics))
         info = describe_encoder(config)
@@ -38,9 +44,9 @@ def load_vocabulary(
         reason = " ".join(str(error).split())
         raise UserError(
             f"the run's text encoder, for the features of the taxonomy's words, cannot be loaded ({reason}); "
-            "fetch its weights with labelgen models prefetch, or train with vocabulary=classes"
+            f"fetch its weights with labelgen models prefetch{otherwise}"
         ) from error
     raise UserError(
         f"the text encoder {info.name} has other weights here than when the run was labelled; "
-        "label the run anew, or train with vocabulary=classes"
+        f"label the run anew{otherwise}"
     )

@@ -10,11 +10,13 @@ import io
 import numpy as np
 import torch
 
-from labelgen.errors import UserError
+from labelgen.distill.vocabulary import load_vocabulary
 from labelgen.exports.output import Output
 from labelgen.exports.source import Source
 from labelgen.exports.superpixels import image_regions
+from labelgen.exports.words import Words, numbered
 from labelgen.records import NO_REGION, UNLABELLED
+from labelgen.shards import StoredFrame
 
 _MOST = 149  # ids stay below 150, and 0 is the background
 
@@ -23,15 +25,20 @@ def write_uov(source: Source, out: Output) -> None:
     """For every image ``superpixels/<token>.png`` (0 none, 1..K), ``.json`` and ``.pt`` (K + 1, D); for every
     frame ``lidarseg_ov/<token>_lidarseg.npy``, int32 region * 100 + general class, -1 for none.
 
+    ``superpixels/text_embedding.pt`` (W, D) has a row for every word, void words included; a region's
+    ``category_id`` is the number of the word that won it, as `labelgen.exports.words` has them.
+
     Regions that void words won, and those beyond the 149 largest of an image, become 0.
 
     Raises:
-        UserError: the plan has no categories, or the shards no text embeddings.
+        UserError: the plan has no categories, or the run's text encoder is not here.
     """
     ids = source.dataset_ids()
-    embeddings = None
+    words: Words | None = None
     for frame, stored in source.frames():
-        embeddings = stored.attributes.get("text_embeddings") if embeddings is None else embeddings
+        if words is None:
+            words = _words(source, stored)
+            _save(out, "superpixels/text_embedding.pt", torch.from_numpy(words.feature))
         semantics = stored.semantics
         for name, rows, painted in image_regions(source, frame, stored):
             label = semantics.label[rows]
@@ -41,16 +48,17 @@ def write_uov(source: Source, out: Output) -> None:
             number = np.zeros(int(painted.max(initial=-1)) + 2, np.uint8)
             number[kept] = np.arange(1, len(kept) + 1)
             out.png(f"superpixels/{name}.png", number[painted])
+            feature = semantics.feature[rows][kept]
+            won = words.won(feature, label[kept])
             area = {int(index): int(count) for index, count in zip(seen, counts, strict=True)}
             out.json(
                 f"superpixels/{name}.json",
                 [
-                    {"id": place, "category_id": int(label[index]), "area": area[int(index)]}
-                    for place, index in enumerate(kept, start=1)
+                    {"id": place, "category_id": int(word), "area": area[int(index)]}
+                    for place, (index, word) in enumerate(zip(kept, won, strict=True), start=1)
                 ],
             )
-            feature = semantics.feature[rows][kept].astype(np.float32)
-            table = np.concatenate([np.zeros((1, feature.shape[1]), np.float32), feature])
+            table = np.concatenate([np.zeros((1, feature.shape[1]), np.float32), feature.astype(np.float32)])
             _save(out, f"superpixels/{name}.pt", torch.from_numpy(table))
         labels = source.labels(stored)
         region = stored.labels.region.astype(np.int32)
@@ -59,9 +67,13 @@ def write_uov(source: Source, out: Output) -> None:
         buffer = io.BytesIO()
         np.save(buffer, value.astype(np.int32), allow_pickle=False)
         out.write(f"lidarseg_ov/{frame.frame_id}_lidarseg.npy", buffer.getvalue())
-    if embeddings is None:
-        raise UserError(f"{source.run.url}: the shards hold no text embeddings, which this format needs")
-    _save(out, "superpixels/text_embedding.pt", torch.tensor(embeddings, dtype=torch.float32))
+
+
+def _words(source: Source, stored: StoredFrame) -> Words:
+    semantics = source.run.info.config.get("semantics", {})
+    encoder = stored.attributes.get("text_encoder")
+    vocabulary = load_vocabulary(semantics, encoder, source.taxonomy, otherwise="")
+    return Words(vocabulary, numbered(source.taxonomy))
 
 
 def _save(out: Output, name: str, tensor: torch.Tensor) -> None:

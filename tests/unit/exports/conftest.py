@@ -35,7 +35,6 @@ class Labelled:
     info: DatasetInfo
     records: dict[str, FrameRecord]
     taxonomy: Taxonomy
-    text_embeddings: np.ndarray
 
 
 def record_of(frame: Frame, seed: int, regions: int = 30) -> FrameRecord:
@@ -70,11 +69,10 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labelled]:
     frames, info = plan_frames("nuscenes", root)
     taxonomy = load_taxonomy("nuscenes16")
     run = folder / "run"
-    embeddings = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         create_run(run, fingerprint=FINGERPRINT, config={}, taxonomy=taxonomy.to_dict(), models=[])
         write_frames(run / "frames.parquet", frames, info)
         records = [record_of(frame, seed) for seed, frame in enumerate(frames)]
-        write_shard(run, records, [], fingerprint=FINGERPRINT, attributes={"text_embeddings": embeddings})
-        yield Labelled(root, run, frames, info, {r.frame_id: r for r in records}, taxonomy, embeddings)
+        write_shard(run, records, [], fingerprint=FINGERPRINT)
+        yield Labelled(root, run, frames, info, {r.frame_id: r for r in records}, taxonomy)

@@ -15,8 +15,10 @@ from labelgen.datasets import write_frames
 from labelgen.errors import UserError
 from labelgen.exports import export_run, import_labels
 from labelgen.exports.superpixels import number_compactly
+from labelgen.exports.words import Words, numbered
 from labelgen.geometry.rle import decode
 from labelgen.records import NO_REGION, UNLABELLED, Reason
+from labelgen.semantics.prompts import Vocabulary
 from labelgen.shards import create_run, open_run, verify, write_shard
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.records import identity_of, make_record
@@ -81,8 +83,15 @@ def test_too_many_superpixels_are_given_to_neighbours() -> None:
     assert not (ids[:, :-3] == 149).any()
 
 
-def test_uov(labelled: Labelled, tmp_path: Path) -> None:
+def test_uov(labelled: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
+    with pytest.raises(UserError, match="does not say which text encoder"):
+        export_run(open_run(labelled.run), "uov", out)
+    owner = [spec.id for spec in labelled.taxonomy.classes for _ in spec.words]
+    owner += [len(labelled.taxonomy)] * len(labelled.taxonomy.void)
+    words = np.random.default_rng(1).normal(size=(len(owner), 8)).astype(np.float32)
+    vocabulary = Vocabulary(len(labelled.taxonomy), words, np.array(owner, np.int32))
+    monkeypatch.setattr("labelgen.exports.uov.load_vocabulary", lambda *_, **__: vocabulary)
     export_run(open_run(labelled.run), "uov", out)
     token = tokens(labelled)
     general = {spec.id: labelled.info.categories[spec.source[0]] for spec in labelled.taxonomy.classes}
@@ -106,11 +115,36 @@ def test_uov(labelled: Labelled, tmp_path: Path) -> None:
             want = on_top(labelled, frame.frame_id, number)
             for place, entry in enumerate(entries, start=1):
                 (region,) = np.unique(want[ids == place])
-                assert record.semantics.label[rows][region] == entry["category_id"]
+                label = record.semantics.label[rows][region]
+                score = words.astype(float) @ record.semantics.feature[rows][region].astype(float)
+                assert entry["category_id"] == max(
+                    (word for word in range(len(owner)) if owner[word] == label), key=lambda word: score[word]
+                )
                 assert (ids == place).sum() == entry["area"]
                 assert np.array_equal(feature[place].half().numpy(), record.semantics.feature[rows][region])
     text = torch.load(out / "superpixels/text_embedding.pt", weights_only=True)
-    assert np.array_equal(text.numpy(), labelled.text_embeddings)
+    assert np.array_equal(text.numpy(), words)
+
+
+def test_uov_s_own_dictionary_has_its_numbers() -> None:
+    """Some of the published list, by place; of words that are listed twice the first number wins."""
+    taxonomy = load_taxonomy("nuscenes16-uov")
+    row = numbered(taxonomy)
+    unique = [word for spec in taxonomy.classes for word in spec.words] + list(taxonomy.void)
+    words = [unique[place] for place in row]
+    assert (len(words), len(unique)) == (175, 173)
+    known = {0: "car", 18: "bus", 28: "scooter", 35: "bicycle_rack", 51: "human", 74: "scooter", 83: "bird"}
+    known |= {96: "driveable surface", 149: "pavilion", 161: "pavilion", 166: "tree", 174: unique[-1]}
+    assert {number: words[number] for number in known} == known
+    owner = [spec.id for spec in taxonomy.classes for _ in spec.words] + [16] * len(taxonomy.void)
+    vocabulary = Vocabulary(16, np.eye(173, dtype=np.float32), np.array(owner, np.int32))
+    numbers = Words(vocabulary, row)
+    assert numbers.feature.argmax(axis=1).tolist() == row.tolist()
+    asked = [unique.index(word) for word in ("scooter", "pavilion", "tree")]
+    won = numbers.won(np.eye(173, dtype=np.float16)[asked], np.array([owner[k] for k in asked], np.uint8))
+    assert won.tolist() == [28, 149, 166]
+    other = load_taxonomy("nuscenes16")
+    assert numbered(other).tolist() == list(range(sum(len(s.words) for s in other.classes) + len(other.void)))
 
 
 def test_openscene(labelled: Labelled, tmp_path: Path) -> None:
