@@ -79,7 +79,8 @@ class Words:
         """
         cosine = feature.astype(np.float64) @ self.vocabulary.word_feature.astype(np.float64).T
         cosine[label[:, None] != self.vocabulary.word_class] = -np.inf
-        return self._first[cosine.argmax(axis=1)]
+        numbers: NDArray[np.int64] = self._first[cosine.argmax(axis=1)]
+        return numbers
 
     @cached_property
     def _first(self) -> NDArray[np.int64]:
