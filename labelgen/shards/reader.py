@@ -223,7 +223,6 @@ class Run:
 
 def explained(store: Store, error: DamageError) -> DamageError:
     """An error about a manifest, with what is wrong with its shard, too, where that can be seen here."""
-    error.run = store.url
     manifest = error.content
     if isinstance(manifest, Manifest) and manifest.path is not None and isinstance(store, LocalStore):
         for found in Shard(store, manifest).problems():

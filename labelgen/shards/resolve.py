@@ -45,6 +45,7 @@ def load_manifests(store: Store, fingerprint: str | None) -> tuple[list[Manifest
             try:
                 manifests.append(parse_manifest(raw, key, fingerprint=fingerprint))
             except DamageError as error:
+                error.run = store.url
                 damaged.append(error)
     return manifests, damaged
 
