@@ -56,13 +56,19 @@ def keep(folder: Path, name: Path) -> None:
 
 
 def sweep(parent: Path | None = None, prefix: str = PREFIX) -> None:
-    """Remove what `scratch` made for processes of this user and machine that are dead."""
-    place = Path(tempfile.gettempdir()) if parent is None else parent
-    with contextlib.suppress(OSError), os.scandir(place) as entries:
-        for entry in entries:
-            if entry.name.startswith(_named(prefix)):
-                with contextlib.suppress(OSError):
-                    _remove_if_dead(entry.path)
+    """Remove what `scratch` made for processes of this user and machine that are dead.
+
+    Args:
+        parent: where to look; the system's temporary folder and those that Ray may take by default.
+        prefix: as for `scratch`.
+    """
+    usual = (tempfile.gettempdir(), os.environ.get("RAY_TMPDIR", "/tmp"), "/tmp")
+    for place in dict.fromkeys(usual if parent is None else (str(parent),)):
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith(_named(prefix)):
+                    with contextlib.suppress(OSError):
+                        _remove_if_dead(entry.path)
 
 
 def _make(place: Path, prefix: str) -> tuple[Path, int] | None:

@@ -31,8 +31,6 @@ from labelgen.wording import one_line
 #: pools could hold them all while the readers that feed them wait for one for ever.
 EXTRA_LOCAL_CPUS = 4
 _QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-
-
 #: Characters of the longest temporary folder in which Ray can make its sockets: their paths have 107 at most.
 _LONGEST_FOLDER = 107 - len("/session_2026-01-31_00-00-00_000000_1234567/sockets/plasma_store")
 

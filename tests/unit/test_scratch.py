@@ -59,6 +59,17 @@ def test_what_a_killed_process_left_goes_with_the_next_call(holder, tmp_path):
         assert sorted(tmp_path.iterdir()) == [new]
 
 
+def test_the_folders_that_ray_may_take_are_swept_too(tmp_path, monkeypatch):
+    with scratch(tmp_path) as folder:
+        name = folder.name
+    (tmp_path / name).mkdir()
+    sweep()
+    assert (tmp_path / name).exists()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    sweep()
+    assert not (tmp_path / name).exists()
+
+
 def test_what_is_not_ours_stays(tmp_path):
     with scratch(tmp_path) as folder:
         name = folder.name
