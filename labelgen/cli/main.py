@@ -84,6 +84,10 @@ def main(prefix: Sequence[str] = ()) -> None:
     except BrokenPipeError:  # `labelgen … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # of a disk, at a place where nobody expected it
+        where = f"{error.filename}: " if error.filename else ""
+        complain(PlainConsole(stderr=True), "error", f"{where}{error.strerror or error}")
+        sys.exit(2)
     except Exception:  # ours to mend: the traceback as Python prints it, but for credentials
         sys.stderr.write(redact(traceback.format_exc()))
         sys.exit(1)

@@ -17,6 +17,7 @@ from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.interrupt import interruptible
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
+from labelgen.errors import UserError
 from pipelines.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -240,12 +241,23 @@ def label(
 
 
 def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_failed: bool) -> Fused | None:
-    """Pass 2, with a progress bar; None where there is nothing to fuse."""
+    """Pass 2, with a progress bar; None where there is nothing to fuse, or nothing can be written."""
+    from labelgen.shards.run import RUN_JSON
+    from labelgen.shards.store import named_after, open_store
+    from labelgen.shards.there import refuses_writing
     from pipelines.pseudolabels import fuse
 
     bar = frame_progress(console, len(plan.selected), "fusing over time")
-    with interruptible(console, plan.job.run), bar as on_frame:
-        fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed)
+    try:
+        with interruptible(console, plan.job.run), bar as on_frame:
+            fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed)
+    except UserError as error:
+        begun = open_store(named_after(plan.job.run, "-fused")).exists(RUN_JSON)
+        if plan.job.frames or begun or not refuses_writing(error):
+            raise
+        # A finished run on a disk that cannot be written, such as an archive's.
+        complain(console, "warning", f"not fused over time: {error}", "bold yellow")
+        return None
     if fused is None:
         console.print("not fused: no finished scene has poses and more than one frame", style="dim")
     return fused
@@ -256,7 +268,6 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
 
     They are about the fused run where there is one; its scores stand beside those of the frames alone.
     """
-    from labelgen.errors import UserError
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_evaluation, render_steps, render_summary, summarise_run
     from labelgen.shards import open_run

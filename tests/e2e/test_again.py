@@ -72,6 +72,16 @@ def test_a_finished_run_that_cannot_be_written_is_a_success(shell, job, tmp_path
     assert "cannot write" in refused.err
 
 
+def test_nor_need_it_be_fused(shell, job, tmp_path, read_only):
+    fused = [*job, "--runner", "sequential", "--no-report"]
+    assert shell("run", *fused).code == 0
+    shutil.rmtree(tmp_path / "run-fused")
+    read_only()
+    done = shell("run", *fused)
+    assert done.code == 0, done.err
+    assert "not fused over time: cannot write" in done.out
+
+
 def test_an_unfinished_run_that_cannot_be_written_is_none(shell, job, read_only):
     assert shell("run", *job, *QUICK, "--frames", "0:1").code == 0
     read_only()
