@@ -144,6 +144,11 @@ class SemanticsConfig(_Section):
     backend: Literal["open_clip"] = "open_clip"
     model: str = Field("demo", description="demo, or an open_clip architecture such as ViT-L-14")
     checkpoint: str | None = Field(None, description="path of the weights, or an open_clip pretrained tag")
+    pretrained: str | None = Field(
+        None,
+        description="open_clip tag of the weights in a file, or of those that they were fine-tuned from: it "
+        "gives the pixels' mean and deviation; null: known from the file, else asked for",
+    )
     mode: Literal["auto", "crop", "maskclip", "naclip", "maskattn", "pool"] = Field(
         "auto",
         description="how regions get a feature, see docs/semantics.md; auto: what suits the model best",
@@ -306,6 +311,8 @@ class RunConfig(_Section):
             content["regions"].pop(field)
         semantics = content["semantics"]
         semantics.pop("batch_size")
+        if semantics["pretrained"] is None:
+            semantics.pop("pretrained")
         for field in ("caption_checkpoint", "caption_batch_size"):
             semantics.pop(field)
         # What is not asked for changes nothing: runs from before it existed can go on.

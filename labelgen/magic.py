@@ -9,6 +9,7 @@ import struct
 HEAD = 512
 
 _ZEROS = "nothing but zero bytes, as a download leaves that never came"
+ZIP = "a ZIP archive, as .npz and .pt are"
 #: How files of each kind begin; so much of it that no raw numbers begin so by chance.
 _KINDS: tuple[tuple[str, bytes], ...] = (
     ("a JPEG image", rb"\xff\xd8\xff[\xc0-\xfe]"),
@@ -41,7 +42,7 @@ _KINDS: tuple[tuple[str, bytes], ...] = (
     ("compressed by xz", rb"\xfd7zXZ\0"),
     ("compressed by zstd", rb"\x28\xb5\x2f\xfd"),
     ("compressed by lz4", rb"\x04\x22\x4d\x18"),
-    ("a ZIP archive, as .npz and .pt are", rb"PK\x03\x04|PK\x05\x06"),
+    (ZIP, rb"PK\x03\x04|PK\x05\x06"),
     ("a 7z archive", rb"7z\xbc\xaf\x27\x1c"),
     ("a tar archive", rb".{257}ustar"),
     ("an HDF5 file", rb"\x89HDF\r\n\x1a\n"),

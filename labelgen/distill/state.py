@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from labelgen.distill.config import TrainConfig
 from labelgen.errors import UserError
-from labelgen.models.checkpoints import load_weights, read_state_dict
+from labelgen.models.checkpoints import load_plain, load_weights, read_state_dict
 from labelgen.settings import checked
 
 STATE, WEIGHTS = "state.pt", "model.safetensors"
@@ -40,12 +40,11 @@ def read_state(folder: Path, digest: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain(path)
         found = state["digest"]
-    except Exception as error:  # what malformed files raise
-        raise UserError(
-            f"{path} cannot be read ({' '.join(str(error).split())[:120]}); remove it to train from the start"
-        ) from error
+    except (UserError, LookupError, TypeError) as error:
+        reason = error if isinstance(error, UserError) else f"{path} is no state of a training"
+        raise UserError(f"{reason}; remove it to train from the start") from None
     if found != digest:
         raise UserError(f"{folder} holds a training with other settings or frames; choose another --output")
     return dict(state)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labelgen.config import RegionsConfig, RunConfig
+from labelgen.config import RunConfig
 from labelgen.errors import UserError
 from labelgen.models.info import ModelInfo
 
@@ -74,8 +72,8 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
     }
     for stage, make in makers.items():
         try:
-            if stage == "regions":
-                check_public_checkpoint(config.regions)
+            if load and stage == "regions":
+                describe_proposer(config.regions)  # names a public file that is another one
             info = make()
             yield Check(stage, info.name, info.weights, info.licence, True, info.note)
         except UserError as error:
@@ -101,34 +99,12 @@ def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambd
         path = Path(regions.checkpoint)
         if not path.exists():
             _download(SAM_URL.format(name=PUBLIC_CHECKPOINTS[regions.model]), path, on_bytes)
-        check_public_checkpoint(regions)
     describe_proposer(regions)
     describe_encoder(config.semantics)
     if config.semantics.captions != "none":
         from labelgen.semantics.captioner import captioner_config, describe_captioner
 
         describe_captioner(captioner_config(config.semantics))
-
-
-def check_public_checkpoint(config: RegionsConfig) -> None:
-    """Compare a public Sam checkpoint with the beginning of its MD5 that its publisher put into its name.
-
-    Raises:
-        UserError: it is another file, or truncated; names the expected and the found hash.
-    """
-    path = Path(config.checkpoint or "")
-    told = re.fullmatch(r"sam_vit_[blh]_([0-9a-f]{6})\.pth", path.name)
-    if config.backend != "sam" or told is None or not path.is_file():
-        return
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 22):
-            digest.update(piece)
-    if digest.hexdigest()[:6] != told[1]:
-        raise UserError(
-            f"checkpoint {path} is damaged or another file: its MD5 should begin with {told[1]}, but is "
-            f"{digest.hexdigest()}; delete it and run `labelgen models prefetch`"
-        )
 
 
 def _download(url: str, path: Path, on_bytes: Callable[[int, int], None]) -> None:
@@ -146,4 +122,7 @@ def _download(url: str, path: Path, on_bytes: Callable[[int, int], None]) -> Non
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise UserError(f"{url} cannot be fetched to {path}: {error}") from error
+        raise UserError(
+            f"{url} cannot be fetched to {path} ({error}): copy the file there, or name another path: "
+            "--set regions.checkpoint=/path"
+        ) from error

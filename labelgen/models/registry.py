@@ -55,7 +55,7 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     """All backends; hashes are computed for weights that are on disk."""
     from labelgen.config import RegionsConfig, SemanticsConfig
     from labelgen.errors import UserError
-    from labelgen.models.pretrained import is_fetched
+    from labelgen.models.hub import cached_folder
     from labelgen.regions import describe_proposer
     from labelgen.regions.sam2 import HUB_MODELS
     from labelgen.regions.sam3 import HUB_MODEL, LICENCE, NOTE
@@ -80,18 +80,28 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
             entries.append(Entry(stage, backend, model, "", "", "", False, "", str(error)))
     for model, name in PUBLIC_CHECKPOINTS.items():
         path = weights_folder / name
-        if path.is_file():
-            info = describe_proposer(RegionsConfig(model=model, checkpoint=str(path)))
-            revision, weights = info.revision, info.weights
-        else:
-            revision, weights = "segment-anything 1.0", ""
-        entries.append(
-            Entry("regions", "sam", model, revision, "Apache-2.0", str(path), path.is_file(), weights)
-        )
+        revision, weights, note, fit = "segment-anything 1.0", "", "", path.is_file()
+        if fit:
+            try:
+                info = describe_proposer(RegionsConfig(model=model, checkpoint=str(path)))
+                revision, weights = info.revision, info.weights
+            except UserError as error:
+                fit, note = False, str(error)
+        entries.append(Entry("regions", "sam", model, revision, "Apache-2.0", str(path), fit, weights, note))
     hub = [("sam2", model, "Apache-2.0", "") for model in HUB_MODELS]
     for backend, model, licence, note in (*hub, ("sam3", HUB_MODEL, LICENCE, NOTE)):
         entries.append(
-            Entry("regions", backend, model, "", licence, model, is_fetched(model) or None, "", note)
+            Entry(
+                "regions",
+                backend,
+                model,
+                "",
+                licence,
+                model,
+                cached_folder(model) is not None or None,
+                "",
+                note,
+            )
         )
     entries.append(
         Entry(

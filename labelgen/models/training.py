@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from labelgen.models.checkpoints import load_plain
+
 #: Seconds between lines of ``metrics.jsonl`` and between saved states.
 LOG_EVERY, SAVE_EVERY = 15.0, 60.0
 
@@ -60,7 +62,7 @@ def train(
     step, spent = 0, 0.0
     state_path = folder / "state.pt"
     if state_path.is_file():
-        state = torch.load(state_path, map_location="cpu", weights_only=True)
+        state = load_plain(state_path)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["seconds"]

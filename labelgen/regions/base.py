@@ -178,7 +178,7 @@ def describe_proposer(config: RegionsConfig) -> ModelInfo:
         case "sam":
             from labelgen.regions.sam_weights import describe_sam
 
-            return describe_sam(config.model, config.checkpoint)[1]
+            return describe_sam(config.model, config.checkpoint, checked=True)[1]
         case "sam2":
             from labelgen.regions.sam2 import describe_sam2
 

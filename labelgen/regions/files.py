@@ -24,6 +24,7 @@ from labelgen.config import RegionsConfig
 from labelgen.datasets.nuscenes_tables import read_json as read_names
 from labelgen.datasets.paths import whole_name
 from labelgen.errors import FrameError, UserError
+from labelgen.models.checkpoints import load_plain
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
 from labelgen.regions.superpixel import regions_of_labels
@@ -205,9 +206,9 @@ def _read_table(path: Path) -> NDArray[np.float32] | None:
     if not path.exists():
         return None
     try:
-        table = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what malformed pickles raise is not foreseeable
-        raise FrameError(f"is not a file of plain tensors ({type(error).__name__})", path=str(path)) from None
+        table = load_plain(path)
+    except UserError as error:
+        raise FrameError(str(error).removeprefix(f"checkpoint {path} "), path=str(path)) from None
     if isinstance(table, list | tuple) and len(table) == 2:
         table = table[1]
     if not isinstance(table, torch.Tensor) or table.ndim != 2:

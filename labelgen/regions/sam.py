@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_weights, read_state_dict
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import build_sam, shipped_dir
@@ -20,6 +23,9 @@ from labelgen.regions.decoder import Decoded, PromptDecoder, decoder_parts
 from labelgen.regions.network import Embedding, cells_of
 from labelgen.regions.sam_weights import describe_sam
 from labelgen.regions.upsample import axis
+
+#: {width of the image encoder: size}
+WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 
 
 def load_sam(model: str, checkpoint: str | None) -> tuple[Sam, ModelInfo]:
@@ -33,9 +39,22 @@ def load_sam(model: str, checkpoint: str | None) -> tuple[Sam, ModelInfo]:
     if model == "demo":
         sam = build_sam(json.loads((shipped_dir("sam") / "config.json").read_text()))
     else:
+        _check_size(state, model, path)
         sam = sam_model_registry[model]()
     load_weights(sam, state, path, info.name)
     return sam.eval(), info
+
+
+def _check_size(state: Mapping[str, Any], model: str, path: Path) -> None:
+    """Say so if a file holds a public Sam of another size, rather than which of its keys do not fit.
+
+    Raises:
+        UserError: it does.
+    """
+    position = state.get("image_encoder.pos_embed")
+    found = WIDTHS.get(position.shape[-1]) if position is not None and position.ndim else None
+    if found not in (None, model):
+        raise UserError(f"checkpoint {path} is a Sam of size {found}: set regions.model={found}")
 
 
 class SamNetwork:

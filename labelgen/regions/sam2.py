@@ -40,7 +40,7 @@ def describe_sam2(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
     """
     if model == "demo" and checkpoint is None:
         raise UserError(f"regions.backend=sam2 needs regions.model, such as {HUB_MODELS[-1]}")
-    folder, weights = pretrained_folder(model, checkpoint, ("sam2", "sam2_video"))
+    folder, weights = pretrained_folder(model, checkpoint, ("sam2", "sam2_video"), "regions.checkpoint")
     source = f"{checkpoint or model}, transformers {version('transformers')}"
     return folder, ModelInfo(f"sam2:{folder.name if checkpoint else model}", source, "Apache-2.0", weights)
 

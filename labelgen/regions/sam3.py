@@ -44,7 +44,7 @@ def describe_sam3(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
     """
     if model == "demo" and checkpoint is None:
         raise UserError(f"regions.backend=sam3 needs regions.model, such as {HUB_MODEL}")
-    folder, weights = pretrained_folder(model, checkpoint, ("sam3", "sam3_video"))
+    folder, weights = pretrained_folder(model, checkpoint, ("sam3", "sam3_video"), "regions.checkpoint")
     source = f"{checkpoint or model}, transformers {version('transformers')}"
     return folder, ModelInfo(f"sam3:{folder.name if checkpoint else model}", source, LICENCE, weights, NOTE)
 

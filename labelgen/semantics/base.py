@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -72,15 +73,21 @@ def describe_encoder(config: SemanticsConfig) -> ModelInfo:
     """
     from labelgen.semantics.clip_weights import describe_open_clip
 
-    return describe_open_clip(config.model, config.checkpoint)[1]
+    return describe_open_clip(config.model, config.checkpoint, config.pretrained).info
 
 
 def settle_semantics(config: SemanticsConfig) -> SemanticsConfig:
     """The configuration with every ``auto`` replaced by what it stands for, without loading a model.
 
+    So is ``pretrained`` for a file that says what it holds.
+
     Raises:
         UserError: settings that make no sense for the model.
     """
+    from labelgen.semantics.clip_training import training_of_file
     from labelgen.semantics.modes import settle_mode
 
+    if config.pretrained is None and config.checkpoint and Path(config.checkpoint).is_file():
+        tag, _ = training_of_file(config.model, Path(config.checkpoint), None)
+        config = config.model_copy(update={"pretrained": tag})
     return settle_mode(config)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -14,25 +12,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 from transformers.utils import logging as transformers_logging
 
 from labelgen.errors import UserError
 from labelgen.models.execution import select_device
-from labelgen.models.info import ModelInfo, file_hash
+from labelgen.models.info import ModelInfo
+from labelgen.models.pretrained import FAULTS, pretrained_folder, unusable
 from labelgen.models.shipped import LICENCE, NOTE, TRAINING_FILE, shipped_dir, shipped_revision
 from labelgen.records import Regions
 from labelgen.semantics.captioner import CaptionerConfig
 from labelgen.semantics.crops import region_crops
-
-#: What transformers, safetensors and torch raise on files that they cannot use.
-FAULTS = (RuntimeError, ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, SafetensorError)
-#: What is fetched from a hub: no pickled weights, no code.
-FETCHED = ("*.json", "*.txt", "*.safetensors")
 
 
 def describe_blip2(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
@@ -46,26 +37,16 @@ def describe_blip2(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]
     Raises:
         UserError: no such model or folder, or files are missing; names them.
     """
-    if checkpoint is not None:
-        folder, source = Path(checkpoint), checkpoint
-        if not folder.is_dir():
-            raise UserError(f"checkpoint {folder} is not a folder with a BLIP-2 as transformers writes it")
-    elif model == "demo":
-        folder, source = shipped_dir("blip2"), "shipped"
-    else:
-        folder, source = _fetched(model), model
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise UserError(f"checkpoint folder {folder} holds no *.safetensors; other formats are not read")
-    kind = _model_type(folder / "config.json")
-    if kind != "blip-2":
-        raise UserError(f"checkpoint folder {folder} holds a model of type {kind!r}, not blip-2")
+    given = str(shipped_dir("blip2")) if model == "demo" and checkpoint is None else checkpoint
+    folder, weights = pretrained_folder(model, given, ("blip-2",), "semantics.caption_checkpoint")
     shipped = (folder / TRAINING_FILE).is_file()
     return folder, ModelInfo(
         name=f"blip2:{model}",
-        revision=shipped_revision(folder) if shipped else f"{source}, transformers {version('transformers')}",
+        revision=shipped_revision(folder)
+        if shipped
+        else f"{checkpoint or model}, transformers {version('transformers')}",
         licence=LICENCE if shipped else "see the publisher of the weights",
-        weights=_hash(weights),
+        weights=weights,
         note=NOTE if shipped else "",
     )
 
@@ -93,7 +74,7 @@ def load_blip2(model: str, checkpoint: str | None, device: torch.device) -> tupl
             )
             network, report = loaded
     except FAULTS as error:
-        raise UserError(f"checkpoint folder {folder} cannot be loaded as BLIP-2: {_reason(error)}") from error
+        raise unusable(folder, "BLIP-2", error) from error
     # transformers fills what is missing with random numbers, and passes over layers that have no place.
     missing = sorted(report["missing_keys"])
     spare = sorted(key for key in report["unexpected_keys"] if re.search(r"\.layers?\.\d+\.", key))
@@ -189,38 +170,6 @@ class Blip2Captioner:
             )
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
-
-
-def _fetched(model: str) -> Path:
-    """Folder of a hub's model."""
-    try:
-        return Path(snapshot_download(model, allow_patterns=list(FETCHED)))
-    except (HFValidationError, HfHubHTTPError, *FAULTS) as error:
-        raise UserError(
-            f"captioner {model!r} is neither demo nor a model that can be fetched: {_reason(error)}"
-        ) from error
-
-
-def _model_type(path: Path) -> str:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"checkpoint file {path} cannot be read: {_reason(error)}") from error
-    return str(content.get("model_type")) if isinstance(content, dict) else type(content).__name__
-
-
-def _hash(paths: Sequence[Path]) -> str:
-    """Hash of one file, or of the hashes of several."""
-    hashes = [file_hash(path) for path in paths]
-    return (
-        hashes[0]
-        if len(hashes) == 1
-        else hashlib.blake2b("".join(hashes).encode(), digest_size=16).hexdigest()
-    )
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 @contextmanager

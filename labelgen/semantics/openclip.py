@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from huggingface_hub import try_to_load_from_cache
 from numpy.typing import NDArray
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.half import stored_feature
+from labelgen.models.checkpoints import load_weights, read_state_dict, why_unreadable
 from labelgen.models.execution import autocast, select_device
+from labelgen.models.hub import fetching
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import BPE_FILE
 from labelgen.records import Regions, Semantics
 from labelgen.semantics.assignment import cell_classes, majority
-from labelgen.semantics.clip_weights import FAULTS, describe_open_clip, one_line
+from labelgen.semantics.clip_training import OPENAI_ENTRIES
+from labelgen.semantics.clip_weights import FAULTS, SETTING, describe_open_clip, one_line
 from labelgen.semantics.crops import missing_image, region_crops
 from labelgen.semantics.dense import DenseMap
 from labelgen.semantics.dense_clip import DenseClip
@@ -31,7 +35,9 @@ from labelgen.semantics.towers import make_tower
 from labelgen.taxonomy import Taxonomy
 
 
-def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelInfo]:
+def load_open_clip(
+    model: str, checkpoint: str | None, pretrained: str | None = None
+) -> tuple[Any, Any, ModelInfo]:
     """Load a CLIP with its weights and its tokenizer, through open_clip's own factory.
 
     Returns:
@@ -40,19 +46,40 @@ def load_open_clip(model: str, checkpoint: str | None) -> tuple[Any, Any, ModelI
     Raises:
         UserError: as `describe_open_clip`, or a checkpoint that does not fit.
     """
-    path, info = describe_open_clip(model, checkpoint)
+    weights = describe_open_clip(model, checkpoint, pretrained)
+    path, training = weights.path, weights.training
     folder = path if path.is_dir() else None
     name = f"local-dir:{folder}" if folder else model
+    pixels = {"mean": training.mean, "std": training.std} if training else {}
+    openai = read_state_dict(path, leave_out=OPENAI_ENTRIES) if weights.tag == "openai" else None
     try:
         with _quiet():
-            # By its tag, if it has one: mean and deviation of the pixels come with it.
-            public = str(path) if checkpoint is None or Path(checkpoint).is_file() else checkpoint
-            network = open_clip.create_model(name, pretrained=None if folder else public)
-            bpe = {"bpe_path": str(folder / BPE_FILE)} if folder and (folder / BPE_FILE).is_file() else {}
-            tokenizer = open_clip.get_tokenizer(name, **bpe)
+            source = None if folder or openai else str(path)
+            network = open_clip.create_model(name, pretrained=source, force_preprocess_cfg=pixels)
+            tokenizer = _tokenizer(name, folder)
     except FAULTS as error:
-        raise UserError(f"checkpoint {path} cannot be loaded as {model}: {one_line(error)}") from error
-    return network.eval(), tokenizer, info
+        other_shape = "loading state_dict" in str(error)
+        problem = why_unreadable(weights.file, None if other_shape else error)
+        raise UserError(
+            f"checkpoint {path} {problem or f'cannot be loaded as {model}: {one_line(error)}'}"
+        ) from None
+    if openai is not None:
+        load_weights(network, openai, path, weights.info.name)
+    return network.eval(), tokenizer, weights.info
+
+
+def _tokenizer(name: str, folder: Path | None) -> Any:
+    """The tokenizer that belongs to a model; those of some architectures are on the hub."""
+    if folder is not None:
+        bpe = folder / BPE_FILE
+        return open_clip.get_tokenizer(name, **({"bpe_path": str(bpe)} if bpe.is_file() else {}))
+    source = open_clip.get_model_config(name)["text_cfg"].get("hf_tokenizer_name")
+    if not source:
+        return open_clip.get_tokenizer(name)
+    if isinstance(try_to_load_from_cache(source, "tokenizer_config.json"), str):
+        return open_clip.get_tokenizer(name, local_files_only=True)
+    with fetching(f"the tokenizer {source} of {name}", SETTING):
+        return open_clip.get_tokenizer(name)
 
 
 class OpenClipEncoder:
@@ -80,7 +107,9 @@ class OpenClipEncoder:
         """
         self.config = config
         self.device = select_device(device, threads)
-        network, self.tokenizer, self.info = model or load_open_clip(config.model, config.checkpoint)
+        network, self.tokenizer, self.info = model or load_open_clip(
+            config.model, config.checkpoint, config.pretrained
+        )
         self.network = network.to(self.device)
         size = network.visual.image_size
         self.image_size = int(size if isinstance(size, int) else size[0])
