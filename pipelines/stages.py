@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import RunConfig
-from labelgen.datasets.checks import FrameSight, frame_notes, image_notes
+from labelgen.datasets.checks import FrameSight, TextSight, frame_notes, image_notes, text_notes
 from labelgen.datasets.images import open_picture, read_image
 from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
@@ -249,19 +249,21 @@ class DescribeRegions:
         from labelgen.semantics import make_encoder
 
         runtime = self.config.runtime
-        self.encoder = make_encoder(self.config.semantics, runtime.device, runtime.threads)
+        encoder: Any = make_encoder(self.config.semantics, runtime.device, runtime.threads)
+        self.notes = text_notes(TextSight(self.taxonomy, encoder.tokenizer))
+        self.encoder = encoder
 
     def __call__(self, task: FrameTask) -> None:
-        """Fill ``semantics`` and ``attributes``."""
+        """Fill ``semantics`` and ``attributes``; note classes that the encoder cannot tell apart."""
         assert task.regions is not None
+        task.notes += self.notes
         wanted = self.config.semantics.dense_features
         if wanted is None:
             task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
         else:
             from labelgen.semantics.grids import store_dense
 
-            encoder: Any = self.encoder
-            task.semantics, maps = encoder.encode_with_dense(task.decode(), task.regions, self.taxonomy)
+            task.semantics, maps = self.encoder.encode_with_dense(task.decode(), task.regions, self.taxonomy)
             task.dense = store_dense(maps, wanted)
         task.attributes = {
             "class_names": self.taxonomy.names,

@@ -2,7 +2,7 @@
 
 A check is a function beside this file, registered under a name with `check`; it gives what is `Odd`. Whether
 that stops a run or is only told, the registration says. `survey` runs all of them before a run;
-`frame_notes` and `image_notes` run those of frames in the workers.
+`frame_notes`, `image_notes` and `text_notes` run the others in the workers.
 """
 
 from labelgen.datasets.checks import (
@@ -18,6 +18,7 @@ from labelgen.datasets.checks import (
     records,
     scenes,
     sweeps,
+    texts,
     times,
 )
 from labelgen.datasets.checks.registry import (
@@ -38,7 +39,9 @@ from labelgen.datasets.checks.survey import (
     frame_notes,
     image_notes,
     survey,
+    text_notes,
 )
+from labelgen.datasets.checks.texts import TextSight
 
 __all__ = [
     "CHECKS",
@@ -48,6 +51,7 @@ __all__ = [
     "Lens",
     "Odd",
     "PlanSight",
+    "TextSight",
     "check",
     "check_frame",
     "check_image",
@@ -70,5 +74,7 @@ __all__ = [
     "scenes",
     "survey",
     "sweeps",
+    "text_notes",
+    "texts",
     "times",
 ]

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 
 from labelgen.errors import UserError
 
-#: What a check looks at: the plan with its tables, one frame with its cloud in hand, one decoded image, or a
-#: labelled run.
-Subject = Literal["plan", "frame", "image", "run"]
+#: What a check looks at: the plan with its tables, one frame with its cloud in hand, one decoded image,
+#: the texts of a taxonomy, or a labelled run.
+Subject = Literal["plan", "frame", "image", "texts", "run"]
 #: Begins a note of a frame, so that notes of checks can be told from others and counted.
 NOTE = "check "
 #: Longest text of a finding; what it quotes comes from files.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from labelgen.datasets.checks.registry import CHECKS, Finding, Odd, Subject, note_of
 from labelgen.datasets.checks.sight import FrameSight, PlanSight
+from labelgen.datasets.checks.texts import TextSight
 from labelgen.datasets.images import Picture
 
 #: Findings of one kind that are told; of more, the number is.
@@ -76,6 +78,11 @@ def frame_notes(sight: FrameSight, allow: Collection[str] = ()) -> Iterable[str]
 def image_notes(picture: Picture) -> Iterable[str]:
     """What is odd about an image, as notes of its frame, each once."""
     return dict.fromkeys(note_of(name, odd) for name, odd in check_image(picture))
+
+
+def text_notes(texts: TextSight) -> Iterable[str]:
+    """What is odd about a taxonomy's texts, as notes of the frames that are labelled with them."""
+    return [note_of(name, odd) for name, odd in islice(_check("texts", texts, ()), MOST_TOLD)]
 
 
 def _check(subject: Subject, sight: Any, allow: Collection[str]) -> Iterator[tuple[str, Odd]]:
