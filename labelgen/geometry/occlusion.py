@@ -25,6 +25,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.frame import Camera, parse_layout
+from labelgen.geometry.blocks import FAN
+from labelgen.geometry.crowds import crowd_order, nearest_in_crowds
+from labelgen.geometry.patches import (
+    DEPTH,
+    GAP_U,
+    GAP_V,
+    LEVEL_BELOW,
+    LEVEL_REACH,
+    NO,
+    UNKNOWN,
+    YES,
+    Grid,
+    U,
+    V,
+    X,
+    Y,
+    Z,
+    cells,
+    columns_between,
+    is_level_with,
+    reach_of,
+    rows_between,
+)
 from labelgen.geometry.projection import Projection
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 
@@ -34,14 +57,6 @@ BEAM_SPACING_DEG = {"nuscenes": (360.0 / 1084, 41.34 / 31), "kitti": (0.173, 0.4
 
 #: Of layouts that do not say: as dense as those of common rotating LiDARs.
 USUAL_SPACING_DEG = (0.2, 0.42)
-
-PATCH_WIDTH = 1.0  #: to each side, in horizontal beam spacings
-PATCH_HEIGHT = 0.76  #: to each side, in vertical beam spacings; below the spacing of ground rows in the image
-LEVEL_SLOPE = 0.5  #: metres of height per metre of ground
-LEVEL_REACH = 1.4  #: vertical beam spacings down to the next row of ground
-LEVEL_BELOW = 0.9  #: metres below the camera
-
-_UNKNOWN, _YES, _NO = 0, 1, 2
 
 
 def beam_spacing(layout: str) -> tuple[float, float]:
@@ -113,92 +128,80 @@ def _one_camera(
     residual: NDArray[np.float32],
 ) -> None:
     """Fill the residuals of one camera's views. ``lens`` is fx, fy, cx; ``height`` is above the LiDAR."""
-    V = len(point)
-    fx, fy, cx = lens
-    across, along = spacing
-    # Cells three times as wide as a patch reaches, and flat: those of a column lie one after another.
-    cell_u, cell_v = max(3 * PATCH_WIDTH * fx * across, 2.0), max(PATCH_HEIGHT * fy * along / 8, 2.0)
-    columns, rows = int(size[0] / cell_u) + 1, int(size[1] / cell_v) + 1
-    first, order = _cells(uv, cell_u, cell_v, columns, rows)
+    gap_u, gap_v = lens[0] * spacing[0], lens[1] * spacing[1]
+    grid, order = cells(uv, gap_u, gap_v, size)
+    crowded = grid.fullest > FAN
+    if crowded:
+        order = crowd_order(uv, depth, gap_u, gap_v)
+    table = _table(point, uv, depth, flat, lens, gap_u, gap_v, order)
+    if crowded:
+        nearest = nearest_in_crowds(table, height - LEVEL_BELOW)[0]
+    else:
+        nearest = _nearest(table, grid, height - LEVEL_BELOW)
+    for p in range(len(order)):
+        residual[order[p]] = max(table[p, DEPTH] - nearest[p], np.float32(0))
 
-    # In the order of the cells: u, v, depth, the gaps to the neighbours in pixels, and x, y, z.
-    table = np.empty((V, 8), np.float32)
+
+@numba.njit(cache=True, error_model="numpy")
+def _table(
+    point: NDArray[np.int32],
+    uv: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    flat: NDArray[np.float32],
+    lens: tuple[float, float, float],
+    gap_u: float,
+    gap_v: float,
+    order: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """(V, 8) table of views in the given order."""
+    table = np.empty((len(order), 8), np.float32)
     one, most = np.float32(1), np.float32(100)
-    unit_u, unit_v = np.float32(fx * across), np.float32(fy * along)
-    middle, per_pixel = np.float32(cx), np.float32(1 / fx)
-    for k in range(V):
+    unit_u, unit_v = np.float32(gap_u), np.float32(gap_v)
+    middle, per_pixel = np.float32(lens[2]), np.float32(1 / lens[0])
+    for k in range(len(order)):
         i = order[k]
         at = 3 * np.int64(point[i])
         x, y, z = flat[at], flat[at + 1], flat[at + 2]
         scale = np.sqrt(x * x + y * y + z * z) / depth[i]
         scale = scale if scale < most else most  # also where squares overflow
         slant = (uv[i, 0] - middle) * per_pixel
-        table[k, 0], table[k, 1], table[k, 2] = uv[i, 0], uv[i, 1], depth[i]
-        table[k, 3], table[k, 4] = unit_u * scale * np.sqrt(one + slant * slant), unit_v * scale
-        table[k, 5], table[k, 6], table[k, 7] = x, y, z
+        table[k, U], table[k, V], table[k, DEPTH] = uv[i, 0], uv[i, 1], depth[i]
+        table[k, GAP_U], table[k, GAP_V] = unit_u * scale * np.sqrt(one + slant * slant), unit_v * scale
+        table[k, X], table[k, Y], table[k, Z] = x, y, z
+    return table
 
-    nearest = np.full(V, np.inf, np.float32)
-    for q in range(V):
-        u, v, d = table[q, 0], table[q, 1], table[q, 2]
-        reach_u, reach_v = np.float32(PATCH_WIDTH) * table[q, 3], np.float32(PATCH_HEIGHT) * table[q, 4]
-        behind = d + max(np.float32(0.1), np.float32(0.01) * d)  # spares most pairs on one surface
-        level = _UNKNOWN if table[q, 7] < height - LEVEL_BELOW else _NO
-        top, bottom = max(int((v - reach_v) / cell_v), 0), min(int((v + reach_v) / cell_v), rows - 1)
-        left, right = max(int((u - reach_u) / cell_u), 0), min(int((u + reach_u) / cell_u), columns - 1)
+
+@numba.njit(cache=True, error_model="numpy")
+def _nearest(table: NDArray[np.float32], grid: Grid, ground: float) -> NDArray[np.float32]:
+    """As `nearest_in_crowds`, pair by pair: the faster way where few views lie under each patch."""
+    nearest = np.full(len(table), np.inf, np.float32)
+    for q in range(len(table)):
+        u, v, d = table[q, U], table[q, V], table[q, DEPTH]
+        reach_u, reach_v, behind = reach_of(q, table)
+        level = UNKNOWN if table[q, Z] < ground else NO
+        left, right = columns_between(u - reach_u, u + reach_u, grid)
+        top, bottom = rows_between(v - reach_v, v + reach_v, grid)
         for column in range(left, right + 1):
-            for p in range(first[column * rows + top], first[column * rows + bottom + 1]):
-                du, dv = table[p, 0] - u, table[p, 1] - v
-                if (table[p, 2] > behind) & (abs(du) <= reach_u) & (abs(dv) <= reach_v):
-                    if dv <= 0 and level == _UNKNOWN:
-                        level = _YES if _on_level(q, table, first, cell_u, cell_v, columns, rows) else _NO
-                    if dv > 0 or level == _NO:
+            at = column * grid.rows
+            for p in range(grid.first[at + top], grid.first[at + bottom]):
+                du, dv = table[p, U] - u, table[p, V] - v
+                if (table[p, DEPTH] > behind) & (abs(du) <= reach_u) & (abs(dv) <= reach_v):
+                    if dv <= 0 and level == UNKNOWN:
+                        level = YES if _on_level(q, table, grid) else NO
+                    if dv > 0 or level == NO:
                         nearest[p] = min(nearest[p], d)
-    for p in range(V):
-        residual[order[p]] = max(table[p, 2] - nearest[p], np.float32(0))
+    return nearest
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _on_level(
-    q: int,
-    table: NDArray[np.float32],
-    first: NDArray[np.int32],
-    cell_u: float,
-    cell_v: float,
-    columns: int,
-    rows: int,
-) -> bool:
+def _on_level(q: int, table: NDArray[np.float32], grid: Grid) -> bool:
     """Whether a nearer return below in the image is at about the same height."""
-    u, v, d, gap_u, gap_v = table[q, 0], table[q, 1], table[q, 2], table[q, 3], table[q, 4]
-    top, bottom = min(int(v / cell_v), rows - 1), min(int((v + LEVEL_REACH * gap_v) / cell_v), rows - 1)
-    left, right = max(int((u - gap_u) / cell_u), 0), min(int((u + gap_u) / cell_u), columns - 1)
+    u, v, gap_u, gap_v = table[q, U], table[q, V], table[q, GAP_U], table[q, GAP_V]
+    left, right = columns_between(u - gap_u, u + gap_u, grid)
+    top, bottom = rows_between(v, v + LEVEL_REACH * gap_v, grid)
     for column in range(left, right + 1):
-        for p in range(first[column * rows + top], first[column * rows + bottom + 1]):
-            down = (table[p, 1] - v) / gap_v
-            if table[p, 2] < d and abs(table[p, 0] - u) <= gap_u and 0.2 < down <= LEVEL_REACH:
-                dx, dy = table[p, 5] - table[q, 5], table[p, 6] - table[q, 6]
-                if abs(table[p, 7] - table[q, 7]) < LEVEL_SLOPE * np.sqrt(dx * dx + dy * dy):
-                    return True
+        at = column * grid.rows
+        for p in range(grid.first[at + top], grid.first[at + bottom]):
+            if is_level_with(p, q, table):
+                return True
     return False
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _cells(
-    uv: NDArray[np.float32], cell_u: float, cell_v: float, columns: int, rows: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Views by cell, column by column: (cells + 1,) where each cell begins, and (V,) the rows of views."""
-    V = len(uv)
-    cell = np.empty(V, np.int32)
-    first = np.zeros(columns * rows + 1, np.int32)
-    for i in range(V):
-        column = min(max(int(uv[i, 0] / cell_u), 0), columns - 1)
-        row = min(max(int(uv[i, 1] / cell_v), 0), rows - 1)
-        cell[i] = column * rows + row
-        first[cell[i] + 1] += 1
-    for k in range(columns * rows):
-        first[k + 1] += first[k]
-    place = first.copy()
-    order = np.empty(V, np.int32)
-    for i in range(V):
-        order[place[cell[i]]] = i
-        place[cell[i]] += 1
-    return first, order
