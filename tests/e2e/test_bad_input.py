@@ -126,7 +126,7 @@ def test_nan_points_keep_their_rows(shell, job, dataroot, tmp_path):
     labels = labelgen.open_run(tmp_path / "run").frame(frame_id).labels
     assert len(labels) == len(cloud)
     assert (labels.label[10:70] == 255).all()
-    assert (labels.reason[10:70] == Reason.NO_CAMERA).all()
+    assert (labels.reason[10:70] == Reason.NO_RETURN).all()
 
 
 @pytest.mark.parametrize(

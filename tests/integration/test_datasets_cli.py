@@ -98,7 +98,7 @@ def test_a_lens_of_ones_own_is_opencvs(shell, tmp_path):
     """Points behind a strong lens are where OpenCV sees them, all the way through the Parquet file."""
     rng = np.random.default_rng(0)
     xyz = rng.uniform([4, -6, -2], [40, 6, 3], (4000, 3)).astype(np.float32)
-    np.column_stack([xyz, np.zeros(len(xyz))]).astype("<f4").tofile(tmp_path / "0.bin")
+    np.column_stack([xyz, rng.random(len(xyz))]).astype("<f4").tofile(tmp_path / "0.bin")
     Image.linear_gradient("L").resize((1280, 720)).save(tmp_path / "0.png")
     K = np.array([[900.0, 0, 640.2], [0, 905.0, 358.7], [0, 0, 1]])
     pose = np.array([[0, -1, 0, 0.1], [0, 0, -1, -0.3], [1, 0, 0, 0.2], [0, 0, 0, 1]], float)

@@ -68,7 +68,7 @@ def test_no_visible_point(root, shell, tmp_path, cameras):
 
     for labels in everything_after(labelled(root, tmp_path, blind), shell, tmp_path):
         assert (labels.label == 255).all()
-        assert set(np.unique(labels.reason)) <= {Reason.NO_CAMERA, Reason.EGO}
+        assert set(np.unique(labels.reason)) <= {Reason.NO_CAMERA, Reason.EGO, Reason.NO_RETURN}
 
 
 def test_one_camera(root, shell, tmp_path):

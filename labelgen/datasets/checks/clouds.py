@@ -94,7 +94,10 @@ def intensity(sight: FrameSight) -> Iterator[Odd]:
     if low < 0:
         yield Odd(f"{path}: intensities are negative, down to {known.min():.4g}", "is it the right column?")
     elif known.min() == high:
-        yield Odd(f"{path}: the intensity of all points is {high:g}", "training learns nothing from it")
+        yield Odd(
+            f"{path}: the intensity of all points is {high:g}",
+            "training learns nothing from it; where there is none, leave it out of lidar_layout's names",
+        )
     elif most is not None and usual > most:
         own = ",".join(f"{name}:f4" for name in sight.columns)
         yield Odd(

@@ -217,7 +217,7 @@ def test_raw_points_take_the_answer_of_theirs():
     assert labels.label.tolist() == [0, 255, 0, 0]
     assert labels.instance.tolist() == [1, 0, 1, 1]
     assert labels.views.tolist() == [1, 0, 2, 0]
-    assert labels.reason.tolist() == [Reason.LABELLED, Reason.NO_CAMERA, Reason.LABELLED, Reason.LABELLED]
+    assert labels.reason.tolist() == [Reason.LABELLED, Reason.NO_RETURN, Reason.LABELLED, Reason.LABELLED]
     empty = segments_as_labels(None, np.full(3, NONE), np.zeros(3, np.uint8))
     assert empty.label.tolist() == [255] * 3
 
