@@ -74,7 +74,7 @@ def test_a_sound_data_set(city, shell, tmp_path):
             lambda f: replace(f, cameras=(replace(f.cameras[0], image_path="samples/none.jpg"),)),
             "no such file",
         ),
-        (lambda f: replace(f, label_path=f.lidar_path), "are not read"),
+        (lambda f: replace(f, label_path=f.lidar_path), "the truth belongs to another cloud"),
         (
             lambda f: replace(f, cameras=(f.cameras[0], replace(f.cameras[0], name="twin"))),
             "are the same, byte by byte",
