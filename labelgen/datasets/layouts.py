@@ -53,8 +53,9 @@ class Rhythm:
 
     @property
     def best(self) -> int:
-        """The distance with the most equal bytes, of those that records of three numbers can have."""
-        return SHORTEST + int(self.equal[SHORTEST:].argmax())
+        """The shortest distance with most equal bytes, of those that records of three numbers can have."""
+        found = self.equal[SHORTEST:]
+        return SHORTEST + int(np.argmax(found >= 0.9 * found.max()))  # twice as far, they may be a few more
 
     def beats(self, one: int, other: int, by: float) -> bool:
         """Whether bytes are equal at one distance clearly more often than at another."""

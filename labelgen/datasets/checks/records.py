@@ -49,11 +49,12 @@ def units(sight: FrameSight) -> Iterator[Odd]:
         )
         return
     near, half, far = np.percentile(np.sqrt((xyz**2).sum(axis=1)), (1, 50, 99))
-    if (half <= FARTHEST_HALF and far <= FARTHEST_MOST and near <= FARTHEST_NEAREST and far >= 1) or (
+    tiny = far < 1 and half < 0.3  # something right before a LiDAR is a little farther away
+    if (half <= FARTHEST_HALF and far <= FARTHEST_MOST and near <= FARTHEST_NEAREST and not tiny) or (
         absurd(sight) > MOST_ABSURD
     ):
         return
-    if far < 1:
+    if tiny:
         text, hint = (
             f"all points lie within {far:.2g} m of the LiDAR",
             "are these kilometres, or scaled to 1?",
@@ -73,6 +74,8 @@ def misfit(sight: FrameSight) -> str:
     """What makes no sense about a file's layout; empty if nothing does."""
     if (share := absurd(sight)) > MOST_ABSURD and not _of_map(_there(sight)):
         return f"{share:.0%} of the points have coordinates that nothing measures"
+    if axes := _whole(_there(sight)):
+        return f"{axes} holds whole numbers only"
     record = parse_layout(sight.frame.lidar_layout).record
     found = rhythm(sight.cloud_data)
     best, size = found.best, record.itemsize
@@ -121,6 +124,15 @@ def absurd(sight: FrameSight) -> float:
     return float(bad.mean()) if len(bad) else 0.0
 
 
+def _whole(xyz: NDArray[np.float64]) -> str:
+    """Axes within reach that hold different whole numbers, as times, rings and intensities are."""
+    if len(xyz) < 100 or np.median(np.abs(xyz)) > FARTHEST_HALF:
+        return ""
+    some = xyz[:1000]
+    whole = ((np.rint(some) == some).mean(axis=0) > 0.98) & (np.ptp(some, axis=0) > 0)
+    return " and ".join(np.array(list("xyz"))[whole])
+
+
 def _of_map(xyz: NDArray[np.float64]) -> bool:
     """Whether points lie together, far from the origin."""
     if len(xyz) < 20 or np.hypot(*xyz[:, :2].mean(axis=0)) < 500:
@@ -144,7 +156,8 @@ def _alternating(xyz: NDArray[np.float32], number: int) -> int:
     bad = []
     for place in range(number):
         with np.errstate(invalid="ignore"):
-            bad.append(degenerate(xyz[place::number][:_ROWS].astype(np.float64)))
+            some = xyz[place::number]
+            bad.append(degenerate(some[:: len(some) // _ROWS + 1].astype(np.float64)))
     return bad.index(True) + 1 if any(bad) and not bad[0] else 0
 
 

@@ -94,6 +94,31 @@ def test_other_types_and_orders_are_named(order, kind, word, tmp_path):
         assert word in text
 
 
+def test_a_column_before_the_coordinates_is_found(tmp_path):
+    columns = sweep("random", "street", np.random.default_rng(0))
+    rows = np.stack([np.arange(len(columns["x"])) % 32, *(columns[axis] for axis in "xyz")], 1).astype("<f4")
+    (text,) = told(sight_of(tmp_path, rows.tobytes(), "kitti"))
+    assert "x holds whole numbers only; lidar_layout a:u4,x:f4,y:f4,z:f4 would fit" in text
+
+
+def test_surfaces_one_after_another_in_the_file_change_nothing(tmp_path):
+    """The ground first, then walls: as simulators and tests write points."""
+    columns = sweep("random", "street", np.random.default_rng(1))
+    order = np.argsort(columns["z"])
+    columns = {name: column[order] for name, column in columns.items()}
+    columns["z"] = np.where(np.arange(len(order)) < 0.7 * len(order), columns["z"].min(), columns["z"])
+    for name, layout in LAYOUTS.items():
+        data = packed(columns, layout).tobytes()
+        assert told(sight_of(tmp_path, data, layout)) == [], name
+        for other in ("kitti", "nuscenes", "xyz"):
+            if place(LAYOUTS[other]) != place(layout):
+                size = parse_layout(LAYOUTS[other]).record.itemsize
+                assert told(sight_of(tmp_path, data[: len(data) // size * size], LAYOUTS[other])), (
+                    name,
+                    other,
+                )
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
