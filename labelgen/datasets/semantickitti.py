@@ -75,7 +75,11 @@ def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tu
     return frames, DatasetInfo(
         "semantickitti", "", split, str(dataroot), dict(CATEGORIES),
         taxonomy="semantickitti19", ego_box=EGO_BOX,
-        notes=tuple(note for sequence in wanted for note in _unread(folder / sequence / "calib.txt")),
+        notes=tuple(
+            note
+            for sequence in wanted
+            for note in (*_unread(folder / sequence / "calib.txt"), *_lost(folder / sequence / "velodyne"))
+        ),
     )  # fmt: skip
 
 
@@ -202,6 +206,20 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
         if (other := found.setdefault(int(path.stem), path)) is not path:
             raise UserError(f"{folder}: {other.name} and {path.name} are the same scan; remove one")
     return dict(sorted(found.items()))
+
+
+def _lost(folder: Path) -> list[str]:
+    """Scans that are there under a wrong name alone, such as ``000005 (1).bin`` without ``000005.bin``."""
+    there = _numbered(folder, ".bin")
+    lost = [
+        path.name
+        for path in sorted(folder.glob("[!.]*.bin"))
+        if (found := re.match("[0-9]+", path.stem)) and int(found[0]) not in there
+    ]
+    if not lost:
+        return []
+    many = f" and {len(lost) - 1} more" if lost[1:] else ""
+    return [f"{folder}: {lost[0]}{many} is no scan's name, and no other file is that scan: rename it"]
 
 
 def _image_size(folder: Path) -> tuple[int, int]:

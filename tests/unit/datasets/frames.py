@@ -1,10 +1,12 @@
-"""Frames without files behind them, for tests of manifests and plans."""
+"""Frames without files behind them, for tests of manifests and plans, and what readers say of bad files."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
+from labelgen.errors import FrameError
 from labelgen.frame import Camera, Frame
 
 
@@ -54,3 +56,14 @@ def assert_equal_frames(left: Frame, right: Frame) -> None:
     for one, other in zip(left.cameras, right.cameras, strict=True):
         for name in Camera.__dataclass_fields__:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def refused(call, *args, **kwargs) -> str:
+    """The message of the error; it holds one line, the frame and the file."""
+    with pytest.raises(FrameError) as caught:
+        call(*args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert caught.value.frame_id in message
+    assert caught.value.path in message
+    return message

@@ -19,7 +19,7 @@ from labelgen.datasets.checks import image_notes
 from labelgen.datasets.images import load_image, open_picture
 from labelgen.errors import FrameError
 
-from .frames import make_camera
+from .frames import make_camera, refused
 
 WIDTH, HEIGHT = 64, 48
 
@@ -27,17 +27,6 @@ WIDTH, HEIGHT = 64, 48
 @pytest.fixture
 def camera():
     return replace(make_camera(np.random.default_rng(0)), image_path="image", width=WIDTH, height=HEIGHT)
-
-
-def refused(call, *args, **kwargs) -> str:
-    """The message of the error; it holds one line, the frame and the file."""
-    with pytest.raises(FrameError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert caught.value.frame_id in message
-    assert caught.value.path in message
-    return message
 
 
 def picture(mode: str = "RGB") -> Image.Image:

@@ -14,7 +14,7 @@ from labelgen.datasets import loading
 from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
 from labelgen.errors import FrameError
 
-from .frames import make_frame
+from .frames import make_frame, refused
 
 
 @pytest.fixture
@@ -27,17 +27,6 @@ def records(n: int = 40, fields: int = 5) -> np.ndarray:
     out = rng.normal(0, 20, (n, fields)).astype(np.float32)
     out[:, 4:] = rng.integers(0, 32, (n, fields - 4))
     return out
-
-
-def refused(call, *args, **kwargs) -> str:
-    """The message of the error; it holds one line, the frame and the file."""
-    with pytest.raises(FrameError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert caught.value.frame_id in message
-    assert caught.value.path in message
-    return message
 
 
 class TestCloud:

@@ -148,6 +148,17 @@ def test_files_that_are_no_scan_are_passed_over(root):
     assert [(f.frame_id, f.source_id) for f in found] == [(f.frame_id, f.source_id) for f in expected]
 
 
+def test_a_scan_that_is_there_under_a_wrong_name_alone_is_told(root):
+    scans = root / "sequences/08/velodyne"
+    assert plan_frames("semantickitti", root, split="08")[1].notes == ()
+    (scans / "000001.bin").rename(scans / "000001 (1).bin")
+    (scans / "000002 (1).bin").write_bytes((scans / "000002.bin").read_bytes())
+    frames, info = plan_frames("semantickitti", root, split="08")
+    assert [frame.frame_id for frame in frames] == ["08_000000", "08_000002"]
+    (note,) = info.notes
+    assert "000001 (1).bin is no scan's name" in note
+
+
 def test_scans_are_in_the_order_of_their_numbers_whatever_their_digits(root):
     folder = root / "sequences/08/velodyne"
     (folder / "000000.bin").rename(folder / "00002.bin")
