@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from labelgen.distill import loop
 from labelgen.distill.cache import open_cache
 from labelgen.distill.config import OptimizerConfig, load_train_config
 from labelgen.distill.log import Log, read_log
@@ -231,9 +232,12 @@ def test_bfloat16_learns_about_the_same(cache, tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_frames_without_points_are_passed_over_and_stay_without_labels(cache, tmp_path):
+def test_frames_without_points_are_passed_over_and_stay_without_labels(cache, tmp_path, monkeypatch):
     nowhere = "backbone_settings={low: [500, 500, 500], high: [516, 516, 512]}"
     config = settings("annotation-free", nowhere, "optimizer.epochs=1")
+    with pytest.raises(UserError, match="nothing to learn from in 2 steps"):
+        train(cache, config, cache.run.frames, tmp_path / "refused")
+    monkeypatch.setattr(loop._Targets, "count", lambda *taken, last: None)
     predictor = train(cache, config, cache.run.frames, tmp_path)
     assert "loss" not in read_log(tmp_path)[0]
     found = score(predictor, cache, cache.run.frames[:1]).result()
