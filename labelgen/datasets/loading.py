@@ -17,8 +17,8 @@ from labelgen.records import UNLABELLED
 
 #: Largest file that is read, in bytes.
 CLOUD_LIMIT = 1 << 30
-#: Most labels that are read where it is not known how many points the frame has.
-LABELS_LIMIT = 1 << 24
+#: Most points of a frame: some forty sweeps of the densest rotating LiDAR.
+MOST_POINTS = 1 << 23
 #: Ring of a point whose stored ring is not a number from 0 to 254.
 NO_RING = 255
 #: Ending of SemanticKITTI's label files: uint32, the class in the lower half, the instance in the upper.
@@ -46,8 +46,11 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     def refuse(problem: str) -> FrameError:
         return FrameError(problem, frame_id=frame.frame_id, path=frame.lidar_path)
 
-    data = read_file(root, frame.lidar_path, frame.frame_id, CLOUD_LIMIT)
     record = parse_layout(frame.lidar_layout).record
+    limit = MOST_POINTS * record.itemsize
+    too_many = f"more than {MOST_POINTS} points in one frame are not read; split the cloud"
+    too_many = too_many if limit < CLOUD_LIMIT else ""
+    data = read_file(root, frame.lidar_path, frame.frame_id, min(CLOUD_LIMIT, limit), too_many)
     if not data:
         raise refuse("the file is empty; copy it again from the data set")
     if kind := cloud_kind(data):
@@ -169,7 +172,7 @@ _OTHER_TRUTH = "not read, as it is far more than the points need: the truth belo
 
 def _truth_limit(points: int | None, width: int) -> int:
     """Bytes of truth that are read and unpacked: more than needed, so that the labels can be counted."""
-    return (LABELS_LIMIT if points is None else 2 * points + 4096) * width
+    return (MOST_POINTS if points is None else 2 * points + 4096) * width
 
 
 def _train_ids(ids: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.info import DatasetInfo
-from labelgen.datasets.loading import load_cloud
+from labelgen.datasets.loading import MOST_POINTS, load_cloud
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError, UserError
 from labelgen.frame import Frame
@@ -31,8 +31,6 @@ from labelgen.shards import build_index, create_run, merge_plan, resume, write_s
 from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.taxonomy import Taxonomy
-
-_LARGEST = 1 << 28
 
 
 def import_labels(
@@ -117,7 +115,7 @@ def _record(
 ) -> FrameRecord:
     if path is None:
         raise FrameError("there is no label file for it", frame_id=frame.frame_id)
-    data = read_file(path.parent, path.name, frame.frame_id, _LARGEST)
+    data = read_file(path.parent, path.name, frame.frame_id, MOST_POINTS)
     label = table[np.frombuffer(data, np.uint8)]
     n = len(label)
     returned = _returned(root, frame, n)

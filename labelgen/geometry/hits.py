@@ -12,6 +12,8 @@ from labelgen.frame import Camera
 from labelgen.geometry.rle import Runs, measure, parse
 from labelgen.records import NO_REGION, RegionHits, Regions, Views
 
+#: Most pairs of a view and a region in a frame: a hundred regions over each of 600,000 points.
+MOST_HITS = 1 << 26
 #: Largest step of ``inside`` that can be stored: beyond a reach of 85 pixels it is looked up again.
 MOST_STEPS = 255
 
@@ -33,12 +35,13 @@ def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach
         reach: pixels around which ``inside`` looks, at least 1; 0 to leave it out.
 
     Raises:
-        ValueError: if a run-length code is damaged, or a row names a camera that is not there.
+        ValueError: if a run-length code is damaged, a row names a camera that is not there, or there are more
+            than `MOST_HITS` pairs.
     """
     for rows in (views.camera, regions.camera):
         if len(rows) and rows[-1] >= len(cameras):
             raise ValueError(f"camera {rows[-1]} is named, but the frame has {len(cameras)}")
-    pairs, look = [], whole_reach(reach)
+    pairs, look, room = [], whole_reach(reach), MOST_HITS
     for c, camera in enumerate(cameras):
         seen, drawn = views.camera_slice(c), regions.camera_slice(c)
         if seen.start == seen.stop or drawn.start == drawn.stop:
@@ -49,7 +52,14 @@ def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach
             raise ValueError(f"camera {camera.name}: {error}") from None
         area, box = measure(runs, camera.height)
         by_area = np.argsort(area, kind="stable")
-        view, region, around = _match(views.uv[seen], runs, box, by_area, camera.height, camera.width, look)
+        size = (camera.height, camera.width)
+        view, region, around = _match(views.uv[seen], runs, box, by_area, *size, look, room)
+        room -= len(view)
+        if room < 0:
+            raise ValueError(
+                f"camera {camera.name}: {drawn.stop - drawn.start} regions lie over each other so often that "
+                f"{seen.stop - seen.start} points fall in more than {MOST_HITS} of them"
+            )
         pairs.append((view + np.int32(seen.start), region + np.int32(drawn.start), around))
     view = np.concatenate([np.zeros(0, np.int32), *(part[0] for part in pairs)])
     region = np.concatenate([np.zeros(0, np.int32), *(part[1] for part in pairs)])
@@ -101,41 +111,25 @@ def _match(
     height: int,
     width: int,
     reach: int,
+    most: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """Pairs of view and region, the regions in the given order, and what is around each.
 
-    Views are put into buckets by image column. A region looks at the buckets under its box only, and
-    finds the run of each pixel by bisection.
+    Views are sorted by pixel, down the columns. Of a region either the views under its box look for their run
+    by bisection, or, where they are far more than its runs, the runs for their views: what is looked at grows
+    with runs and pairs, however many regions stretch over the image. Cut short after ``most`` pairs.
     """
     V = len(uv)
-    column = np.empty(V, np.int32)
-    first = np.zeros(
-        width + 2, np.int32
-    )  # bucket x is first[x]:first[x + 1]; the last is for what is outside
-    for i in range(V):
-        x, y = np.floor(uv[i, 0] + 0.5), np.floor(uv[i, 1] + 0.5)
-        column[i] = x if (x >= 0) & (x < width) & (y >= 0) & (y < height) else width
-        first[column[i] + 1] += 1
-    for x in range(width + 1):
-        first[x + 1] += first[x]
-    place = first.copy()
-    owner = np.empty(V, np.int32)
-    row = np.empty(V, np.int32)
-    pixel = np.empty(V, np.int32)
-    for i in range(V):
-        j = place[column[i]]
-        place[column[i]] += 1
-        owner[j] = i
-        row[j] = int(np.floor(uv[i, 1] + 0.5)) if column[i] < width else -1
-        pixel[j] = column[i] * height + row[j]
-
+    first, owner, pixel, row = _by_pixel(uv, height, width)
     near = np.empty(V + 1, np.int32)
     view = np.empty(2 * V + 1, np.int32)
     region = np.empty(2 * V + 1, np.int32)
     around = np.zeros(2 * V + 1 if reach else 0, np.float32)
-    spot = np.empty((V + 1, 2), np.int32)  # of the present region's hits: bucket's row, and run
+    spot = np.empty((V + 1, 2), np.int32)  # of the present region's hits: its place, and its run
     found = 0
     for k in order:
+        if found > most:
+            break
         if found + V >= len(view):  # a region hits each view once at most
             view = np.concatenate((view, np.empty_like(view)))
             region = np.concatenate((region, np.empty_like(region)))
@@ -143,26 +137,67 @@ def _match(
         left, top, right, bottom = box[k]
         begin, end = runs.offsets[k], runs.offsets[k + 1]
         before = found
-        boxed = 0  # no branches from here on: which pixels are in a region cannot be foreseen
-        for j in range(first[left], first[right]):
-            near[boxed] = j
-            boxed += (top <= row[j]) & (row[j] < bottom)
-        for j in near[:boxed]:
-            at, size = begin, end - begin
-            while size > 1:
-                half = size >> 1
-                at += half * (runs.ends[at + half - 1] <= pixel[j])
-                size -= half
-            at += runs.ends[at] <= pixel[j]
-            view[found] = owner[j]
-            region[found] = k
-            spot[found - before, 0], spot[found - before, 1] = j, at
-            found += (at - begin) & 1
+        if 4 * (end - begin) < first[right] - first[left]:
+            for at in range(begin + 1, end, 2):
+                low = np.searchsorted(pixel, runs.ends[at - 1])
+                while low < len(pixel) and pixel[low] < runs.ends[at]:
+                    view[found], region[found] = owner[low], k
+                    spot[found - before, 0], spot[found - before, 1] = low, at
+                    found, low = found + 1, low + 1
+        else:
+            boxed = 0  # no branches from here on: which pixels are in a region cannot be foreseen
+            for j in range(first[left], first[right]):
+                near[boxed] = j
+                boxed += (top <= row[j]) & (row[j] < bottom)
+            for j in near[:boxed]:
+                at, size = begin, end - begin
+                while size > 1:
+                    half = size >> 1
+                    at += half * (runs.ends[at + half - 1] <= pixel[j])
+                    size -= half
+                at += runs.ends[at] <= pixel[j]
+                view[found] = owner[j]
+                region[found] = k
+                spot[found - before, 0], spot[found - before, 1] = j, at
+                found += (at - begin) & 1
         if reach:
             for h in range(before, found):
                 j, at = spot[h - before]
                 around[h] = _around(runs.ends, begin, at, end, pixel[j], row[j], height, width, reach)
     return view[:found], region[:found], around[:found]
+
+
+@numba.njit(cache=True)
+def _by_pixel(
+    uv: NDArray[np.float32], height: int, width: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Views that are in the image, down its columns: where each column begins, and of each its row of ``uv``,
+    its pixel and the pixel's row. Two counting sorts, first by row.
+    """
+    V = len(uv)
+    column, line = np.empty(V, np.int32), np.empty(V, np.int32)
+    above, first = np.zeros(height + 1, np.int32), np.zeros(width + 1, np.int32)
+    for i in range(V):
+        x, y = np.floor(uv[i, 0] + 0.5), np.floor(uv[i, 1] + 0.5)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        column[i], line[i] = x if inside else -1, y if inside else 0
+        if inside:
+            above[line[i] + 1] += 1
+            first[column[i] + 1] += 1
+    above, first = np.cumsum(above).astype(np.int32), np.cumsum(first).astype(np.int32)
+    inside = first[width]
+    by_row = np.empty(inside, np.int32)
+    for i in range(V):
+        if column[i] >= 0:
+            by_row[above[line[i]]] = i
+            above[line[i]] += 1
+    owner, pixel, row = np.empty(inside, np.int32), np.empty(inside, np.int32), np.empty(inside, np.int32)
+    place = first.copy()
+    for i in by_row:
+        j = place[column[i]]
+        place[column[i]] += 1
+        owner[j], row[j], pixel[j] = i, line[i], column[i] * height + line[i]
+    return first, owner, pixel, row
 
 
 @numba.njit(cache=True)

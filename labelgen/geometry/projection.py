@@ -19,6 +19,8 @@ from labelgen.frame import Camera
 from labelgen.geometry.cameras import Rig, stack
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 
+MOST_TESTS = 1 << 28  #: points times cameras of a frame: a million points in 250 cameras
+MOST_VIEWS = 1 << 25  #: of a frame: a million points in 30 cameras each
 _BLOCK = 256  #: points per block: four float32 rows of it stay in the first-level cache
 _BATCH = 256  #: candidates per batch of the exact test
 
@@ -56,11 +58,19 @@ def project_points(
         settings: the rule that keeps a point.
 
     Raises:
-        ValueError: if a camera's intrinsics or distortion cannot be used.
+        ValueError: if a camera's intrinsics or distortion cannot be used, or there is more than `MOST_TESTS`
+            and `MOST_VIEWS` to do.
     """
     rig = stack(cameras)
+    if len(xyz) * len(cameras) > MOST_TESTS:
+        raise ValueError(f"{len(xyz)} points in {len(cameras)} cameras are too many for one frame")
     flat = np.ascontiguousarray(xyz, np.float32).reshape(-1)
     counts, index = _candidates(flat, rig, settings.border)
+    if counts.sum() > MOST_VIEWS:
+        raise ValueError(
+            f"{len(xyz)} points may be seen {counts.sum()} times by {len(cameras)} cameras; {MOST_VIEWS} is "
+            "the most in one frame"
+        )
     return Projection(*_views(flat, rig, settings.min_depth, settings.border, counts, index))
 
 

@@ -83,6 +83,22 @@ def _decode(levels: list[Level], settings: AfiSettings) -> NDArray[np.float32]:
 def nearest(tree: NDArray[np.float32], points: NDArray[np.float32], count: int) -> NDArray[np.int32]:
     """(P, k) int32: the k = min(count, M) nearest of M tree points to each point, nearest first."""
     k = min(count, len(tree))
-    found = cKDTree(tree, leafsize=16, balanced_tree=False).query(points, k=range(1, k + 1), workers=2)[1]
-    out: NDArray[np.int32] = np.ascontiguousarray(found, np.int32)
+    rows = _few_copies(tree, k)
+    found = cKDTree(tree[rows], leafsize=16, balanced_tree=False).query(points, k=range(1, k + 1), workers=2)[
+        1
+    ]
+    out: NDArray[np.int32] = np.ascontiguousarray(rows[found], np.int32)
     return out
+
+
+def _few_copies(points: NDArray[np.float32], most: int) -> NDArray[np.intp]:
+    """Rows of points, so many of equal ones at most: a k-d tree cannot cut between them and asks them all."""
+    odd = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+    bits = np.ascontiguousarray(points, np.float32).view(np.uint32).astype(np.uint64)
+    order = np.argsort((bits * odd).sum(axis=1), kind="stable")  # equal points one after another
+    new = np.ones(len(points), np.bool_)
+    new[1:] = (points[order][1:] != points[order][:-1]).any(axis=1)
+    begins = np.flatnonzero(new)
+    place = np.arange(len(points)) - np.repeat(begins, np.diff(begins, append=len(points)))
+    rows: NDArray[np.intp] = np.sort(order[place < most])
+    return rows

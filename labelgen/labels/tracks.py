@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+#: Most pairs of a track and an instance that are compared: a street has some hundreds of either.
+MOST_PAIRS = 1 << 23
+
 
 @dataclass(frozen=True)
 class TrackSettings:
@@ -81,7 +84,7 @@ class Tracker:
             (N,) uint16 numbers of tracks, 0 for none.
 
         Raises:
-            ValueError: the scene has more than 65535 tracks.
+            ValueError: the scene has more than 65535 tracks, or the frame more things than can be compared.
         """
         numbers, centres, kinds, sizes = _centres(global_from_lidar, xyz, label, instance)
         horizon = time_us - self.settings.max_gap_s * 1e6
@@ -106,6 +109,11 @@ class Tracker:
     ) -> dict[int, _Track]:
         if not self._tracks or not len(centres):
             return {}
+        if len(self._tracks) * len(centres) > MOST_PAIRS:
+            raise ValueError(
+                f"{len(centres)} things after {len(self._tracks)} in the frames before are too many to "
+                "follow; raise min_points of the instances"
+            )
         settings = self.settings
         passed = np.array([(time_us - track.time_us) * 1e-6 for track in self._tracks])
         known = np.array([track.velocity is not None for track in self._tracks])

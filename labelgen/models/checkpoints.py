@@ -60,6 +60,8 @@ def load_plain(path: Path, *, mapped: bool = False) -> Any:
     Raises:
         UserError: it cannot be read; says what it is. Torch's own words advise to execute what is in it.
     """
+    if compressed := _compressed(path):
+        raise UserError(f"checkpoint {path} {compressed}")
     try:
         with warnings.catch_warnings(action="ignore"):  # that a TorchScript archive is one is said below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -105,6 +107,18 @@ def why_unreadable(path: Path, error: BaseException | None = None) -> str:
         what = f" ({found[1][:80]})" if found else ""
         return f"holds other things than tensors{what}, which could run code and are not loaded"
     return f"cannot be read, fetch it again: {said[:200] or type(error).__name__}"
+
+
+def _compressed(path: Path) -> str:
+    """What is wrong with an archive that is compressed: torch's are not, and it may unpack to anything."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return ""
+    if size <= path.stat().st_size:
+        return ""
+    return f"of {path.stat().st_size} bytes unpacks to {size}, and torch compresses nothing; fetch it again"
 
 
 def _zip_names(path: Path) -> list[str] | None:

@@ -26,6 +26,7 @@ from labelgen.datasets.paths import whole_name
 from labelgen.errors import FrameError, UserError
 from labelgen.models.checkpoints import load_plain
 from labelgen.models.info import ModelInfo
+from labelgen.records import NO_REGION
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
 from labelgen.regions.superpixel import regions_of_labels
 from labelgen.text_files import read_json
@@ -74,6 +75,8 @@ def read_stored(path: Path, size: tuple[int, int], background: int | None = None
         background = 0
     names = np.unique(ids)
     names = names[names != background] if background is not None else names
+    if len(names) >= NO_REGION:
+        raise FrameError(f"{len(names)} regions; {NO_REGION - 1} is the most in one frame", path=str(path))
     labels = np.searchsorted(names, ids).astype(np.int32)
     labels[~np.isin(ids, names)] = -1
     category = feature = None
@@ -161,6 +164,8 @@ def describe_files(config: RegionsConfig) -> ModelInfo:
 
 
 def _read_map(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
+    if not path.is_file():  # nor a pipe, whose content may never end
+        raise FrameError("there is no id map for this image", path=str(path))
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if (image.height, image.width) != size:
@@ -174,9 +179,7 @@ def _read_map(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
                     path=str(path),
                 )
             return np.array(image).astype(np.int32)
-    except FileNotFoundError:
-        raise FrameError("there is no id map for this image", path=str(path)) from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FrameError(f"cannot be read: {' '.join(str(error).split())[:200]}", path=str(path)) from None
 
 
@@ -213,6 +216,8 @@ def _read_table(path: Path) -> NDArray[np.float32] | None:
         table = table[1]
     if not isinstance(table, torch.Tensor) or table.ndim != 2:
         raise FrameError("a table with a row per region is expected", path=str(path))
+    if (size := table.numel() * table.element_size()) > path.stat().st_size:
+        raise FrameError(f"a table of {list(table.shape)}, {size} bytes, is not in it", path=str(path))
     return table.float().numpy()
 
 

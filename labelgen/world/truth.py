@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelgen.bounded import read_npz
 from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.loading import MOST_POINTS
 from labelgen.datasets.nuscenes_tables import read_json
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -71,11 +73,8 @@ class CityTruth:
             UserError: a file is missing or damaged.
         """
         try:
-            with np.load(
-                self._root / "truth" / "visibility" / f"{self._tokens[frame.lidar_path]}.npz",
-                allow_pickle=False,
-            ) as content:
-                bits = content["bits"]
+            path = self._root / "truth" / "visibility" / f"{self._tokens[frame.lidar_path]}.npz"
+            bits = read_npz(path.read_bytes(), "bits", len(CAMERA_NAMES) * MOST_POINTS)
             columns = [CAMERA_NAMES.index(camera.name) for camera in frame.cameras]
             return FrameTruth(
                 objects=[self._pixels("object", camera) for camera in frame.cameras],
@@ -87,5 +86,7 @@ class CityTruth:
 
     def _pixels(self, kind: str, camera: Any) -> NDArray[np.int64]:
         path = self._root / "truth" / kind / camera.name / f"{self._tokens[camera.image_path]}.png"
-        with Image.open(path) as picture:
+        with Image.open(path, formats=["PNG"]) as picture:
+            if picture.size != (camera.width, camera.height):
+                raise ValueError(f"{path} is {picture.size}, the image {camera.width} x {camera.height}")
             return np.asarray(picture).astype(np.int64)

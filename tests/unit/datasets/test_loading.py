@@ -83,6 +83,10 @@ class TestCloud:
         (tmp_path / "big.bin").write_bytes(records().tobytes())
         monkeypatch.setattr(loading, "CLOUD_LIMIT", 100)
         assert "more than 100" in refused(load_cloud, tmp_path, replace(frame, lidar_path="big.bin"))
+        monkeypatch.undo()
+        monkeypatch.setattr(loading, "MOST_POINTS", 39)
+        message = refused(load_cloud, tmp_path, replace(frame, lidar_path="big.bin"))
+        assert "more than 39 points in one frame are not read" in message
 
     @pytest.mark.parametrize(
         "path", ["../cloud.bin", "a/../../cloud.bin", "/etc/hostname", "", "a\0b", "..", "a\\b"]

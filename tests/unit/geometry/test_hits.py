@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.geometry import region_hits, rle, view_region
+from labelgen.geometry import hits, region_hits, rle, view_region
 from tests.helpers.geometry import make_camera, make_regions, make_views
 
 
@@ -32,13 +32,13 @@ def random_case(seed, cameras=3, regions=12, views=200):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_hits_equal_the_decoded_masks(seed):
-    views, regions, rig, masks = random_case(seed)
-    hits = region_hits(views, regions, rig)
-    smallest = view_region(hits)
-    assert hits.offsets[0] == 0
-    assert hits.offsets[-1] == len(hits.region)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([200, 200, 3000]))
+def test_hits_equal_the_decoded_masks(seed, number):
+    views, regions, rig, masks = random_case(seed, views=number)
+    found = region_hits(views, regions, rig)
+    smallest = view_region(found)
+    assert found.offsets[0] == 0
+    assert found.offsets[-1] == len(found.region)
     for v in range(len(views)):
         x, y = (int(np.floor(float(coordinate) + 0.5)) for coordinate in views.uv[v])
         under = [
@@ -50,8 +50,17 @@ def test_hits_equal_the_decoded_masks(seed):
             and masks[k][y, x]
         ]
         under.sort(key=lambda k: (masks[k].sum(), k))
-        assert hits.region[hits.offsets[v] : hits.offsets[v + 1]].tolist() == under
+        assert found.region[found.offsets[v] : found.offsets[v + 1]].tolist() == under
         assert smallest[v] == (under[0] if under else 65535)
+
+
+def test_more_hits_than_a_frame_may_have(monkeypatch):
+    monkeypatch.setattr(hits, "MOST_HITS", 599)
+    codes = [rle.encode(np.ones((4, 5), bool))] * 300
+    regions = make_regions([0] * 300, codes, [20] * 300)
+    views = make_views([0, 1], [0, 0], [[1, 1], [2, 2]])
+    with pytest.raises(ValueError, match=r"300 regions .* 2 points fall in more than 599"):
+        region_hits(views, regions, [make_camera(5, 4)])
 
 
 def test_a_view_in_very_many_regions():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.errors import FrameError
-from labelgen.geometry import ProjectionSettings, project, project_points
+from labelgen.geometry import ProjectionSettings, project, project_points, projection
 from labelgen.geometry.cameras import fold_over
 from tests.helpers.geometry import CHANNELS, keyframe, looking_forward, make_camera, make_cloud, make_frame
 
@@ -245,3 +245,14 @@ def test_pinhole_and_distorted_cameras_share_a_rig():
 def test_unusable_cameras_fail_the_frame_and_are_named(change):
     with pytest.raises(FrameError, match=r"frame frame\b.*camera broken"):
         project(make_frame([make_camera(name="broken", **change)]), make_cloud([[0, 0, 5]]))
+
+
+def test_more_than_a_frame_may_hold(monkeypatch):
+    frame, cloud = make_frame([make_camera()] * 3), make_cloud(np.tile([0.0, 0.0, 5.0], (10, 1)))
+    assert len(project(frame, cloud)) == 30
+    monkeypatch.setattr(projection, "MOST_VIEWS", 29)
+    with pytest.raises(FrameError, match="10 points may be seen 30 times by 3 cameras; 29 is the most"):
+        project(frame, cloud)
+    monkeypatch.setattr(projection, "MOST_TESTS", 29)
+    with pytest.raises(FrameError, match="10 points in 3 cameras are too many"):
+        project(frame, cloud)

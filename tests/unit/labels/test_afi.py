@@ -360,3 +360,18 @@ def test_labels_of_a_frame_keep_their_evidence_where_nothing_changes():
     gone = (published.label == 255) & (label != 255)
     assert gone.any()
     assert (published.reason[gone] == 5).all()
+
+
+def test_of_equal_points_only_as_many_as_are_asked_for_are_looked_at():
+    rng = np.random.default_rng(0)
+    places = rng.uniform(-9, 9, (7, 3)).astype(np.float32)
+    tree = places[rng.permutation(np.repeat(np.arange(7), [1, 2, 3, 50, 60, 70, 80]))]
+    assert len(pyramid._few_copies(tree, 3)) == 1 + 2 + 3 + 4 * 3
+    np.testing.assert_array_equal(pyramid._few_copies(places, 3), np.arange(7))
+    points = rng.uniform(-9, 9, (40, 3)).astype(np.float32)
+    away = np.linalg.norm(points[:, None] - tree, axis=2)
+    for count in (1, 5, 300):
+        near = pyramid.nearest(tree, points, count)
+        found = np.take_along_axis(away, near.astype(np.intp), axis=1)
+        np.testing.assert_array_equal(found, np.sort(away, axis=1)[:, :count])
+        assert all(len(set(row)) == len(row) for row in near.tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labelgen.labels import tracks
 from labelgen.labels.tracks import Tracker, TrackSettings
 
 RNG = np.random.default_rng(0)
@@ -95,3 +96,11 @@ def test_nothing_and_too_much():
     tracker._count = 65535
     with pytest.raises(ValueError, match="65535 tracks"):
         step(tracker, 1, np.zeros((1, 3)), [0])
+
+
+def test_more_things_than_can_be_compared(monkeypatch):
+    monkeypatch.setattr(tracks, "MOST_PAIRS", 5)
+    tracker, places = Tracker(), np.array([[0.0, 5, 0], [9, 5, 0], [18, 5, 0]])
+    step(tracker, 0, places, [0, 0, 0])
+    with pytest.raises(ValueError, match="3 things after 3 in the frames before"):
+        step(tracker, 1, places, [0, 0, 0])

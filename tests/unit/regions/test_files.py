@@ -1,6 +1,10 @@
 """Regions from id maps as SLidR, Seal and UOV write them, and what is wrong with files."""
 
 import json
+import os
+import struct
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -180,3 +184,36 @@ def test_the_hash_of_a_folder_passes_over_what_is_no_map(tmp_path, ids):
     assert describe_proposer(config) == before
     write(tmp_path, ids, "b")
     assert describe_proposer(config) != before
+
+
+def test_more_regions_than_a_frame_has(tmp_path):
+    every = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    with pytest.raises(FrameError, match=r"m\.png: 65536 regions; 65534 is the most"):
+        read_stored(write(tmp_path, every, "m"), every.shape)
+
+
+def test_a_map_that_is_none(tmp_path):
+    os.mkfifo(tmp_path / "m.png")  # to open it would wait for ever
+    with pytest.raises(FrameError, match="there is no id map"):
+        read_stored(tmp_path / "m.png", SIZE)
+    content = bytearray(write(tmp_path, np.zeros(SIZE, np.uint8), "n").read_bytes())
+    content[16:24] = struct.pack(">II", 100_000, 100_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "n.png").write_bytes(content)
+    with pytest.raises(FrameError, match=r"n\.png: (cannot be read|the id map is 100000 x 100000)"):
+        read_stored(tmp_path / "n.png", SIZE)
+
+
+def test_tables_that_declare_more_than_they_hold(tmp_path, ids):
+    path = write(tmp_path, ids)
+    table = path.with_suffix(".pt")
+    torch.save(torch.zeros(1).expand(4, 1 << 40), table)
+    with pytest.raises(FrameError, match=r"a table of \[4, 1099511627776\].* is not in it"):
+        read_stored(path, SIZE)
+    torch.save(torch.zeros(4, 100_000), table)
+    with zipfile.ZipFile(table) as stored, zipfile.ZipFile(tmp_path / "b", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for member in stored.namelist():
+            bomb.writestr(member, stored.read(member))
+    os.replace(tmp_path / "b", table)
+    with pytest.raises(FrameError, match=r"unpacks to 16.*torch compresses nothing"):
+        read_stored(path, SIZE)
