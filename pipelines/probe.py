@@ -17,6 +17,7 @@ from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.models.gpus import named_gpus
 from labelgen.scratch import scratch
+from labelgen.shards import create_run
 from labelgen.shards.manifest import list_manifests, read_manifest
 from labelgen.shards.schema import MAX_FRAMES
 from labelgen.shards.store import named_after, open_store, put_file
@@ -90,6 +91,13 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
     begin = time.perf_counter()
     with scratch() as folder:
         job = replace(job, run=folder)
+        create_run(
+            folder,
+            fingerprint=job.fingerprint,
+            config=job.config.model_dump(mode="json"),
+            taxonomy=job.taxonomy.to_dict(),
+            models=[],
+        )
         stages = [*job.load(), *job.models(), *job.label()]
         for stage in stages:
             stage.setup()

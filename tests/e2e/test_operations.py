@@ -49,7 +49,8 @@ def test_sigterm_finishes_what_is_begun_and_the_next_call_goes_on(dataroot, run)
 @pytest.fixture
 def ctrl_c():
     """Sends this process what Ctrl-C sends; what it does then is as before at the end."""
-    before = signal.getsignal(signal.SIGINT)
+    # Shells start what they put into the background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield lambda: os.kill(os.getpid(), signal.SIGINT)
     signal.signal(signal.SIGINT, before)
 

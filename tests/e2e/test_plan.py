@@ -11,7 +11,7 @@ def test_a_probe_measures_the_stages_and_writes_nothing_to_the_run(shell, job, t
     plan = made.json
     assert not (tmp_path / "run").exists()
     seconds = plan["probe"]["seconds"]
-    assert list(seconds) == ["load", "project", "regions", "semantics", "vote", "write"]
+    assert list(seconds) == ["load", "project", "check", "regions", "semantics", "vote", "write"]
     assert all(value > 0 for value in seconds.values())
     one, four = plan["estimates"]
     assert (one["gpus"], four["gpus"]) == (1, 4)
