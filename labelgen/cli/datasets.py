@@ -12,7 +12,7 @@ from rich.console import Console
 
 from labelgen.cli.app import App, columns, described
 from labelgen.cli.console import PlainConsole
-from labelgen.cli.options import Json
+from labelgen.cli.options import Allow, Json
 from labelgen.errors import UserError
 
 app = App("The data sets that can be read.")
@@ -77,15 +77,7 @@ def check(
         Path | None,
         typer.Option("--out", help="Folder for pictures of the points in the images.", show_default=False),
     ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow",
-            metavar="NAME",
-            help="Pass over a check of `labelgen datasets checks`. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Read a data set as a run would, project some frames' points into their images, and draw them.

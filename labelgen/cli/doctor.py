@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from labelgen.cli.console import PlainConsole
-from labelgen.cli.options import Json
-from labelgen.cli.run import Allow, Config, Dataroot, Dataset, Output, Set, Split, Version
+from labelgen.cli.options import Allow, Json
+from labelgen.cli.run import Config, Dataroot, Dataset, Output, Set, Split, Version
 
 _STATES = {True: Text("ok", "green"), None: Text("note", "yellow"), False: Text("NO", "bold red")}
 

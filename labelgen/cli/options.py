@@ -39,3 +39,12 @@ Dataroot = Annotated[
         callback=on_disk,
     ),
 ]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="NAME",
+        help="Pass over a check of the input: `labelgen datasets checks`. Repeatable.",
+        show_default=False,
+    ),
+]

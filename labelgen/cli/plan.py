@@ -10,10 +10,9 @@ import typer
 
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import RetryFailed
-from labelgen.cli.options import Json
+from labelgen.cli.options import Allow, Json
 from labelgen.cli.progress import frame_progress
 from labelgen.cli.run import (
-    Allow,
     Config,
     Dataroot,
     Dataset,

@@ -15,7 +15,7 @@ from rich.console import Console
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.interrupt import interruptible
-from labelgen.cli.options import Json, on_disk
+from labelgen.cli.options import Allow, Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from labelgen.errors import UserError
 from pipelines.presets import PRESETS
@@ -54,15 +54,6 @@ Output = Annotated[
 ]
 Frames = Annotated[
     str | None, typer.Option("--frames", help="Only BEGIN:END of the plan, or its part K/N (from 0/N).")
-]
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="NAME",
-        help="Pass over a check of the input: `labelgen datasets checks`. Repeatable.",
-        show_default=False,
-    ),
 ]
 
 

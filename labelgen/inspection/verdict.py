@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from labelgen.datasets.checks import CHECKS, Finding, Odd, check, noted_check
 from labelgen.datasets.checks.registry import NOTE
@@ -32,6 +33,14 @@ class RunSight:
     """
 
     entries: Sequence[FrameEntry]
+
+    @cached_property
+    def reasons(self) -> Counter[int]:
+        """{reason: points of all frames}."""
+        counts = Counter[int]()
+        for entry in self.entries:
+            counts.update(entry.reasons or {})
+        return counts
 
 
 @check("no-label", "run", refuse=True)
@@ -68,9 +77,7 @@ def no_region(run: RunSight) -> Iterator[Odd]:
 @check("few-labels", "run")
 def few_labels(run: RunSight) -> Iterator[Odd]:
     """Far fewer of the points that cameras see have a label than should."""
-    counts = Counter[int]()
-    for entry in run.entries:
-        counts.update(entry.reasons or {})
+    counts = run.reasons
     unlabelled = {reason: counts[reason] for reason in _SEEN}
     seen = counts[Reason.LABELLED] + sum(unlabelled.values())
     if seen and counts[Reason.LABELLED] < LEAST_LABELLED * seen:
@@ -84,9 +91,7 @@ def few_labels(run: RunSight) -> Iterator[Odd]:
 @check("most-hidden", "run")
 def most_hidden(run: RunSight) -> Iterator[Odd]:
     """The depth test hides most of the points that fall into an image."""
-    counts = Counter[int]()
-    for entry in run.entries:
-        counts.update(entry.reasons or {})
+    counts = run.reasons
     hidden = counts[Reason.OCCLUDED]
     inside = hidden + counts[Reason.LABELLED] + sum(counts[reason] for reason in _SEEN)
     if hidden > MOST_HIDDEN * inside:
@@ -116,9 +121,10 @@ def judge(run: Run, frames: Collection[str] | None = None, allow: Collection[str
             stop = CHECKS[name].refuse and 2 * len(notes) > len(entries)
             text = next(iter(notes.values()))
             findings.append(Finding(name, stop, text, len(notes), len(entries)))
+    sight = RunSight(entries)
     for one in CHECKS.values():
         if one.subject == "run" and one.name not in allow:
-            findings += [Finding(one.name, one.refuse, str(odd)) for odd in one.function(RunSight(entries))]
+            findings += [Finding(one.name, one.refuse, str(odd)) for odd in one.function(sight)]
     return sorted(findings, key=lambda finding: not finding.refuse)
 
 
