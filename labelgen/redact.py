@@ -24,8 +24,9 @@ _NAME = (
 _PATTERNS = [
     (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", HIDDEN),
     # scheme://user:secret@host, also as a path writes it, with one slash; the secret may hold slashes, and
-    # what looks like a port is none.
-    (r"(:/{1,2})[^\s/@:'\"]{0,200}:(?!\d+/)[^\s@'\"]{0,1000}@", rf"\1{HIDDEN}@"),
+    # what looks like a port is none, except in buckets, which have no ports.
+    (r"(\b(?:s3a?|gs|az):/{1,2})[^\s/@:'\"]{0,200}:[^\s@'\"]{0,1000}@", rf"\1{HIDDEN}@"),
+    (r"(:/{1,2})[^\s/@:'\"]{0,200}:(?!\d{2,5}/)[^\s@'\"]{0,1000}@", rf"\1{HIDDEN}@"),
     (r"(:/{1,2})[^\s/@:'\"]{1,1000}@", rf"\1{HIDDEN}@"),
     # …?X-Amz-Signature=…&token=…
     (

@@ -65,7 +65,8 @@ def copies(sight: FrameSight) -> Iterator[Odd]:
         rows = np.flatnonzero(scattered < 2**32 // _PART)
     else:
         rows = np.arange(len(xyz))
-    rows = rows[sight.cloud.returned[rows] & ((xyz[rows] ** 2).sum(axis=1) > 1)]
+    beyond = (np.abs(xyz[rows]) > 1).any(axis=1)  # what is nearer may be the vehicle, where points do repeat
+    rows = rows[sight.cloud.returned[rows] & beyond]
     if len(rows) < FEWEST // 4:
         return
     mark = np.ascontiguousarray(xyz[rows]).view(np.dtype((np.void, 12)))
