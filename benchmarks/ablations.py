@@ -105,7 +105,7 @@ def same_study(folder: Path, size: Size) -> None:
 
 def prepare(folder: Path, size: Size, runs: Mapping[str, tuple[str, tuple[str, ...]]] = RUNS) -> None:
     """Cities and runs; what is there is kept, and a run that was stopped goes on."""
-    from labelgen.world import build
+    from labelgen.demo.world import build
     from pipelines.isolation import die_with_parent
 
     for name, scenes, seed in (("train", size.train, TRAIN_SEED), ("val", size.val, VAL_SEED)):

@@ -15,15 +15,16 @@ import harness
 from harness import Claim, score
 
 from labelgen.config import RegionsConfig, RunConfig, load_config
-from labelgen.models.demo import SAM_SETTINGS, TAXONOMY, VAL_SEED, VAL_SIZE
-from labelgen.models.pictures import Picture, PictureStore
-from labelgen.models.quality import caption_quality, mask_quality, region_quality
+from labelgen.demo.small_models.make import SAM_SETTINGS, TAXONOMY, VAL_SEED, VAL_SIZE
+from labelgen.demo.small_models.pictures import Picture, PictureStore
+from labelgen.demo.small_models.quality import caption_quality, mask_quality, region_quality
+from labelgen.demo.world import CAMERA_NAMES, City, render_view
 from labelgen.models.shipped import shipped_dir
 from labelgen.regions import join_cameras, make_proposer
-from labelgen.semantics.captioner import CaptionerConfig, make_captioner
+from labelgen.semantics.base import CaptionerConfig
 from labelgen.semantics.openclip import OpenClipEncoder
+from labelgen.semantics.registry import make_captioner
 from labelgen.taxonomy import load_taxonomy
-from labelgen.world import CAMERA_NAMES, City, render_view
 
 PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
 

@@ -28,6 +28,7 @@ from harness import Claim, score
 
 from labelgen.config import load_config
 from labelgen.datasets import load_truth
+from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
 from labelgen.labels.retrieval import RetrievalSettings, build_bank, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.metrics import SegmentationScore
@@ -37,9 +38,8 @@ from labelgen.semantics import make_encoder
 from labelgen.semantics.strategies import Strategy, caption_temperature
 from labelgen.shards import Run, open_run, read_plan
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
+from pipelines.main_job import execute
 from pipelines.planning import Request, make_plan
-from pipelines.pseudolabels import execute
 from pipelines.relabel import plan_relabel
 from pipelines.scenes import vote_settings
 

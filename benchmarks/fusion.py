@@ -19,6 +19,9 @@ import harness
 import numpy as np
 from visibility import keyframe
 
+from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, City
+from labelgen.demo.world.lidar import scan
+from labelgen.demo.world.visibility import SAME_OBJECT
 from labelgen.frame import Frame
 from labelgen.geometry import ego_mask, project
 from labelgen.labels import VoteSettings, class_evidence, fuse, vote
@@ -28,9 +31,6 @@ from labelgen.labels.tracks import Tracker
 from labelgen.metrics import SegmentationScore
 from labelgen.records import NO_REGION, PointLabels, RegionHits, Regions, Semantics
 from labelgen.taxonomy import load_taxonomy
-from labelgen.world import CLASS_OF_CATEGORY, VAL_SEEDS, City
-from labelgen.world.lidar import scan
-from labelgen.world.visibility import SAME_OBJECT
 
 TAXONOMY = load_taxonomy("nuscenes16")
 CLASSES = len(TAXONOMY)

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from labelgen.config import LabelsConfig, RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
+from labelgen.demo.world import VAL_SEEDS, build
+from labelgen.demo.world.truth import CityTruth
 from labelgen.labels.calibrate import fit
 from labelgen.metrics import ConfidenceScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
@@ -33,10 +35,9 @@ from labelgen.records import PointLabels, Regions, Semantics, Views
 from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics import make_encoder
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.world import VAL_SEEDS, build
-from labelgen.world.truth import CityTruth
 from pipelines.ladder import Rung
-from pipelines.stages import FrameTask, VoteLabels, load_stages, run_stages
+from pipelines.stages import VoteLabels, load_stages
+from pipelines.task import FrameTask, run_stages
 
 PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
 SEED = VAL_SEEDS.start + 60_000

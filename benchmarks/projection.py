@@ -61,7 +61,7 @@ def keyframe_records() -> tuple[np.ndarray, dict, list[dict]] | None:
 
 def made_records() -> tuple[np.ndarray, dict, list[dict]]:
     """A frame of nuScenes' size: 32 beams by 1084 firings on flat ground and a round wall."""
-    from labelgen.world import rig
+    from labelgen.demo.world import rig
 
     azimuth, elevation = np.meshgrid(
         np.linspace(0, 2 * np.pi, rig.AZIMUTH_STEPS, endpoint=False),

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from labelgen.frame import Frame
 from labelgen.shards import open_run
 from pipelines.job import Job, Watch
-from pipelines.stages import FrameTask, Stage
+from pipelines.task import FrameTask, Stage
 from tests.helpers.light_jobs import LightJob, light_plan
 from tests.helpers.nuscenes_root import make_dataroot
 

@@ -27,6 +27,7 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from labelgen.config import RegionsConfig, load_config
 from labelgen.datasets import load_cloud, load_image, plan_frames
+from labelgen.demo.world import build
 from labelgen.geometry import ProjectionSettings, project
 from labelgen.geometry.rle import Runs, decode, encode, parse
 from labelgen.models.info import ModelInfo
@@ -35,7 +36,6 @@ from labelgen.regions.decoder import Decoded, PromptDecoder, decoder_parts
 from labelgen.regions.generator import PromptedProposer
 from labelgen.regions.overlap import covered
 from labelgen.regions.sam import SamNetwork, load_sam
-from labelgen.world import build
 
 PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
 SEED = 150_000

@@ -19,6 +19,8 @@ from oracle import FRAMES, PRESET, SEED
 
 from labelgen.config import RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
+from labelgen.demo.world import build
+from labelgen.demo.world.truth import CityTruth
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
 from labelgen.records import UNLABELLED, Regions, Semantics
@@ -26,9 +28,8 @@ from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics.assignment import pixel_classes
 from labelgen.semantics.openclip import OpenClipEncoder, load_open_clip
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.world import build
-from labelgen.world.truth import CityTruth
-from pipelines.stages import FrameTask, VoteLabels, load_stages, run_stages
+from pipelines.stages import VoteLabels, load_stages
+from pipelines.task import FrameTask, run_stages
 
 #: Rows of the table: settings of `SemanticsConfig`. RSA asks the map alone, which these modes share.
 ROWS = {

@@ -31,6 +31,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from labelgen.datasets import DatasetInfo, write_frames
+from labelgen.demo.world import VAL_SEEDS, City
+from labelgen.demo.world.lidar import scan
 from labelgen.distill.backbones.planes import Plane, flatten, inflate, make_plane
 from labelgen.distill.backbones.waffleiron import PLANES, WaffleIron
 from labelgen.distill.batch import Batch
@@ -46,8 +48,6 @@ from labelgen.models.execution import select_device
 from labelgen.shards import create_run, write_shard
 from labelgen.shards.manifest import MAX_FRAMES
 from labelgen.taxonomy import load_taxonomy
-from labelgen.world import VAL_SEEDS, City
-from labelgen.world.lidar import scan
 
 POINTS, FRAMES = 20_000, 2
 

@@ -13,12 +13,12 @@ import harness
 import numpy as np
 from rich.console import Console
 
+from labelgen.demo.world import VAL_SEEDS, City, rig
+from labelgen.demo.world.lidar import scan
+from labelgen.demo.world.render import aim
+from labelgen.demo.world.visibility import IN_IMAGE, SEEN, seen_by
 from labelgen.frame import Camera, Frame, PointCloud
 from labelgen.geometry import ProjectionSettings, project
-from labelgen.world import VAL_SEEDS, City, rig
-from labelgen.world.lidar import scan
-from labelgen.world.render import aim
-from labelgen.world.visibility import IN_IMAGE, SEEN, seen_by
 
 SIZE = (1600, 900)
 TEST = ProjectionSettings()

@@ -18,7 +18,7 @@ import numpy as np
 from harness import Claim, score
 from scipy.spatial import cKDTree
 
-from labelgen.world import (
+from labelgen.demo.world import (
     CLASS_OF_CATEGORY,
     CLASSES,
     DEFAULT_SEED,
@@ -28,10 +28,10 @@ from labelgen.world import (
     build,
     sample_views,
 )
-from labelgen.world.lidar import scan
-from labelgen.world.render import aim
-from labelgen.world.rig import CAMERAS, NATIVE_SIZE, SWEEP_SECONDS
-from labelgen.world.visibility import IN_IMAGE, SEEN, seen_by
+from labelgen.demo.world.lidar import scan
+from labelgen.demo.world.render import aim
+from labelgen.demo.world.rig import CAMERAS, NATIVE_SIZE, SWEEP_SECONDS
+from labelgen.demo.world.visibility import IN_IMAGE, SEEN, seen_by
 
 SCENES, FRAMES = 10, 4
 REAL_COVERAGE = (0.418, 0.526, 0.055)

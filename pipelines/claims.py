@@ -9,7 +9,8 @@ from typing import Any
 
 from labelgen.frame import Frame
 from labelgen.shards import done_frames
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.place import open_store
+from labelgen.shards.store import Store
 from pipelines.drivers import Signs, read_driver, read_own
 
 CLAIMS = "claims"

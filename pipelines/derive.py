@@ -29,9 +29,9 @@ from labelgen.shards import (
     resume,
     write_shard,
 )
+from labelgen.shards.place import absolute, open_store
 from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
-from labelgen.shards.store import absolute, open_store
 from labelgen.taxonomy import Taxonomy
 from labelgen.wording import one_line
 from pipelines.scenes import Scene, scenes_of

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.config import RunConfig
+from labelgen.doctor.machine import Answers, Questions, examine
 from labelgen.errors import UserError
-from labelgen.machine import Answers, Questions, examine
-from labelgen.shards.store import LocalStore, absolute, open_store
+from labelgen.shards.local import LocalStore
+from labelgen.shards.place import absolute, open_store
 from labelgen.wording import one_line
 from pipelines.planning import Plan, Request, make_plan, missing_demo, resolve_config
 

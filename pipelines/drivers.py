@@ -22,7 +22,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from labelgen.shards.documents import first_error
-from labelgen.shards.store import LocalStore, OutsideError, Store, StoreError, open_store
+from labelgen.shards.local import LocalStore
+from labelgen.shards.place import open_store
+from labelgen.shards.store import OutsideError, Store, StoreError
 
 DRIVERS = "drivers"
 #: Seconds between signs of life, and without one until a driver on another machine counts as dead.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from labelgen.scratch import scratch
 from pipelines.job import Job
-from pipelines.stages import FrameTask, run_stages
+from pipelines.task import FrameTask, run_stages
 
 #: A frame that is not done after so long never will be.
 LIMIT_S = 3600.0

@@ -17,7 +17,8 @@ from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
 from pipelines.claims import Claims
 from pipelines.drain import Stop
-from pipelines.stages import FrameTask, Stage, build_record, label_stages, load_stages, model_stages
+from pipelines.stages import label_stages, load_stages, model_stages
+from pipelines.task import FrameTask, Stage, build_record
 
 #: Operators of the main job: groups of stages that run in the same place.
 FIRST, MODELS, REGIONS, SEMANTICS, LAST = "load", "models", "regions", "semantics", "label"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from labelgen.config import RunConfig
 from labelgen.datasets import DatasetInfo, load_image, load_truth
 from labelgen.datasets.roots import clouds, find_root
+from labelgen.demo.world.truth import CityTruth, FrameTruth
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
@@ -28,7 +29,6 @@ from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visi
 from labelgen.records import NO_REGION, UNLABELLED, FrameRecord, Regions, Semantics, Views
 from labelgen.shards import Run, read_plan
 from labelgen.taxonomy import Taxonomy
-from labelgen.world.truth import CityTruth, FrameTruth
 from pipelines.passes import fusion_of
 from pipelines.scenes import Scene, SceneFrame, scenes_of
 

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.shards.store import LocalStore, Store, absolute, open_store
+from labelgen.shards.local import LocalStore
+from labelgen.shards.place import absolute, open_store
+from labelgen.shards.store import Store
 from labelgen.shards.there import check_there
 from pipelines.claims import CLAIMS, Claims
 from pipelines.drivers import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from labelgen.records import UNLABELLED
 
 if TYPE_CHECKING:  # the ledger's process needs none of what stages need
-    from pipelines.stages import FrameTask, Stage
+    from pipelines.task import FrameTask, Stage
 
 
 class Sink(Protocol):

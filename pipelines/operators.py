@@ -24,13 +24,13 @@ from ray.exceptions import RayError
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards.commit import published
-from labelgen.shards.store import open_store
+from labelgen.shards.place import open_store
 from labelgen.shards.writer import shard_id_of
 from pipelines.isolation import limit_memory, run_isolated
 from pipelines.job import FIRST, Committed, Job, commit
 from pipelines.ledger import DEATHS, GIVE_UP, WRITE, Orders
 from pipelines.metrics import report_of
-from pipelines.stages import FrameTask, Stage, is_fatal, run_stages
+from pipelines.task import FrameTask, Stage, is_fatal, run_stages
 
 Row = dict[str, Any]
 

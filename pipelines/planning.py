@@ -19,9 +19,10 @@ from labelgen.models.info import ModelInfo
 from labelgen.semantics import settle_semantics
 from labelgen.shards import DamageError, Problem, Progress, create_run, done_frames, read_run_info
 from labelgen.shards.manifest import SHARDS
+from labelgen.shards.names import RUN_JSON
+from labelgen.shards.place import open_store
 from labelgen.shards.resume import CHECKED_BYTES
-from labelgen.shards.run import RUN_JSON
-from labelgen.shards.store import is_address, open_store
+from labelgen.shards.store import is_address
 from labelgen.taxonomy import load_taxonomy
 from labelgen.taxonomy_source import shipped_names
 from pipelines.job import Job
@@ -287,7 +288,7 @@ def build_demo(request: Request, on_step: Callable[[int, int, str], None]) -> No
     Raises:
         UserError: impossible sizes, or the disk is full.
     """
-    from labelgen.world import build  # its kernels load only where a city is built
+    from labelgen.demo.world import build
 
     demo = resolve_config(request).demo
     build(
@@ -309,7 +310,7 @@ def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
         raise UserError("regions.mode=boxes is for callers who give boxes; a run has lidar and grid")
     models = [describe_proposer(config.regions), describe_encoder(config.semantics)]
     if config.semantics.captions != "none":
-        from labelgen.semantics.captioner import captioner_config, describe_captioner
+        from labelgen.semantics.registry import captioner_config, describe_captioner
 
         models.append(describe_captioner(captioner_config(config.semantics)))
     return tuple(models)

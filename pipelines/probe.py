@@ -19,11 +19,11 @@ from labelgen.models.gpus import named_gpus
 from labelgen.scratch import scratch
 from labelgen.shards import create_run
 from labelgen.shards.manifest import list_manifests, read_manifest
+from labelgen.shards.place import named_after, open_store, put_file
 from labelgen.shards.schema import MAX_FRAMES
-from labelgen.shards.store import named_after, open_store, put_file
 from pipelines.job import Job, commit
 from pipelines.planning import Plan
-from pipelines.stages import FrameTask, run_stages
+from pipelines.task import FrameTask, run_stages
 from pipelines.throughput import Costs, estimate, stored
 
 #: Ending of the file beside a run's folder in which `keep` leaves a bill.

@@ -26,7 +26,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from labelgen.errors import UserError
-from labelgen.shards.store import absolute
+from labelgen.shards.place import absolute
 from pipelines.connection import EXTRA_LOCAL_CPUS, connected
 from pipelines.drain import Stop, draining
 from pipelines.job import FIRST, LAST, Committed, Job, Watch

@@ -20,7 +20,8 @@ from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.strategies import Strategy, combine
 from labelgen.shards import Run
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.place import open_store
+from labelgen.shards.store import Store
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
 from pipelines.scenes import Scene, SceneFrame, operation_of, voted

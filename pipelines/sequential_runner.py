@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipelines.isolation import run_isolated
 from pipelines.job import LAST, Committed, Job, Watch, commit
 from pipelines.metrics import Metrics, report_of
-from pipelines.stages import FrameTask, Stage, run_stages
+from pipelines.task import FrameTask, Stage, run_stages
 
 
 def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:

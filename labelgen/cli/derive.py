@@ -372,7 +372,7 @@ def run_derivation(
 
 def default_output(parent: Run, operation: str) -> str:
     """``RUN-<operation>``."""
-    from labelgen.shards.store import named_after
+    from labelgen.shards.place import named_after
 
     return named_after(parent.store, f"-{operation}")
 

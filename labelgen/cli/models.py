@@ -38,7 +38,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Show every backend: revision, licence, and whether its weights are there, with their hash."""
-    from labelgen.models.registry import list_models
+    from labelgen.doctor.models import list_models
 
     entries = list_models(weights)
     if as_json:
@@ -75,7 +75,7 @@ def prefetch_command(
     Example: `labelgen models prefetch --config nuscenes`
     """
     from labelgen.config import load_config
-    from labelgen.models.fetch import fetch_models
+    from labelgen.doctor.weights import fetch_models
     from pipelines.presets import find_preset
 
     with PlainConsole(stderr=True).status("fetching") as status:
@@ -101,7 +101,7 @@ def doctor_command(
     Example: `labelgen models doctor --config nuscenes`
     """
     from labelgen.config import load_config
-    from labelgen.models.fetch import check_models
+    from labelgen.doctor.weights import check_models
     from pipelines.presets import find_preset
 
     checks = list(check_models(load_config(find_preset(config), override or [])))
@@ -149,7 +149,7 @@ def train_demo_command(
     Example: `labelgen models train-demo --minutes 30 --work runs/train-demo`
     """
     from labelgen.cli.progress import frame_progress
-    from labelgen.models.demo import train_demo
+    from labelgen.demo.small_models.make import train_demo
 
     log = PlainConsole(stderr=True)
     kinds = [kind.value for kind in Kind if only in (None, kind)]

@@ -22,8 +22,8 @@ from pipelines.presets import PRESETS
 
 if TYPE_CHECKING:
     from labelgen.datasets.checks import Finding
+    from pipelines.main_job import Fused
     from pipelines.planning import Plan, Request
-    from pipelines.pseudolabels import Fused
 
 #: Frames drawn in the report that ends a run; `labelgen report --pictures` draws more.
 REPORT_PICTURES = 3
@@ -215,7 +215,7 @@ def label(
     plan: Plan, console: Console, ray_address: str | None, *, strict: bool, share: bool
 ) -> dict[str, Any]:
     """Label what is left, with a progress bar."""
-    from pipelines.pseudolabels import execute
+    from pipelines.main_job import execute
 
     bar = frame_progress(console, len(plan.job.frames))
     with interruptible(console, plan.job.run), bar as on_frame:
@@ -233,10 +233,10 @@ def label(
 
 def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_failed: bool) -> Fused | None:
     """Pass 2, with a progress bar; None where there is nothing to fuse, or nothing can be written."""
-    from labelgen.shards.run import RUN_JSON
-    from labelgen.shards.store import named_after, open_store
+    from labelgen.shards.names import RUN_JSON
+    from labelgen.shards.place import named_after, open_store
     from labelgen.shards.there import refuses_writing
-    from pipelines.pseudolabels import fuse
+    from pipelines.main_job import fuse
 
     bar = frame_progress(console, len(plan.selected), "fusing over time")
     try:
@@ -262,7 +262,7 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
     from labelgen.inspection.sources import RunSources
     from labelgen.inspection.summary import render_evaluation, render_steps, render_summary, summarise_run
     from labelgen.shards import open_run
-    from labelgen.shards.store import open_store
+    from labelgen.shards.place import open_store
     from labelgen.shards.there import refuses_writing
 
     store = open_store(plan.job.run if fused is None else fused.run)

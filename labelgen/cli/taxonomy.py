@@ -18,8 +18,8 @@ from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show, tell
 
 if TYPE_CHECKING:
+    from labelgen.semantics.taxonomy_lint import Tables
     from labelgen.shards import Run
-    from labelgen.taxonomy_lint import Tables
     from labelgen.taxonomy_source import Finding
 
 app = App("Taxonomies: classes, and the open words that describe them to a text encoder.")
@@ -131,7 +131,7 @@ def lint_command(
     Examples: `labelgen taxonomy lint my.yaml`, `labelgen taxonomy lint my.yaml --run runs/nuscenes`,
     `labelgen taxonomy lint my.yaml --dataset nuscenes --dataroot /data/nuscenes --version v1.0-mini`
     """
-    from labelgen.taxonomy_lint import lint, published_tables
+    from labelgen.semantics.taxonomy_lint import lint, published_tables
     from labelgen.taxonomy_source import read_source
 
     if run is not None and config is not None:

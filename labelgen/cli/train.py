@@ -241,8 +241,8 @@ def distill(
 
     Example: `labelgen train distill slidr runs/demo --size demo`
     """
-    from labelgen.distill.report import write_report
     from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.training_report import write_report
     from labelgen.shards import open_run
     from pipelines.distill import distill as distill_run
 

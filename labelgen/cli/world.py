@@ -13,10 +13,10 @@ from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
+from labelgen.demo.world.seeds import DEFAULT_SEED, split_of
 from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show
 from labelgen.wording import whole_number
-from labelgen.world.seeds import DEFAULT_SEED, split_of
 
 app = App("The simulated city with exact truth.")
 
@@ -57,8 +57,8 @@ def build(
     """
     size = parse_size(image_size)
     # Compiled kernels load here and not with the command line.
-    from labelgen.world.categories import CLASSES
-    from labelgen.world.export import build as build_world
+    from labelgen.demo.world.categories import CLASSES
+    from labelgen.demo.world.export import build as build_world
 
     begin = time.monotonic()
     with step_progress(PlainConsole(stderr=True), max(scenes, 0) * max(frames, 0), "world") as on_step:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelgen.distill.afi_torch import smoother
 from labelgen.distill.batch import NONE, Batch
 from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
@@ -97,13 +98,15 @@ class Predictor:
         """
         if not isinstance(self.model.method, Panoptic):
             ground = ground_classes(cache.taxonomy.names)
+            smooth = None if self.device.type == "cpu" else smoother(self.device)
             for frame_id, probability in self(cache, frames, workers):
                 views = _views(cache, frame_id)
                 if afi is None:
                     yield frame_id, as_labels(probability, views)
                 else:
                     xyz, _ = cache.cloud(frame_id)
-                    yield frame_id, as_labels(refine_probability(xyz, probability, ground, afi), views)
+                    smoothed = refine_probability(xyz, probability, ground, afi, smooth)
+                    yield frame_id, as_labels(smoothed, views)
             return
         for batch, raw in self._batches(cache, frames, workers):
             with self._computing():

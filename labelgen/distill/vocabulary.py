@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
-from labelgen.semantics.base import describe_encoder
 from labelgen.semantics.prompts import Vocabulary
+from labelgen.semantics.registry import describe_encoder
 from labelgen.taxonomy import Taxonomy
 
 

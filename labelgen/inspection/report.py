@@ -29,7 +29,7 @@ from labelgen.inspection.summary import summarise_run
 from labelgen.inspection.tables import human_bytes
 from labelgen.records import Reason
 from labelgen.shards import Run
-from labelgen.shards.store import open_store, put_file
+from labelgen.shards.place import open_store, put_file
 
 #: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
 Picture = tuple[str, NDArray[np.uint8]]

@@ -25,7 +25,7 @@ from labelgen.inspection.worst import worst_frames
 from labelgen.metrics import Details, evaluate_run
 from labelgen.records import PointLabels
 from labelgen.shards import Run, read_plan
-from labelgen.shards.store import put_file
+from labelgen.shards.place import put_file
 from labelgen.taxonomy import Taxonomy
 
 #: Pixels; a picture then weighs about 0.5 MB in the page.

@@ -1,15 +1,14 @@
-"""What a semantic encoder takes and gives, and how one is made by name."""
+"""What a semantic encoder and a captioner take and give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.config import SemanticsConfig
 from labelgen.models.info import ModelInfo
 from labelgen.records import Regions, Semantics
 from labelgen.taxonomy import Taxonomy
@@ -54,40 +53,54 @@ class SemanticEncoder(Protocol):
         ...
 
 
-def make_encoder(config: SemanticsConfig, device: str = "auto", threads: int = 1) -> SemanticEncoder:
-    """Make the backend that the configuration names.
+@dataclass(frozen=True)
+class CaptionerConfig:
+    """Which model describes regions, and what it sees of them.
 
-    Raises:
-        UserError: weights are missing or faulty, or the device is not there.
+    The defaults suit the shipped model. Public models have seen whole photographs: give them
+    ``crop_scale=1.2, background=1.0``.
+
+    Attributes:
+        model: ``demo`` (shipped), or a BLIP-2 of the hub such as ``Salesforce/blip2-opt-2.7b``.
+        checkpoint: folder as transformers writes it (configuration, processor, safetensors), in place of
+            the hub's or the shipped one.
+        crop_scale: side of the square crop over the region's longer side, at least 1.
+        background: share of the surroundings that stays visible, 0 to 1.
+        batch_size: crops per forward pass.
+        max_tokens: longest caption.
     """
-    from labelgen.semantics.openclip import OpenClipEncoder
 
-    return OpenClipEncoder(config, device=device, threads=threads)
-
-
-def describe_encoder(config: SemanticsConfig) -> ModelInfo:
-    """What to record about the backend that the configuration names, without loading its model.
-
-    Raises:
-        UserError: weights are missing.
-    """
-    from labelgen.semantics.clip_weights import describe_open_clip
-
-    return describe_open_clip(config.model, config.checkpoint, config.pretrained).info
+    model: str = "demo"
+    checkpoint: str | None = None
+    crop_scale: float = 1.8
+    background: float = 0.5
+    batch_size: int = 64
+    max_tokens: int = 20
 
 
-def settle_semantics(config: SemanticsConfig) -> SemanticsConfig:
-    """The configuration with every ``auto`` replaced by what it stands for, without loading a model.
+class Captioner(Protocol):
+    """Describes regions in words."""
 
-    So is ``pretrained`` for a file that says what it holds.
+    @property
+    def info(self) -> ModelInfo:
+        """Name, revision, licence and weight hash for the run's record."""
+        ...
 
-    Raises:
-        UserError: settings that make no sense for the model.
-    """
-    from labelgen.semantics.clip_training import training_of_file
-    from labelgen.semantics.modes import settle_mode
+    def caption(
+        self,
+        images: Sequence[NDArray[np.uint8] | None],
+        regions: Regions,
+        rows: NDArray[np.int64] | None = None,
+    ) -> tuple[str, ...]:
+        """A caption for every region, in order.
 
-    if config.pretrained is None and config.checkpoint and Path(config.checkpoint).is_file():
-        tag, _ = training_of_file(config.model, Path(config.checkpoint), None)
-        config = config.model_copy(update={"pretrained": tag})
-    return settle_mode(config)
+        Args:
+            images: one per camera, (H, W, 3) uint8 RGB; None where the image is missing (no region may
+                lie in it).
+            regions: of the frame, K of them.
+            rows: regions to describe, ascending; the others get an empty caption. None for all.
+
+        Returns:
+            K strings.
+        """
+        ...

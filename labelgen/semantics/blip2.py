@@ -22,7 +22,7 @@ from labelgen.models.info import ModelInfo
 from labelgen.models.pretrained import FAULTS, pretrained_folder, unusable
 from labelgen.models.shipped import LICENCE, NOTE, TRAINING_FILE, shipped_dir, shipped_revision
 from labelgen.records import Regions
-from labelgen.semantics.captioner import CaptionerConfig
+from labelgen.semantics.base import CaptionerConfig
 from labelgen.semantics.crops import region_crops
 
 
@@ -94,7 +94,7 @@ def load_blip2(model: str, checkpoint: str | None, device: torch.device) -> tupl
 
 
 class Blip2Captioner:
-    """Describes regions by crops, their surroundings dimmed; a `labelgen.semantics.captioner.Captioner`.
+    """Describes regions by crops, their surroundings dimmed; a `labelgen.semantics.base.Captioner`.
 
     Li et al. 2023, arXiv 2301.12597; captions of regions as in VLM2Scene. Decoding is greedy, hence
     the same in every run.
@@ -125,7 +125,7 @@ class Blip2Captioner:
         regions: Regions,
         rows: NDArray[np.int64] | None = None,
     ) -> tuple[str, ...]:
-        """Captions of a frame's regions; see `labelgen.semantics.captioner.Captioner.caption`.
+        """Captions of a frame's regions; see `labelgen.semantics.base.Captioner.caption`.
 
         Raises:
             ValueError: a region lies in an image that is not there.

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labelgen.shards.documents import first_error, plain_json
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.place import open_store
+from labelgen.shards.store import Store
 
 CALLS = "calls"
 #: Bytes of the largest record that is read, and most of them.

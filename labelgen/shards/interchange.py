@@ -9,8 +9,9 @@ import numpy as np
 
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import Manifest
+from labelgen.shards.place import open_store
 from labelgen.shards.shard import Shard, digest
-from labelgen.shards.store import Store, open_store
+from labelgen.shards.store import Store
 
 
 def differences(run: Path | str | Store, manifest: Manifest) -> Iterator[Problem]:

@@ -12,8 +12,9 @@ from labelgen.datasets.manifest import decode_frames, encode_frames
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards.damage import DamageError
-from labelgen.shards.run import PLAN, PLAN_REMEDY
-from labelgen.shards.store import Store, StoreError, open_store
+from labelgen.shards.names import PLAN, PLAN_REMEDY
+from labelgen.shards.place import open_store
+from labelgen.shards.store import Store, StoreError
 
 
 def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:

@@ -14,12 +14,15 @@ from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
 from labelgen.shards.frames import StoredFrame
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FrameEntry, Manifest
+from labelgen.shards.names import RUN_JSON
+from labelgen.shards.place import open_store
 from labelgen.shards.point_features import FeatureSource
 from labelgen.shards.resolve import load_manifests, planned_sources, resolve
-from labelgen.shards.run import RUN_JSON, read_run_info
+from labelgen.shards.run import read_run_info
 from labelgen.shards.shard import Shard
-from labelgen.shards.store import LocalStore, Store, open_store
+from labelgen.shards.store import Store
 
 _KEPT_SHARDS = 64
 _MOST_PARENTS = 16
@@ -201,7 +204,8 @@ class Run:
     def _open_parent(self, above: tuple[Path, ...]) -> Run | None:
         if self.info.parent is None:
             return None
-        field, store = f"{self.url}/{RUN_JSON}: parent.path", self.store.beside(self.info.parent.path)
+        field = f"{self.url}/{RUN_JSON}: parent.path"
+        store = open_store(self.store.beside(self.info.parent.path))
         if store.folder.resolve() in above:
             raise UserError(f"{field}: the run is its own parent")
         if len(above) > _MOST_PARENTS:

@@ -19,17 +19,8 @@ from labelgen.scratch import scratch
 from labelgen.shards import atomic
 from labelgen.shards.cache import FileCache
 from labelgen.shards.clients import Client, make_client
-from labelgen.shards.store import (
-    AccessError,
-    LocalStore,
-    LostReplyError,
-    OutsideError,
-    Store,
-    StoreError,
-    absolute,
-    checked_key,
-    open_store,
-)
+from labelgen.shards.local import LocalStore
+from labelgen.shards.store import AccessError, LostReplyError, OutsideError, Store, StoreError, checked_key
 
 _THREADS = 16
 _DEFAULT_GB = 50.0
@@ -145,16 +136,12 @@ class RemoteStore:
         self._each(lambda file: os.close(self.open(f"{folder}/{file[0]}", file[1])), wanted)
         return self.folder / checked_key(folder)
 
-    def beside(self, path: str) -> Store:
+    def beside(self, path: str) -> str:
         """See `Store.beside`."""
         if path.startswith("/") or "://" in path:
-            return open_store(path)
+            return path
         scheme, _, place = self.url.partition("://")
-        return RemoteStore(
-            f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}",
-            self.folder.parent,
-            self._cache.limit,
-        )
+        return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"
 
     def path_to(self, other: Store) -> str:
         """See `Store.path_to`."""
@@ -162,7 +149,7 @@ class RemoteStore:
         there, to = _bucket_and_path(other.url)
         if isinstance(other, RemoteStore) and there == bucket:
             return posixpath.relpath(f"/{to}", f"/{path}")
-        return absolute(other)
+        return str(other.folder.absolute()) if isinstance(other, LocalStore) else other.url
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`.

@@ -13,7 +13,7 @@ from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
 from labelgen.shards.documents import LARGEST_JSON
 from labelgen.shards.manifest import FrameEntry, Manifest, list_manifests, parse_manifest
-from labelgen.shards.run import PLAN, PLAN_REMEDY
+from labelgen.shards.names import PLAN, PLAN_REMEDY
 from labelgen.shards.store import Store, StoreError
 
 #: Manifests whose bytes are in memory together.

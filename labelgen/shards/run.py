@@ -24,15 +24,14 @@ from labelgen.shards.documents import (
     parse_model,
     plain_json,
 )
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import Version
+from labelgen.shards.names import RUN_JSON
+from labelgen.shards.place import open_store
+from labelgen.shards.resolve import load_manifests
 from labelgen.shards.schema import FORMAT_VERSION
-from labelgen.shards.store import LocalStore, Store, StoreError, open_store
+from labelgen.shards.store import Store, StoreError
 
-RUN_JSON = "run.json"
-PLAN = "frames.parquet"
-INDEX = "index.parquet"
-#: What to do about a damaged plan.
-PLAN_REMEDY = "the job that made the run, called again, writes it anew"
 #: What to do about the file that says what made the run.
 _REMEDY = (
     "restore the file, or run the job that made the run again, which writes it anew; if you changed it on "
@@ -173,8 +172,6 @@ def create_run(
 
 def _set_damaged_aside(store: Store, fingerprint: str) -> None:
     """Move a ``run.json`` aside that is not as it was written, where no manifest is another run's."""
-    from labelgen.shards.resolve import load_manifests
-
     try:
         _parse(store.read(RUN_JSON, LARGEST_JSON + 1))
     except ValueError:

@@ -18,8 +18,9 @@ from labelgen.shards import suspects
 from labelgen.shards.arrayfile import ArrayFile
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, data_file
+from labelgen.shards.place import open_store
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
-from labelgen.shards.store import Store, StoreError, open_store
+from labelgen.shards.store import Store, StoreError
 
 _Content = TypeVar("_Content")
 _ROWS_OF = {"views": "V", "regions": "R", "hits": "H"}

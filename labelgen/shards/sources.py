@@ -11,9 +11,9 @@ from labelgen.datasets.info import DatasetInfo
 from labelgen.errors import FrameError, UserError
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
+from labelgen.shards.names import PLAN
 from labelgen.shards.plan import read_plan
 from labelgen.shards.resolve import resolve
-from labelgen.shards.run import PLAN
 from labelgen.shards.store import Store
 
 _LARGEST = 1 << 30

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labelgen.errors import UserError
-from labelgen.shards.run import RUN_JSON, read_run_info
-from labelgen.shards.store import LocalStore, Store, open_store
+from labelgen.shards.local import LocalStore
+from labelgen.shards.names import RUN_JSON
+from labelgen.shards.place import open_store
+from labelgen.shards.run import read_run_info
+from labelgen.shards.store import Store
 
 
 def check_there(run: Path | str | Store, fingerprint: str | None = None) -> None:

@@ -18,6 +18,7 @@ from labelgen.redact import redact
 from labelgen.shards import columns
 from labelgen.shards.commit import publish, published
 from labelgen.shards.encode import write_group
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import (
     FEATURES,
     ArrayEntry,
@@ -30,10 +31,11 @@ from labelgen.shards.manifest import (
     manifest_key,
     shard_path,
 )
+from labelgen.shards.place import open_store
 from labelgen.shards.run import now, tool_versions
 from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS
 from labelgen.shards.shard import Shard, digest
-from labelgen.shards.store import LocalStore, LostReplyError, Store, open_store
+from labelgen.shards.store import LostReplyError, Store
 from labelgen.shards.there import check_there
 from labelgen.wording import one_line
 

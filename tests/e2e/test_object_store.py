@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from labelgen.shards import open_run
-from labelgen.shards.store import open_store
+from labelgen.shards.place import open_store
 from tests.e2e.conftest import arguments
 from tests.e2e.test_main_job import assert_same_record
 from tests.helpers.labelled_runs import label

@@ -15,7 +15,7 @@ from pipelines.derive import derive_scene
 from pipelines.drain import INTERRUPTED, STOPPED
 from pipelines.job import commit
 from pipelines.lease import lease, living_drivers
-from pipelines.pseudolabels import execute
+from pipelines.main_job import execute
 from tests.e2e.conftest import QUICK
 from tests.helpers.light_jobs import label, light_plan
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labelgen.models import train_blip2
-from labelgen.models.crop_bank import CropBank, cut_crops
-from labelgen.models.pictures import ObjectWords, Picture
+from labelgen.demo.small_models import train_blip2
+from labelgen.demo.small_models.crop_bank import CropBank, cut_crops
+from labelgen.demo.small_models.pictures import ObjectWords, Picture
 from labelgen.taxonomy import load_taxonomy
 
 

@@ -7,7 +7,7 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from labelgen.models.bpe import learn_merges, write_merges
+from labelgen.demo.small_models.bpe import learn_merges, write_merges
 from labelgen.models.shipped import BPE_FILE, shipped_dir
 from labelgen.semantics.clip_weights import DIRECTORY_WEIGHTS
 

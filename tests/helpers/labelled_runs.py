@@ -15,7 +15,8 @@ from labelgen.shards import build_index, create_run, merge_plan
 from labelgen.taxonomy import load_taxonomy
 from pipelines.job import Job, commit
 from pipelines.planning import own_taxonomy
-from pipelines.stages import FrameTask, LoadFrame, ProjectPoints, VoteLabels, run_stages
+from pipelines.stages import LoadFrame, ProjectPoints, VoteLabels
+from pipelines.task import FrameTask, run_stages
 
 FINGERPRINT = "fedcba9876543210" * 2
 ROWS, COLUMNS = 3, 5

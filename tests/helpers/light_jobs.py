@@ -19,9 +19,9 @@ import numpy as np
 from labelgen.shards import writer
 from pipelines import operators
 from pipelines.job import Committed, Job, commit
+from pipelines.main_job import Outcome, execute
 from pipelines.planning import Plan, Request, make_plan
-from pipelines.pseudolabels import Outcome, execute
-from pipelines.stages import FrameTask, Stage
+from pipelines.task import FrameTask, Stage
 from tests.helpers.labelled_runs import Tiles
 
 #: Settings whose models are never loaded, as `LightJob` has none.

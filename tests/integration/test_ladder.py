@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.demo.world import VAL_SEEDS, build
 from labelgen.shards import open_run
-from labelgen.world import VAL_SEEDS, build
 from pipelines.ladder import RUNGS
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label

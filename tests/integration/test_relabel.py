@@ -17,7 +17,8 @@ from labelgen.shards import open_run, read_plan
 from labelgen.taxonomy import load_taxonomy
 from pipelines.reclass import Relabel
 from pipelines.relabel import plan_relabel
-from pipelines.stages import FrameTask, model_stages
+from pipelines.stages import model_stages
+from pipelines.task import FrameTask
 from tests.helpers.blip2_folder import write_blip2_folder
 from tests.helpers.cli import Shell
 from tests.helpers.clip_folder import write_clip_folder

@@ -22,9 +22,9 @@ from labelgen.shards import (
     write_shard,
 )
 from labelgen.shards.damage import DamageError
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import list_manifests, manifest_key
 from labelgen.shards.resume import CHECKED_BYTES
-from labelgen.shards.store import LocalStore
 from pipelines.planning import Plan
 from tests.helpers.cli import Shell
 from tests.helpers.light_jobs import label as label_what_is_left

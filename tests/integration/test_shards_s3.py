@@ -25,8 +25,8 @@ from labelgen.shards import (
     suspects,
     verify,
 )
+from labelgen.shards.place import named_after, open_store
 from labelgen.shards.remote import RemoteStore
-from labelgen.shards.store import named_after, open_store
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import flip, make_failure, make_run, some_records, write
 from tests.helpers.s3 import S3Server
@@ -414,7 +414,7 @@ def test_how_runs_name_each_other() -> None:
     ):
         store = open_store(run)
         assert store.path_to(open_store(other)) == path
-        back = store.beside(path)
+        back = open_store(store.beside(path))
         assert os.path.normpath(back.folder) == os.path.normpath(open_store(other).folder)
     assert named_after("s3://bucket/run/", "-fused") == "s3://bucket/run-fused"
     assert named_after(Path("runs/demo"), "-fused") == "runs/demo-fused"

@@ -6,10 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.main import app
+from labelgen.demo.small_models import make as demo
+from labelgen.demo.world import TRAIN_SEEDS, VAL_SEEDS
 from labelgen.errors import UserError
-from labelgen.models import demo
 from labelgen.models.shipped import shipped_dir
-from labelgen.world import TRAIN_SEEDS, VAL_SEEDS
 
 runner = CliRunner()
 

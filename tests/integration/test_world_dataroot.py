@@ -13,9 +13,9 @@ from nuscenes.utils.geometry_utils import points_in_box
 from PIL import Image
 from pyquaternion import Quaternion
 
-from labelgen.world import CAMERA_NAMES, CATEGORIES, CLASS_OF_CATEGORY, SKY, build
-from labelgen.world.rig import pose_matrix, rigid_inverse
-from labelgen.world.visibility import SAME_OBJECT, SEEN
+from labelgen.demo.world import CAMERA_NAMES, CATEGORIES, CLASS_OF_CATEGORY, SKY, build
+from labelgen.demo.world.rig import pose_matrix, rigid_inverse
+from labelgen.demo.world.visibility import SAME_OBJECT, SEEN
 
 SCENES, FRAMES, SIZE = 2, 2, (480, 270)
 

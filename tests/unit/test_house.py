@@ -11,50 +11,139 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "labelgen").rglob("*.py")) + sorted((ROOT / "pipelines").rglob("*.py"))
 
-#: Data flows along this row; nothing imports what stands later.
-ROW = ["frame", "records", "geometry", "regions", "semantics", "labels", "shards", "distill"]
+#: Ground floor first: a room imports from itself and from rooms before it, nothing else.
+ROOMS = [
+    "core",
+    "io",
+    "geometry",
+    "datasets",
+    "models",
+    "regions",
+    "semantics",
+    "labels",
+    "shards",
+    "data",
+    "metrics",
+    "distill",
+    "exports",
+    "inspection",
+    "doctor",
+    "demo",
+    "pipelines",
+    "api",
+    "cli",
+]
+#: Files beside the folders: bytes and texts on disk; all others there are words that every room speaks.
+IO = frozenset(("bounded", "magic", "retry", "scratch", "seal"))
+#: What may be imported by few: {package: rooms}. Nothing else says where it may not be.
+KEPT_TO = {
+    "ray": {"pipelines"},
+    "torch": {
+        "models",
+        "regions",
+        "semantics",
+        "data",
+        "distill",
+        "exports",
+        "doctor",
+        "demo",
+        "pipelines",
+        "cli",
+    },
+    "transformers": {"models", "regions", "semantics", "demo"},
+}
 
 
-def imported_modules(path: Path) -> set[str]:
-    names: set[str] = set()
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in SOURCES}
+
+
+def room_of(module: str) -> str:
+    """Room of one of our modules; the package itself names what users import."""
+    parts = module.split(".")
+    if parts[0] == "pipelines":
+        return "pipelines"
+    if len(parts) == 1:
+        return "api"
+    if MODULES[f"labelgen.{parts[1]}"].name != "__init__.py":
+        return "io" if parts[1] in IO else "core"
+    return parts[1]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules that a file imports, wherever it does so: at its top, in a function, for types alone."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else node.module or "")
+    return found
 
 
-def part_of(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if parts[0] == "labelgen" and len(parts) > 1 else None
+GRAPH = {name: imports_of(path) for name, path in MODULES.items()}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of nodes each of which leads to all others of its group (Tarjan 1972)."""
+    low: dict[str, int] = {}
+    number: dict[str, int] = {}
+    open_: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        number[node] = low[node] = len(number)
+        open_.append(node)
+        for other in sorted(graph[node] & graph.keys()):
+            if other not in number:
+                visit(other)
+            if other in open_:
+                low[node] = min(low[node], low[other])
+        if low[node] == number[node]:
+            group = open_[open_.index(node) :]
+            del open_[open_.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c", "x"}, "c": {"a"}, "d": {"a", "e"}, "e": set()}
+    assert circles(graph) == [["a", "b", "c"]]
+
+
+def test_no_files_import_each_other():
+    assert circles(GRAPH) == []
+
+
+@pytest.mark.parametrize("module", GRAPH)
+def test_imports_go_down(module):
+    own = room_of(module)
+    assert own in ROOMS, f"where does {own} stand?"
+    above = set(ROOMS[ROOMS.index(own) + 1 :])
+    wrong = sorted(other for other in GRAPH[module] & MODULES.keys() if room_of(other) in above)
+    if module == "pipelines.pseudolabels":  # what ``make`` runs is the command line
+        wrong.remove("labelgen.cli.main")
+    assert not wrong, f"{own} imports what stands above it: {wrong}"
+    for package in {name.split(".")[0] for name in GRAPH[module]} & KEPT_TO.keys():
+        assert own in KEPT_TO[package], f"{own} imports no {package}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_follow_the_house(path):
-    modules = imported_modules(path)
-    relative = path.relative_to(ROOT)
-    if relative.parts[0] == "labelgen":
-        assert not any(m.split(".")[0] == "ray" for m in modules), "only pipelines/ imports ray"
-        if relative.parts[1] != "cli":
-            assert not any(m.split(".")[0] == "pipelines" for m in modules)
-    own = relative.parts[1].removesuffix(".py")
-    if relative.parts[0] == "labelgen" and own in ("geometry", "labels", "shards"):
-        assert not any(m.split(".")[0] == "torch" for m in modules), f"{own} imports no torch"
-    if relative.parts[0] == "labelgen" and own in ROW:
-        later = set(ROW[ROW.index(own) + 1 :])
-        wrong = {m for m in modules if part_of(m) in later}
-        assert not wrong, f"{own} imports what stands later in the row: {wrong}"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_file_says_its_reason_and_stays_short(path):
-    text = path.read_text()
-    docstring = ast.get_docstring(ast.parse(text))
+def test_every_file_says_its_reason(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert docstring, "the first docstring line says the file's one reason to exist"
-    assert len(text.splitlines()) <= 400
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

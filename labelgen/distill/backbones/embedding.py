@@ -79,7 +79,7 @@ def fold_norm(rows: Tensor, weight: Tensor, norm: nn.BatchNorm1d) -> tuple[Tenso
 
 
 # Not compiled: its loop has as many rounds as the batch is long.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.compiler.disable
 def strongest(rows: Tensor, weight: Tensor, bias: Tensor, last: Tensor) -> Tensor:
     """(N, D) largest of ``relu(r W^T + b) V^T`` over the k rows r of each point, column by column.
 

@@ -8,9 +8,9 @@ from labelgen.datasets.checks import PlanSight
 from labelgen.datasets.checks.fit import taxonomy_fits
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.semantickitti import CATEGORIES
+from labelgen.demo.world import CATEGORIES as CITY
 from labelgen.errors import UserError
 from labelgen.taxonomy import load_taxonomy
-from labelgen.world import CATEGORIES as CITY
 from pipelines.planning import own_taxonomy
 
 NUSCENES = DatasetInfo("nuscenes", taxonomy="nuscenes16")

@@ -8,7 +8,7 @@ import pytest
 from labelgen.config import SemanticsConfig
 from labelgen.distill.vocabulary import load_vocabulary
 from labelgen.errors import UserError
-from labelgen.semantics.base import describe_encoder
+from labelgen.semantics.registry import describe_encoder
 from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("nuscenes16")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelgen.gpu import afi as on_gpu
-from labelgen.labels import afi, pyramid
+from labelgen.distill import afi_torch
+from labelgen.labels import afi
 from labelgen.labels.afi import AfiSettings, ground_points, refine_flat, refine_labels, refine_probability
 from labelgen.records import PointLabels
 
@@ -17,7 +17,7 @@ GAMMA = 0.995
 def literal(xyz, feature, settings, gamma=GAMMA):
     """The published steps 4 and 5 point by point, in float64; as METHODS tells them, not as the code does."""
     points = xyz.astype(float)
-    directions = pyramid.fibonacci_sphere(settings.directions).astype(float)
+    directions = afi.fibonacci_sphere(settings.directions).astype(float)
     levels = [(points, feature.astype(float), None)]
     for stage in range(settings.stages):
         size = min(settings.centres[stage], len(levels[-1][0]))
@@ -118,10 +118,10 @@ def test_equals_the_published_steps(seed):
     feature[rng.random(n) < 0.3] = 0
     wide = AfiSettings(nominal=60, stages=3, neighbours=8, back=4, gamma=0.9)  # so that lines are found
     expected = literal(xyz, feature, wide, 0.9)
-    found = pyramid._decode(pyramid._encode(xyz, feature, wide), wide)
+    found = afi._decode(afi._encode(xyz, feature, wide), wide)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     torch = pytest.importorskip("torch")
-    again = on_gpu._smooth(torch.from_numpy(xyz), torch.from_numpy(feature), wide).numpy()
+    again = afi_torch._smooth(torch.from_numpy(xyz), torch.from_numpy(feature), wide).numpy()
     np.testing.assert_allclose(again, expected, atol=2e-5)
 
 
@@ -231,7 +231,7 @@ def test_probabilities_literally():
     after = refine_probability(xyz, before, [], settings)
     feature = np.zeros((300, 5), np.float32)
     feature[np.arange(300), before.argmax(axis=1) + 1] = 1
-    expected = before * np.sqrt(pyramid.smooth_features(xyz, feature, settings)[:, 1:] + 0.01)
+    expected = before * np.sqrt(afi.smooth_features(xyz, feature, settings)[:, 1:] + 0.01)
     np.testing.assert_allclose(after, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
     assert np.array_equal(
         refine_probability(xyz, before, [], AfiSettings(weight=0)).argmax(1), before.argmax(1)
@@ -319,7 +319,7 @@ def test_the_torch_version_agrees():
     label = np.where(rng.random(4000) < 0.2, rng.integers(0, 3, 4000), truth).astype(np.uint8)
     label[rng.random(4000) < 0.2] = 255
     ours, _ = refine_flat(xyz, label, 3, [0])
-    theirs, _ = on_gpu.refine_flat(xyz, label, 3, [0], device="cpu")
+    theirs, _ = refine_flat(xyz, label, 3, [0], smooth=afi_torch.smoother("cpu"))
     assert (ours == theirs).mean() > 0.999
 
 
@@ -366,12 +366,12 @@ def test_of_equal_points_only_as_many_as_are_asked_for_are_looked_at():
     rng = np.random.default_rng(0)
     places = rng.uniform(-9, 9, (7, 3)).astype(np.float32)
     tree = places[rng.permutation(np.repeat(np.arange(7), [1, 2, 3, 50, 60, 70, 80]))]
-    assert len(pyramid._few_copies(tree, 3)) == 1 + 2 + 3 + 4 * 3
-    np.testing.assert_array_equal(pyramid._few_copies(places, 3), np.arange(7))
+    assert len(afi._few_copies(tree, 3)) == 1 + 2 + 3 + 4 * 3
+    np.testing.assert_array_equal(afi._few_copies(places, 3), np.arange(7))
     points = rng.uniform(-9, 9, (40, 3)).astype(np.float32)
     away = np.linalg.norm(points[:, None] - tree, axis=2)
     for count in (1, 5, 300):
-        near = pyramid.nearest(tree, points, count)
+        near = afi.nearest(tree, points, count)
         found = np.take_along_axis(away, near.astype(np.intp), axis=1)
         np.testing.assert_array_equal(found, np.sort(away, axis=1)[:, :count])
         assert all(len(set(row)) == len(row) for row in near.tolist())

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from labelgen import machine
 from labelgen.config import RunConfig
+from labelgen.doctor import machine
 from labelgen.errors import UserError
 from labelgen.models import execution, gpus
 from labelgen.models.execution import select_device

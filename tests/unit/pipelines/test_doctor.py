@@ -6,9 +6,9 @@ import pytest
 from ray.exceptions import NodeDiedError, TaskUnschedulableError
 
 from labelgen.config import RunConfig
+from labelgen.doctor.machine import Answers, Questions, examine
+from labelgen.doctor.weights import Check
 from labelgen.errors import UserError
-from labelgen.machine import Answers, Questions, examine
-from labelgen.models.fetch import Check
 from labelgen.models.gpus import Gpus
 from pipelines import doctor
 from pipelines.doctor import judge, look_around

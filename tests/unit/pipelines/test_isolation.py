@@ -8,7 +8,7 @@ import pytest
 from pipelines import isolation
 from pipelines.isolation import run_isolated
 from pipelines.job import FIRST, MODELS
-from pipelines.stages import FrameTask, run_stages
+from pipelines.task import FrameTask, run_stages
 from tests.helpers.light_jobs import light_plan
 from tests.helpers.nuscenes_root import make_dataroot
 

@@ -14,7 +14,7 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.shards.store import open_store
+from labelgen.shards.place import open_store
 from pipelines import drivers
 from pipelines import lease as module
 from pipelines.claims import Claims
@@ -142,7 +142,7 @@ def own_clocks(monkeypatch):
     def changed(store, key):
         return float(store.read(key)) if key.endswith(".beat") else time.time()
 
-    monkeypatch.setattr("labelgen.shards.store.LocalStore.changed", changed)
+    monkeypatch.setattr("labelgen.shards.local.LocalStore.changed", changed)
 
 
 @pytest.fixture

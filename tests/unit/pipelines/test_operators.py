@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.operators import pack, unpack
-from pipelines.stages import FrameTask
+from pipelines.task import FrameTask
 from tests.unit.datasets.frames import make_frame
 
 

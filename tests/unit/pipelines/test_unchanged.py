@@ -14,7 +14,7 @@ from labelgen.datasets.manifest import read_frames
 from labelgen.datasets.sources import with_source_ids
 from labelgen.frame import Frame
 from labelgen.shards import done_frames
-from labelgen.shards.store import open_store
+from labelgen.shards.place import open_store
 from pipelines import unchanged
 from pipelines.unchanged import Settled, describe, keep, settle
 from tests.helpers.runs import run_of_files

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
-from labelgen.regions.base import make_proposer
+from labelgen.regions.registry import make_proposer
 from labelgen.regions.sam import load_sam
 
 

@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco
 
 from labelgen.config import RegionsConfig
-from labelgen.regions.base import make_proposer
+from labelgen.regions.registry import make_proposer
 
 
 @pytest.mark.parametrize("method", ["slic", "felzenszwalb"])

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from labelgen.errors import UserError
 from labelgen.models.info import file_hash
 from labelgen.records import Regions
+from labelgen.semantics.base import CaptionerConfig
 from labelgen.semantics.blip2 import load_blip2
-from labelgen.semantics.captioner import CaptionerConfig, describe_captioner, make_captioner
+from labelgen.semantics.registry import describe_captioner, make_captioner
 from tests.helpers.blip2_folder import write_blip2_folder
 
 WEIGHTS = "model.safetensors"

@@ -14,9 +14,9 @@ from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.models.info import file_hash
 from labelgen.records import Regions
-from labelgen.semantics.base import make_encoder
 from labelgen.semantics.clip_weights import DIRECTORY_WEIGHTS
 from labelgen.semantics.openclip import load_open_clip
+from labelgen.semantics.registry import make_encoder
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.clip_folder import write_clip_folder
 

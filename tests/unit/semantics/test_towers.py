@@ -6,7 +6,7 @@ import torch
 from open_clip.model import _build_vision_tower
 from torch.nn import functional
 
-from labelgen.models.train_clip import image_and_patches
+from labelgen.demo.small_models.train_clip import image_and_patches
 from labelgen.semantics.mixing import GAUSSIAN_STD, neighbourhood, unmixed, within_masks
 from labelgen.semantics.modes import AVERAGED, OTHER, family_of
 from labelgen.semantics.towers import make_tower

@@ -13,7 +13,8 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.shards import clients
-from labelgen.shards.store import StoreError, open_store
+from labelgen.shards.place import open_store
+from labelgen.shards.store import StoreError
 from tests.helpers.cli import Shell
 
 pytestmark = pytest.mark.timeout(120)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from labelgen.errors import UserError
 from labelgen.seal import CHECKSUM, sealed_json
 from labelgen.shards import DamageError, open_run
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import Manifest, manifest_key, read_manifest
-from labelgen.shards.store import LocalStore
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
 
 DELETE = object()

@@ -14,9 +14,9 @@ from labelgen.errors import UserError
 from labelgen.records import FrameStatus
 from labelgen.shards import build_index, done_frames, open_run, read_index, resume, verify
 from labelgen.shards.index import SCHEMA
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
 from labelgen.shards.resolve import load_manifests, resolve
-from labelgen.shards.store import LocalStore
 from tests.helpers.records import assert_stored, make_record
 from tests.helpers.runs import FINGERPRINT, edit, make_failure, make_run, some_records, write
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from labelgen.errors import UserError
 from labelgen.shards import create_run, verify, write_shard
+from labelgen.shards.local import LocalStore
 from labelgen.shards.remote import RemoteStore
-from labelgen.shards.store import LocalStore, OutsideError, Store, checked_key
+from labelgen.shards.store import OutsideError, Store, checked_key
 from tests.helpers.runs import FINGERPRINT, make_run, some_records
 
 #: What a store does with a key.

@@ -14,8 +14,8 @@ import pytest
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards import atomic, commit, done_frames, open_run, verify, write_shard
+from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import list_manifests, manifest_key
-from labelgen.shards.store import LocalStore
 from labelgen.shards.writer import shard_id_of
 from tests.helpers.records import assert_stored, make_record
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
