@@ -13,18 +13,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.models.gpus import named_gpus
 from labelgen.scratch import scratch
 from labelgen.shards import create_run
+from labelgen.shards.documents import plain_json
 from labelgen.shards.manifest import list_manifests, read_manifest
 from labelgen.shards.place import named_after, open_store, put_file
 from labelgen.shards.schema import MAX_FRAMES
 from pipelines.job import Job, commit
 from pipelines.planning import Plan
 from pipelines.task import FrameTask, run_stages
-from pipelines.throughput import Costs, estimate, stored
+from pipelines.throughput import Amount, Costs, estimate, stored
 
 #: Ending of the file beside a run's folder in which `keep` leaves a bill.
 BESIDE = ".plan.json"
@@ -43,12 +46,15 @@ class Bill:
 
     fingerprint: str
     costs: Costs
-    gpus_per_worker: float = 1.0
-    price: float | None = None
+    gpus_per_worker: Amount = 1.0
+    price: Amount | None = None
 
     def estimate(self, frames: int, number: int) -> dict[str, Any]:
         """See `pipelines.throughput.estimate`."""
         return estimate(self.costs, frames, number, gpus_per_worker=self.gpus_per_worker, price=self.price)
+
+
+_BILL = TypeAdapter(Bill)
 
 
 def make_bill(plan: Plan, count: int, price: float | None = None, address: str | None = None) -> Bill:
@@ -174,9 +180,8 @@ def kept(run: Path | str, fingerprint: str) -> Bill | None:
     """The bill that `keep` wrote for a run with this fingerprint; None if there is none that can be read."""
     place = Path(named_after(run, BESIDE))
     try:
-        data = json.loads(open_store(place.parent).read(place.name, 1 << 20))
-        bill = Bill(**{**data, "costs": Costs(**data["costs"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        bill = _BILL.validate_python(plain_json(open_store(place.parent).read(place.name, 1 << 20)))
+    except (OSError, ValueError):
         return None
     return bill if bill.fingerprint == fingerprint else None
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 #: Stages that hold a model worker while they last; the others hold a core.
 MODEL_STAGES = ("regions", "semantics")
@@ -19,6 +21,8 @@ DRIVER_S = 0.006
 STORAGE_BYTES_S = 1.25e9
 #: The run's own files: run.json, frames.parquet, index.parquet.
 RUN_OBJECTS = 3
+#: A number of which there is none below zero, where it is read from a file.
+Amount = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,16 @@ class Costs:
         machine: where it was measured, for the reader.
     """
 
-    seconds: Mapping[str, float]
-    start_s: float
-    read_bytes: float
-    frame_bytes: float
-    shard_bytes: float
-    shard_objects: int
-    frames: int
-    error: float = 0.0
+    seconds: Mapping[str, Amount]
+    start_s: Amount
+    read_bytes: Amount
+    frame_bytes: Amount
+    shard_bytes: Amount
+    shard_objects: Annotated[int, Field(ge=0)]
+    frames: Annotated[int, Field(ge=1)]
+    error: Amount = 0.0
     device: str = "cpu"
-    cores_per_gpu: float = 8.0
+    cores_per_gpu: Annotated[float, Field(gt=0)] = 8.0
     machine: str = ""
 
     @property

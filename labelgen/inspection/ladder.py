@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from labelgen.errors import UserError
 from labelgen.shards import Run
+from labelgen.shards.documents import plain_json
 
 #: In the run's folder.
 LADDER = "report/ladder.json"
-_SCORES = ("miou", "coverage", "miou_all", "right")
+#: Bytes of the largest one that is read, and most rungs and characters of a rung's text.
+_LARGEST, _MOST, _LONGEST = 1 << 20, 100, 400
+_Share = Annotated[float, Field(ge=0, le=1)] | None
+
+
+class _Rung(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    text: str = Field(max_length=_LONGEST)
+    miou: _Share = None
+    coverage: _Share = None
+    miou_all: _Share = None
+    right: _Share = None
+
+
+class _Ladder(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    fingerprint: str
+    frames: int
+    rungs: list[_Rung] = Field(max_length=_MOST)
 
 
 def keep_ladder(run: Run, rungs: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> str:
@@ -49,16 +72,9 @@ def kept_ladder(run: Run) -> list[dict[str, Any]]:
     while run.parent is not None:
         run = run.parent
     try:
-        content = json.loads(run.store.read(LADDER, 1 << 20))
-        if (content["fingerprint"], content["frames"]) != (run.info.fingerprint, len(run)):
-            return []
-        return [
-            {"text": str(rung["text"]), **{key: _number(rung.get(key)) for key in _SCORES}}
-            for rung in content["rungs"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = _Ladder.model_validate(plain_json(run.store.read(LADDER, _LARGEST)))
+    except (OSError, ValueError):
         return []
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    if (kept.fingerprint, kept.frames) != (run.info.fingerprint, len(run)):
+        return []
+    return [rung.model_dump() for rung in kept.rungs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import constants, get_session, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from labelgen.errors import UserError
+from labelgen.text_files import read_json
 
 #: What is fetched from a hub: no pickled weights, no code.
 FETCHED = ("*.json", "*.txt", "*.safetensors")
@@ -51,9 +51,9 @@ def weight_files(folder: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(read_json(index, "index of weights")["weight_map"].values()))
         paths = [folder / Path(name).name for name in names]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, KeyError, TypeError, AttributeError):
         return []
     return paths if all(path.is_file() for path in paths) else []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from labelgen.errors import UserError
 from labelgen.models.checkpoints import why_unreadable
 from labelgen.models.hub import hub_folder, weight_files
 from labelgen.models.info import file_hash
+from labelgen.text_files import read_json
+from labelgen.wording import brief
 
 #: What transformers, safetensors and torch raise on files that they cannot use.
 FAULTS = (RuntimeError, ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, SafetensorError)
@@ -43,13 +44,10 @@ def pretrained_folder(
             f"checkpoint folder {folder} holds no model.safetensors, whole or in the parts of its index; "
             "other formats are not read"
         )
-    try:
-        content = json.loads((folder / "config.json").read_text())
-        kind = content.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"checkpoint {folder}: config.json cannot be read: {first_line(error)}") from None
+    content = read_json(folder / "config.json", "model configuration")
+    kind = content.get("model_type") if isinstance(content, dict) else None
     if kind not in kinds:
-        raise UserError(f"checkpoint folder {folder} holds a model of type {kind!r}, not {kinds[0]}")
+        raise UserError(f"checkpoint folder {folder} holds a model of type {brief(kind)}, not {kinds[0]}")
     hashes = [file_hash(path) for path in weights]
     if len(hashes) == 1:
         return folder, hashes[0]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
-from labelgen.semantics.clip_weights import FAULTS, one_line, weights_folder
+from labelgen.semantics.clip_weights import weights_folder
+from labelgen.text_files import read_json
 
 Mode = Literal["crop", "maskclip", "naclip", "maskattn", "pool"]
 
@@ -58,7 +59,7 @@ def family_of(vision: Mapping[str, Any]) -> Family:
         vision: ``vision_cfg`` of its open_clip configuration.
     """
     if name := vision.get("timm_model_name"):
-        averaged = name.startswith("convnext") and vision.get("timm_pool", "avg") in ("", "avg")
+        averaged = str(name).startswith("convnext") and vision.get("timm_pool", "avg") in ("", "avg")
         return AVERAGED if averaged else OTHER
     if isinstance(vision.get("layers"), list | tuple):
         return RESNET
@@ -102,8 +103,13 @@ def settle_mode(config: SemanticsConfig) -> SemanticsConfig:
 
         content = open_clip.get_model_config(config.model)
     else:
-        try:
-            content = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
-        except FAULTS as error:
-            raise UserError(f"no open_clip_config.json can be read in {folder}: {one_line(error)}") from error
+        content = _model_cfg(folder / "open_clip_config.json")
     return config.model_copy(update={"mode": choose_mode(family_of(content["vision_cfg"]), config)})
+
+
+def _model_cfg(path: Path) -> dict[str, Any]:
+    found = read_json(path, "model configuration")
+    content = found.get("model_cfg") if isinstance(found, dict) else None
+    if not isinstance(content, dict) or not isinstance(content.get("vision_cfg"), dict):
+        raise UserError(f"{path} holds no model_cfg with a vision_cfg, as open_clip writes them")
+    return content

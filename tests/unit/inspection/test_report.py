@@ -161,7 +161,20 @@ def test_the_ladder_is_shown_where_it_was_measured(tmp_path):
         page = Page(report_html("r", info(), summary(), [], None, ladder=kept_ladder(run)))
         begin = page.texts.index("Where the quality is lost")
         assert {"<all>", "0.987", "own", "0.531", "-"} <= set(page.texts[begin:])
-    for damage in (b"{", b"[]", b'{"fingerprint": 1, "frames": 2}', b'{"rungs": 5}'):
+    whole = Path(place).read_bytes()
+    for damage in (
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b'{"fingerprint": 1, "frames": 2}',
+        b'{"rungs": 5}',
+        whole.replace(b"0.9871", b"98.71"),
+        whole.replace(b"0.9871", b'"0.9871"'),
+        whole.replace(b"<all>", b"<all>" * 1000),
+        whole.replace(b'"rungs": [', b'"rungs": [' + b'{"text": ""},' * 1000),
+        whole.replace(b'"frames"', b'"frames": 7,\n "frames"'),
+    ):
+        assert damage != whole
         Path(place).write_bytes(damage)
         assert kept_ladder(base) == []
     keep_ladder(base, {"true": scores}, {"true": ""})

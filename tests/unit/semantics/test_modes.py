@@ -35,9 +35,23 @@ def test_the_demo_model_and_folders(tmp_path):
     assert settle_semantics(SemanticsConfig()).mode == "crop"
     folder = write_clip_folder(tmp_path / "clip")
     assert settle_semantics(SemanticsConfig(checkpoint=str(folder))).mode == "maskattn"  # a transformer
-    (folder / "open_clip_config.json").write_text("{")
-    with pytest.raises(UserError, match=r"no open_clip_config\.json can be read"):
-        settle_semantics(SemanticsConfig(checkpoint=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        (" " * (5 << 20), "bytes are no model configuration"),
+        ('{"model_cfg": {}, "model_cfg": {"vision_cfg": {}}}', "'model_cfg' is there twice"),
+        ("[]", "no model_cfg"),
+        ('{"model_cfg": {"vision_cfg": 3}}', "no model_cfg with a vision_cfg"),
+    ],
+)
+def test_a_folder_with_another_file(tmp_path, text, said):
+    (tmp_path / "open_clip_config.json").write_text(text)
+    with pytest.raises(UserError, match=said):
+        settle_semantics(SemanticsConfig(checkpoint=str(tmp_path)))
 
 
 @pytest.mark.parametrize("model", ["ViT-B-16-SigLIP", "PE-Core-B-16", "coca_ViT-B-32"])

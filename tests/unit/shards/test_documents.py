@@ -85,6 +85,8 @@ def test_a_model_of_a_file_that_is_as_it_was_written() -> None:
     with pytest.raises(ValueError, match=r"text: Input should be a valid string") as wrong:
         parse({"text": 3})
     assert not isinstance(wrong.value, ChecksumError)
+    with pytest.raises(ValueError, match="text: is there twice"):
+        parse_model(b'{"text": "a", "text": "b"}', Note, "note.json")
 
 
 def test_a_later_version_is_told_from_a_flipped_bit() -> None:
