@@ -26,6 +26,7 @@ from harness import Claim
 from numpy.typing import NDArray
 from visibility import keyframe
 
+from labelgen.demo.world import VAL_SEEDS, build
 from labelgen.frame import Frame, PointCloud
 from labelgen.geometry import ego_mask, project, rle
 from labelgen.geometry.hits import region_hits
@@ -34,7 +35,6 @@ from labelgen.geometry.projection import project_points
 from labelgen.labels import VoteSettings, vote
 from labelgen.labels.instances import find_instances
 from labelgen.records import Regions, Semantics
-from labelgen.world import VAL_SEEDS, build
 
 MILLION = 1_000_000
 #: A point may cost so many times what one of an ordinary frame costs.
