@@ -24,6 +24,8 @@ PIXEL_LIMIT = 100_000_000
 IMAGE_FORMATS = {"a JPEG image": "JPEG", "a PNG image": "PNG", "a WebP image": "WEBP", "a BMP image": "BMP"}
 #: Pillow modes that have a meaning as 8-bit RGB.
 IMAGE_MODES = frozenset({"RGB", "L", "RGBA", "RGBX", "LA", "P", "PA", "1", "CMYK", "YCbCr"})
+#: Share of a WebP image that may be zeros at its end; one of a single colour may have a quarter.
+_MOST_ZEROS = 0.4
 #: EXIF's tag, and what its values tell a viewer to do.
 _ORIENTATION = 0x0112
 TURNS = {
@@ -99,6 +101,8 @@ def open_picture(data: bytes, camera: Camera, frame_id: str) -> Picture:
         )
     if kind == "a JPEG image" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise refuse("the JPEG image has no end: truncated; copy it again")
+    if kind == "a WebP image" and _zeros_at_end(data) > _MOST_ZEROS:
+        raise refuse("the WebP image ends in zeros: it was not written whole; copy it again")
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -151,6 +155,12 @@ def _bits(data: bytes) -> int:
         else:
             at += 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + int.from_bytes(data[at + 2 : at + 4])
     return 8
+
+
+def _zeros_at_end(data: bytes) -> float:
+    """Share of a RIFF file's bytes, as many as it declares, that are zeros at its end."""
+    whole = data[: 8 + int.from_bytes(data[4:8], "little")]
+    return 1 - len(whole.rstrip(b"\0")) / len(whole)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -235,6 +235,19 @@ class TestOtherFiles:
         refused(open_picture, data[:half] + bytes(half), camera, "f")
         open_picture(data + bytes(4096), camera, "f")  # as cameras' buffers end
 
+    @pytest.mark.parametrize("lossless", [False, True])
+    def test_half_a_webp(self, camera, lossless):
+        noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        data = encoded(Image.fromarray(noise), "WEBP", lossless=lossless)
+        half = len(data) // 2
+        refused(open_picture, data[:half] + bytes(len(data) - half), camera, "f")
+        open_picture(data + bytes(3 * len(data)), camera, "f")
+
+    @pytest.mark.parametrize("colour", [0, 255])
+    def test_a_webp_of_one_colour_is_whole(self, camera, colour):
+        blank = Image.new("RGB", (WIDTH, HEIGHT), (colour, colour, colour))
+        open_picture(encoded(blank, "WEBP", quality=100, method=0), camera, "f")
+
 
 class TestOdd:
     def test_a_picture_is_nothing_to_say(self, camera):
