@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +20,7 @@ from labelgen.datasets.roots import clouds, find_root
 from labelgen.errors import FrameError, RawFileError, UserError
 from labelgen.records import Failure, FrameRecord, PointLabels, Semantics, Views
 from labelgen.redact import redact
+from labelgen.retry import patiently
 from labelgen.shards import (
     Parent,
     Run,
@@ -29,12 +33,19 @@ from labelgen.shards import (
     resume,
     write_shard,
 )
+from labelgen.shards.calls import record_call
 from labelgen.shards.place import absolute, open_store
 from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import FORMAT_VERSION, MAX_FRAMES
+from labelgen.shards.there import while_there
 from labelgen.taxonomy import Taxonomy
 from labelgen.wording import one_line
+from pipelines.drain import draining
+from pipelines.isolation import Died, run_alone
+from pipelines.job import Watch
+from pipelines.lease import lease
 from pipelines.scenes import Scene, scenes_of
+from pipelines.task import MAX_TRACEBACK
 
 #: Kind of failures that may have passed when the same command is given again.
 _PASSES = RawFileError.__name__
@@ -91,6 +102,8 @@ class Outcome:
         skipped: scenes that were done before.
         failed_before: frames of those that failed then.
         failed_fraction: share of the frames that were asked for that failed, now or before.
+        left: frames that a signal left undone.
+        signal: number of the signal; 0 if none.
     """
 
     frames: int = 0
@@ -99,6 +112,13 @@ class Outcome:
     skipped: int = 0
     failed_before: int = 0
     failed_fraction: float = 0.0
+    left: int = 0
+    signal: int = 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal ended the call."""
+        return self.signal != 0
 
 
 @dataclass(frozen=True)
@@ -176,7 +196,9 @@ def plan_derivation(
 Todo = Mapping[int, frozenset[str]]
 
 #: Does scenes, and gives frames labelled and failed of each as it is done.
-Runner = Callable[[Derivation, Todo], Iterator[tuple[int, int]]]
+Runner = Callable[[Derivation, Todo, Watch], Iterator[tuple[int, int]]]
+#: What two drivers of the same scenes can do.
+_REMEDY = "or give each its own with --scenes"
 
 
 def derive(
@@ -186,8 +208,15 @@ def derive(
     runner: Runner | None = None,
     *,
     retry_failed: bool = False,
+    share: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Do the scenes that are not done yet, and index the run.
+
+    Under the rules of pass 1 (`pipelines.main_job.execute`): the frames are held against other drivers;
+    SIGTERM and Ctrl-C let what is begun be finished and committed; a scene at which an earlier driver died
+    is done in a process of its own, and fails if it kills that, too; a store that fails for a moment is
+    asked again.
 
     A scene whose frames in the parent have changed since is done anew. Nothing is overwritten: its new shards
     stand beside the old ones, and readers take those that the plan, ``frames.parquet``, asks for. Frames that
@@ -199,10 +228,14 @@ def derive(
         wanted: which scenes, by number and content: for slices of a job array; all by default.
         runner: where the scenes are done; here, one after another, by default.
         retry_failed: try all failed frames again.
+        share: let another driver that shares do the same scenes; what both do counts once.
+        warn: told of what is odd about other drivers.
 
     Raises:
-        UserError: the parent is damaged, or the folder cannot be written.
+        UserError: the parent is damaged, the folder cannot be written or was removed meanwhile, or another
+            driver is at work on the scenes.
     """
+    begin = time.time()
     scenes = enumerate(open_scenes(derivation))
     chosen = [(number, scene) for number, scene in scenes if wanted is None or wanted(number, scene)]
     before = done_frames(derivation.output)
@@ -217,24 +250,98 @@ def derive(
         failed_before += sum((f, scene.mark) in before.failed for f in there)
         on_frame(len(there))
     outcome = Outcome(skipped=len(chosen) - len(todo), failed_before=failed_before)
-    for frames, failed in (runner or run_here)(derivation, todo):
+    asked = sum(len(scene.frame_ids) for _, scene in chosen)
+    members = {number: scene for number, scene in chosen if number in todo}
+    frames = [scene.plan[name] for number, scene in members.items() for name in scene.frame_ids]
+    left = len(frames) - sum(map(len, todo.values()))
+    with while_there(derivation.output), ExitStack() as stack:
+        watch = Watch()
+        if todo:  # nothing is written to a run that is whole: its disk may be an archive's
+            driver = stack.enter_context(
+                lease(derivation.output, frames, share=share, warn=warn, remedy=_REMEDY)
+            )
+            stack.enter_context(draining(watch.stop))
+            watch = replace(watch, suspects=driver.suspects, mark=driver.mark)
+        for labelled, failed in (runner or run_here)(derivation, todo, watch):
+            outcome = replace(
+                outcome,
+                frames=outcome.frames + labelled,
+                failed=outcome.failed + failed,
+                scenes=outcome.scenes + 1,
+            )
+            on_frame(labelled + failed)
+        build_index(derivation.output)
+        left -= outcome.frames + outcome.failed
         outcome = replace(
             outcome,
-            frames=outcome.frames + frames,
-            failed=outcome.failed + failed,
-            scenes=outcome.scenes + 1,
+            failed_fraction=(outcome.failed + failed_before) / max(1, asked),
+            left=left,
+            signal=watch.stop.signal if left else 0,
         )
-        on_frame(frames + failed)
-    build_index(derivation.output)
-    asked = sum(len(scene.frame_ids) for _, scene in chosen)
-    return replace(outcome, failed_fraction=(outcome.failed + failed_before) / max(1, asked))
+        if todo:
+            record_call(derivation.output, driver.driver.token, begin, _call(outcome, begin))
+    return outcome
 
 
-def run_here(derivation: Derivation, todo: Todo) -> Iterator[tuple[int, int]]:
+def run_here(derivation: Derivation, todo: Todo, watch: Watch) -> Iterator[tuple[int, int]]:
     """Do scenes in this process, one after another."""
     scenes = open_scenes(derivation)
     for number, there in todo.items():
-        yield derive_scene(derivation, scenes[number], there)
+        if watch.stop.is_set():
+            return
+        scene = scenes[number]
+        if watch.suspects.isdisjoint(scene.frame_ids):
+            watch.mark(scene.frame_ids[0])
+            done = derive_scene(derivation, scene, there, watch.stop)
+            watch.mark("")
+        else:
+            done = derive_alone(derivation, number, scene, there)
+        yield done
+
+
+def derive_alone(derivation: Derivation, number: int, scene: Scene, there: frozenset[str]) -> tuple[int, int]:
+    """As `derive_scene`, in a process of its own; if that dies, the scene's frames have failed."""
+    found = run_alone(_derive_numbered, derivation, number, there)
+    if isinstance(found, Died):
+        return fail_scene(derivation, scene, there, found)
+    labelled, failed = found
+    return labelled, failed
+
+
+def fail_scene(derivation: Derivation, scene: Scene, there: frozenset[str], how: Died) -> tuple[int, int]:
+    """Commit that all frames of a scene have failed that are not committed.
+
+    Returns:
+        How many frames were labelled before, and how many failed.
+    """
+    progress = done_frames(derivation.output)
+    left = [name for name in scene.frame_ids if name not in there]
+    failed = [name for name in left if (name, scene.mark) not in progress.done]
+    failures = [
+        Failure(
+            frame_id=name,
+            source_id=scene.mark,
+            stage=derivation.operation.name,
+            error_type=how.kind,
+            message=one_line(f"frame {name}: its scene {how.reason}"),
+            traceback=redact(how.trace)[-MAX_TRACEBACK:],
+        )
+        for name in failed
+    ]
+    for begin in range(0, len(failures), MAX_FRAMES):
+        _commit(derivation, [], failures[begin : begin + MAX_FRAMES])
+    return len(left) - len(failed), len(failed)
+
+
+def _derive_numbered(
+    folder: Path, derivation: Derivation, number: int, there: frozenset[str]
+) -> tuple[int, int]:
+    return derive_scene(derivation, open_scenes(derivation)[number], there)
+
+
+def _call(outcome: Outcome, begin: float) -> dict[str, Any]:
+    counts = {"labelled": outcome.frames, "failed": outcome.failed, "stopped": outcome.stopped}
+    return counts | {"signal": outcome.signal, "seconds": round(time.time() - begin, 2)}
 
 
 def open_scenes(derivation: Derivation) -> Sequence[Scene]:
@@ -248,7 +355,10 @@ def open_scenes(derivation: Derivation) -> Sequence[Scene]:
 
 
 def derive_scene(
-    derivation: Derivation, scene: Scene, there: frozenset[str] = frozenset()
+    derivation: Derivation,
+    scene: Scene,
+    there: frozenset[str] = frozenset(),
+    stop: threading.Event | None = None,
 ) -> tuple[int, int]:
     """Do one scene and commit it in shards of at most 64 frames.
 
@@ -259,6 +369,7 @@ def derive_scene(
         derivation: see `plan_derivation`.
         scene: of the parent.
         there: its frames that are committed already, and are not committed again.
+        stop: when set, no frame is begun any more; what is done is committed.
 
     Returns:
         How many frames were labelled, and how many failed.
@@ -271,14 +382,7 @@ def derive_scene(
 
     def commit(at_least: int) -> None:
         if len(records) + len(failures) >= at_least:
-            write_shard(
-                derivation.output,
-                records,
-                failures,
-                fingerprint=derivation.fingerprint,
-                attributes=derivation.attributes,
-                only=derivation.operation.stored,
-            )
+            _commit(derivation, records, failures)
             counts[0] += len(records)
             counts[1] += len(failures)
             records.clear()
@@ -294,6 +398,8 @@ def derive_scene(
             else:
                 records.append(_record(scene, given))
             commit(MAX_FRAMES)
+            if stop is not None and stop.is_set():
+                break
     except (MemoryError, UserError):
         raise
     except Exception as error:
@@ -320,7 +426,21 @@ def failure(entry: Any, stage: str, error: Exception) -> Failure:
         stage=stage,
         error_type=type(error).__name__,
         message=one_line(message),
-        traceback=redact(traceback.format_exc())[-4000:],
+        traceback=redact(traceback.format_exc())[-MAX_TRACEBACK:],
+    )
+
+
+def _commit(derivation: Derivation, records: Sequence[FrameRecord], failures: Sequence[Failure]) -> None:
+    """Write a shard; safe to repeat, and repeated where the store fails for a moment."""
+    patiently(
+        lambda: write_shard(
+            derivation.output,
+            records,
+            failures,
+            fingerprint=derivation.fingerprint,
+            attributes=derivation.attributes,
+            only=derivation.operation.stored,
+        )
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,6 +22,7 @@ from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings
 from labelgen.shards import open_run
 from pipelines.derive import derive, plan_derivation
+from pipelines.drain import STOPPED
 from pipelines.predictions import Predict
 
 #: Runs a task, shows its progress under a name, and gives its results.
@@ -55,7 +58,8 @@ def predict(
         retry_failed: try frames again that failed before.
 
     Returns:
-        ``run``, ``frames``, ``failed``, ``failed_fraction``: see `pipelines.derive.Outcome`.
+        ``run``, ``frames``, ``failed``, ``left``, ``failed_fraction``, ``signal``: see
+        `pipelines.derive.Outcome`.
 
     Raises:
         UserError: the checkpoint does not fit the run, the folder holds another run, or ``afi`` is asked of
@@ -68,8 +72,13 @@ def predict(
     operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
     derivation = plan_derivation(open_run(run), operation, output, dataroot)
     outcome = derive(derivation, on_frame, retry_failed=retry_failed)
-    counts = {"frames": outcome.frames, "failed": outcome.failed}
-    return {"run": output} | counts | {"failed_fraction": outcome.failed_fraction}
+    counts = {"frames": outcome.frames, "failed": outcome.failed, "left": outcome.left}
+    return {
+        "run": output,
+        **counts,
+        "failed_fraction": outcome.failed_fraction,
+        "signal": outcome.signal,
+    }
 
 
 def self_train(task: Task, rounds: int, stage: Stage, labelling: Labelling) -> dict[str, Any]:
@@ -131,4 +140,9 @@ def _label(task: Task, checkpoint: Path, output: Path, labelling: Labelling) -> 
     cache, runtime = task.cache, task.config.runtime
     with labelling(len(cache.run)) as on_frame:
         run = str(cache.run.url)
-        return predict(run, checkpoint, str(output), on_frame, cache.given, runtime.device, runtime.threads)
+        done = predict(run, checkpoint, str(output), on_frame, cache.given, runtime.device, runtime.threads)
+    if done["signal"] == signal.SIGINT:
+        raise KeyboardInterrupt
+    if done["signal"]:
+        sys.exit(STOPPED)
+    return done

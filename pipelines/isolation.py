@@ -1,4 +1,4 @@
-"""Does one frame in a process of its own: for frames that killed their workers, or ran out of memory.
+"""Does one frame, or one scene, in a process of its own: for what killed its worker, or ran out of memory.
 
 What kills this process, kills nothing else, and its exit code says why. A good frame that was only there when
 its worker died comes out as it would have anyway. ``python -m pipelines.isolation FOLDER`` is the process.
@@ -15,7 +15,10 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labelgen.scratch import scratch
 from pipelines.job import Job
@@ -25,6 +28,51 @@ from pipelines.task import FrameTask, run_stages
 LIMIT_S = 3600.0
 _IN, _OUT, _STAGE = "in", "out", "stage"
 _PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Died:
+    """How a process ended that did not finish.
+
+    Attributes:
+        stage: that it was at, ``setup`` before the first.
+        kind: ``WorkerDied`` or ``TimeoutError``.
+        reason: how it ended, in words.
+        trace: what it wrote before.
+    """
+
+    stage: str
+    kind: str
+    reason: str
+    trace: str = ""
+
+
+def run_alone(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Do something in a process of its own.
+
+    Args:
+        work: a function of a module; called with a folder, in which it may name its `stage`, and arguments.
+        arguments: that can be pickled.
+
+    Returns:
+        What the function gives, or `Died`.
+    """
+    with scratch() as folder:
+        (folder / _IN).write_bytes(pickle.dumps((work, arguments), protocol=5))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-m", "pipelines.isolation", str(folder)]
+        try:
+            done = subprocess.run(
+                command, env=environment, stderr=subprocess.PIPE, check=False, timeout=LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            return Died(
+                _stage(folder), "TimeoutError", f"not done after {LIMIT_S:.0f} s in a process of its own"
+            )
+        if done.returncode == 0 and (folder / _OUT).exists():
+            return pickle.loads((folder / _OUT).read_bytes())
+        trace = done.stderr.decode(errors="replace")
+        return Died(_stage(folder), "WorkerDied", _reason(done.returncode, trace), trace)
 
 
 def run_isolated(job: Job, operator: str, task: FrameTask) -> FrameTask:
@@ -39,25 +87,12 @@ def run_isolated(job: Job, operator: str, task: FrameTask) -> FrameTask:
     Returns:
         The task after the operator; failed, if the process died, with the way it died as the reason.
     """
-    with scratch() as folder:
-        (folder / _IN).write_bytes(pickle.dumps((job, operator, task), protocol=5))
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-m", "pipelines.isolation", str(folder)]
-        try:
-            done = subprocess.run(
-                command, env=environment, stderr=subprocess.PIPE, check=False, timeout=LIMIT_S
-            )
-        except subprocess.TimeoutExpired:
-            task.fail(
-                _stage(folder), "TimeoutError", f"not done after {LIMIT_S:.0f} s in a process of its own"
-            )
-            return task
-        if done.returncode == 0 and (folder / _OUT).exists():
-            result: FrameTask = pickle.loads((folder / _OUT).read_bytes())
-            return result
-        trace = done.stderr.decode(errors="replace")
-        task.fail(_stage(folder), "WorkerDied", _reason(done.returncode, trace), trace)
+    found = run_alone(_do_stages, job, operator, task)
+    if isinstance(found, Died):
+        task.fail(found.stage, found.kind, found.reason, found.trace)
         return task
+    done: FrameTask = found
+    return done
 
 
 def limit_memory(gigabytes: float | None) -> None:
@@ -111,11 +146,7 @@ def _kilobytes(file: str, field: str) -> int:
     return 0
 
 
-def _main(folder: Path) -> None:
-    die_with_parent(os.getppid())
-    faulthandler.enable()
-    Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel is to choose this one
-    job, operator, task = pickle.loads((folder / _IN).read_bytes())
+def _do_stages(folder: Path, job: Job, operator: str, task: FrameTask) -> FrameTask:
     stages = job.stages(operator)
     for stage in stages:
         stage.setup()
@@ -129,7 +160,15 @@ def _main(folder: Path) -> None:
         except MemoryError:
             trace = traceback.format_exc()
             task.fail(stage.name, "MemoryError", memory_message(gigabytes), trace)
-    (folder / _OUT).write_bytes(pickle.dumps(task, protocol=5))
+    return task
+
+
+def _main(folder: Path) -> None:
+    die_with_parent(os.getppid())
+    faulthandler.enable()
+    Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel is to choose this one
+    work, arguments = pickle.loads((folder / _IN).read_bytes())
+    (folder / _OUT).write_bytes(pickle.dumps(work(folder, *arguments), protocol=5))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ from pipelines.drivers import (
     tidy,
 )
 
+#: What two drivers of the same frames can do in pass 1.
+REMEDY = "stop both and start them with --share, or give each its own with --frames"
 _MUTEX, _MUTEX_STALE_S = f"{DRIVERS}/mutex", 30.0
 
 
@@ -121,6 +123,7 @@ def lease(
     *,
     share: bool = False,
     warn: Callable[[str], None] = lambda text: None,
+    remedy: str = REMEDY,
 ) -> Iterator[Lease]:
     """Hold frames of a run while the block lasts.
 
@@ -129,6 +132,7 @@ def lease(
         frames: that are to be done.
         share: do them together with other drivers that share.
         warn: told what was found in the place of drivers' files and set aside, and what is waited for.
+        remedy: what to do about another driver of the same frames, beside waiting for it.
 
     Raises:
         UserError: another driver is at one of the frames, and not both share; or the run cannot be written.
@@ -138,7 +142,7 @@ def lease(
     try:
         for name in (DRIVERS, CLAIMS) if share else (DRIVERS,):
             _make_folder(store, name, warn)
-        buried = _register(store, driver, warn)
+        buried = _register(store, driver, warn, remedy)
     except OSError as error:
         check_there(store)
         raise UserError(f"cannot write to {store.url}: {error.strerror or error}") from error
@@ -150,7 +154,7 @@ def lease(
             held.end()
 
 
-def _register(store: Store, driver: Driver, warn: Callable[[str], None]) -> dict[str, str]:
+def _register(store: Store, driver: Driver, warn: Callable[[str], None], remedy: str) -> dict[str, str]:
     """Put a driver among the others and remove the dead; gives the frame that each of those was at."""
     wanted, signs, buried = set(driver.frames), Signs(), {}
     told = False
@@ -169,8 +173,8 @@ def _register(store: Store, driver: Driver, warn: Callable[[str], None]) -> dict
                     continue
                 elif lives:
                     raise UserError(
-                        f"another driver is at work on these frames ({other}); wait until it is done, stop "
-                        "both and start them with --share, or give each its own with --frames"
+                        f"another driver is at work on these frames ({other}); wait until it is done, "
+                        + remedy
                     )
                 else:
                     doubtful = other

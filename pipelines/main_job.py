@@ -162,11 +162,17 @@ class Fused:
         run: folder or address of the derived run, ``<run>-fused``.
         scenes: done in this call.
         failed: frames of the derived run that could not be done.
+        frames: done or failed in this call.
+        left: frames that a signal left undone.
+        signal: its number; 0 for none.
     """
 
     run: str
     scenes: int
     failed: int
+    frames: int = 0
+    left: int = 0
+    signal: int = 0
 
 
 def still_to_do(plan: Plan) -> tuple[Frame, ...]:
@@ -185,6 +191,7 @@ def fuse(
     ray_address: str | None = None,
     *,
     retry_failed: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Fused | None:
     """Pass 2: fuse what the run holds over the frames of each scene, into a run beside it.
 
@@ -197,6 +204,7 @@ def fuse(
         on_frame: called with the number of frames of every scene that is done.
         ray_address: of a running cluster; None runs locally.
         retry_failed: try frames again that could not be fused.
+        warn: told of what is odd about other drivers.
 
     Returns:
         None where there is nothing to fuse: no such scene has poses and more than one labelled frame.
@@ -234,9 +242,12 @@ def fuse(
         lambda _, scene: scene.scene_id in ready,
         runner,
         retry_failed=retry_failed,
+        share=True,
+        warn=warn,
     )
     fused = open_run(derivation.output)
-    return Fused(fused.url, outcome.scenes, len(fused.failures))
+    done = outcome.frames + outcome.failed
+    return Fused(fused.url, outcome.scenes, len(fused.failures), done, outcome.left, outcome.signal)
 
 
 def _run(job: Job, watch: Watch, ray_address: str | None) -> Iterator[Committed]:

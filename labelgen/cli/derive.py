@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelgen.cli.console import PlainConsole, say
+from labelgen.cli.console import PlainConsole, complain, say
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
-from labelgen.cli.interrupt import interruptible
+from labelgen.cli.interrupt import interruptible, leave_stopped
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -359,14 +359,17 @@ def run_derivation(
             lambda number, _: number in chosen,
             runner,
             retry_failed=asked.retry_failed,
+            warn=lambda text: complain(console, "warning", text, "bold yellow"),
         )
     if asked.as_json:
-        typer.echo(json.dumps({"run": folder, **asdict(outcome)}))
+        typer.echo(json.dumps({"run": folder, "stopped": outcome.stopped, **asdict(outcome)}))
     else:
         done = f"{outcome.frames} frames in {outcome.scenes} scenes, {outcome.failed} failed"
         before = f", {outcome.failed_before} failed before" if outcome.failed_before else ""
         skipped = f", {outcome.skipped} scenes were there{before}" if outcome.skipped else before
         say(f"{folder}: {done}{skipped}")
+    if outcome.stopped:
+        leave_stopped(console, outcome.signal, outcome.frames + outcome.failed, outcome.left)
     answer_for_failures(console, folder, outcome.failed_fraction, asked.max_failed)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from pipelines.drain import INTERRUPTED
+from pipelines.drain import INTERRUPTED, STOPPED
 
 
 @contextmanager
@@ -29,6 +29,25 @@ def interruptible(console: Console, run: Path | str) -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         console.print(f"interrupted: {_committed(run)}; the same command goes on", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def leave_stopped(
+    console: Console, signal_number: int, done: int, left: int, otherwise: int = STOPPED
+) -> None:
+    """Say that a call was stopped and what it left, and exit.
+
+    Args:
+        console: to say so.
+        signal_number: that stopped it; 0 for something else.
+        done: frames that the call has committed.
+        left: frames that it was to do and did not.
+        otherwise: exit code of what was not stopped by Ctrl-C.
+    """
+    console.print(
+        f"stopped: {done} frames are committed, {left} are left; the same command goes on with them",
+        soft_wrap=True,
+    )
+    raise typer.Exit(INTERRUPTED if signal_number == signal.SIGINT else otherwise)
 
 
 def _committed(run: Path | str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
-from labelgen.cli.interrupt import interruptible
+from labelgen.cli.interrupt import interruptible, leave_stopped
 from labelgen.cli.options import Allow, Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from labelgen.errors import UserError
@@ -113,6 +112,10 @@ def run(
         result |= {"fused": fused.run, "fused_failed": fused.failed}
         share = fused.failed / max(1, len(todo.selected))
         result["failed_fraction"] = max(result["failed_fraction"], share)
+        if fused.left:
+            if as_json:
+                typer.echo(json.dumps(result | {"stopped": True, "signal": fused.signal}))
+            leave_stopped(console, fused.signal, fused.frames, fused.left)
     if with_report:
         result |= conclude(todo, fused, console)
     if as_json:
@@ -123,19 +126,14 @@ def run(
 
 def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
     """Say what is left and by whom it is done, and exit: pass 2 and the report are for whole runs."""
-    from pipelines.drain import INTERRUPTED, STOPPED
+    from pipelines.drain import STOPPED
 
     if as_json:
         typer.echo(json.dumps(result))
     done = result["labelled"] + result["failed"]
     if result["stopped"]:
-        console.print(
-            f"stopped: {done} frames are committed, {result['todo'] - done} are left; "
-            "the same command goes on with them",
-        )
-        if result["signal"] == signal.SIGINT:
-            raise typer.Exit(INTERRUPTED)
-        raise typer.Exit(1 if result["failed"] and result["strict"] else STOPPED)
+        otherwise = 1 if result["failed"] and result["strict"] else STOPPED
+        leave_stopped(console, result["signal"], done, result["todo"] - done, otherwise)
     console.print(
         f"{done} frames are committed, {result['elsewhere']} were taken by other drivers of this run; "
         "when they have ended, the same command fuses and reports",
@@ -225,7 +223,7 @@ def label(
             ray_address,
             strict=strict,
             share=share,
-            warn=lambda text: complain(console, "warning", text, "bold yellow"),
+            warn=partial(complain, console, "warning", style="bold yellow"),
         )
     counts = {"run": str(plan.job.run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
     return counts | {"strict": strict} | outcome.to_dict()
@@ -239,9 +237,10 @@ def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_
     from pipelines.main_job import fuse
 
     bar = frame_progress(console, len(plan.selected), "fusing over time")
+    tell = partial(complain, console, "warning", style="bold yellow")
     try:
         with interruptible(console, plan.job.run), bar as on_frame:
-            fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed)
+            fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed, warn=tell)
     except UserError as error:
         begun = open_store(named_after(plan.job.run, "-fused")).exists(RUN_JSON)
         if plan.job.frames or begun or not refuses_writing(error):

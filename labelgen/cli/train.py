@@ -13,6 +13,7 @@ import typer
 from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
+from labelgen.cli.interrupt import leave_stopped
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
@@ -219,7 +220,10 @@ def predict(
             run, checkpoint, target, advance, dataroot, device, threads, afi, retry_failed=retry_failed
         )
     typer.echo(json.dumps(done) if as_json else f"{target}: {done['frames']} frames, {done['failed']} failed")
-    answer_for_failures(PlainConsole(stderr=True), target, done["failed_fraction"], max_failed)
+    console = PlainConsole(stderr=True)
+    if done["signal"]:
+        leave_stopped(console, done["signal"], done["frames"] + done["failed"], done["left"])
+    answer_for_failures(console, target, done["failed_fraction"], max_failed)
 
 
 @app.command("distill")

@@ -25,6 +25,7 @@ from labelgen.records import PointLabels
 from labelgen.shards import open_run, verify
 from pipelines.drain import STOPPED
 from pipelines.lease import living_drivers
+from tests.helpers.clusters import small_cluster
 from tests.helpers.light_jobs import label, light_plan
 from tests.helpers.nuscenes_root import make_dataroot
 
@@ -62,19 +63,9 @@ def undisturbed(dataroot, tmp_path_factory) -> dict[str, PointLabels]:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head and two nodes, each with raylet and workers of its own, on this machine."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 2, "object_store_memory": 100 << 20}
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RAY_AUTH_MODE", "disabled")  # drivers in other processes have no token
-        made = Cluster(initialize_head=True, head_node_args=node)
-        made.workers = [made.add_node(**node) for _ in range(2)]
-        made.again = node
+    """See `small_cluster`."""
+    with small_cluster() as made:
         yield made
-        ray.shutdown()
-        made.shutdown()
 
 
 def check(run: Path, undisturbed: dict[str, PointLabels], poison: dict[str, str] | None = None) -> None:
