@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import time
 from math import isnan
-from pathlib import Path
 from statistics import median
 
 import harness
 from harness import Claim, score
 
-from labelgen.config import RegionsConfig, RunConfig, load_config
+from labelgen.config import RunConfig, load_config
 from labelgen.demo.small_models.make import SAM_SETTINGS, TAXONOMY, VAL_SEED, VAL_SIZE
 from labelgen.demo.small_models.pictures import Picture, PictureStore
 from labelgen.demo.small_models.quality import caption_quality, mask_quality, region_quality
 from labelgen.demo.world import CAMERA_NAMES, City, render_view
 from labelgen.models.shipped import shipped_dir
 from labelgen.regions import join_cameras, make_proposer
-from labelgen.semantics.base import CaptionerConfig
+from labelgen.regions.settings import SamSettings, SuperpixelSettings
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.registry import make_captioner
+from labelgen.semantics.settings import CaptionSettings
 from labelgen.taxonomy import load_taxonomy
 
-PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
+PRESET = "demo"
 
 
 def run(quick: bool) -> list[Claim]:
@@ -47,14 +47,14 @@ def run(quick: bool) -> list[Claim]:
 
 def masks(preset: RunConfig, pictures: list[Picture], quick: bool) -> list[Claim]:
     demo = mask_quality(make_proposer(preset.regions, "cpu", 1), pictures)
-    slic = mask_quality(make_proposer(RegionsConfig(backend="superpixel", max_side=512)), pictures)
+    slic = mask_quality(make_proposer(SuperpixelSettings(max_side=512)), pictures)
     claims = [
         score(f"sam_demo_{name}", demo[name], goal=None, unit="share", agreement={"superpixels": slic[name]})
         for name in ("found", "best_iou", "found_large", "pixels_found")
     ]
     if quick:
         return claims
-    full = mask_quality(make_proposer(RegionsConfig(model="demo", **SAM_SETTINGS), "cpu", 1), pictures)
+    full = mask_quality(make_proposer(SamSettings(model="demo", **SAM_SETTINGS), "cpu", 1), pictures)
     return [
         score("sam_found", full["found"], goal=0.85, unit="share", agreement={"segments": full["segments"]}),
         score("sam_best_iou", full["best_iou"], goal=0.75, unit="IoU", agreement={"masks": full["masks"]}),
@@ -79,7 +79,7 @@ def regions(encoder: OpenClipEncoder, pictures: list[Picture]) -> list[Claim]:
 
 
 def captions(pictures: list[Picture]) -> list[Claim]:
-    got = caption_quality(make_captioner(CaptionerConfig(), "cpu", 1), pictures, load_taxonomy(TAXONOMY))
+    got = caption_quality(make_captioner(CaptionSettings(), "cpu", 1), pictures, load_taxonomy(TAXONOMY))
     goals = {"noun": 0.80, "own_noun": None, "mean_class": None, "colour": None}
     return [
         score(f"blip2_{name}", got[name], goal=goal, unit="share", agreement={"captions": got["captions"]})

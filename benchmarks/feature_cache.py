@@ -43,7 +43,7 @@ from pipelines.planning import Request, make_plan
 from pipelines.relabel import plan_relabel
 from pipelines.scenes import vote_settings
 
-PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
+PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000
 #: Scenes, and frames of each.
 QUICK, FULL = (1, 1), (4, 2)

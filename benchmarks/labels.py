@@ -54,10 +54,9 @@ def made_regions(classes: int = 16, each: int = 100) -> tuple[Regions, Semantics
 
 def default_vote() -> VoteSettings:
     """As a run without any settings votes."""
-    from labelgen.config import LabelsConfig
     from labelgen.labels import VoteSettings
 
-    return VoteSettings(**LabelsConfig().model_dump(exclude={"instances"}))
+    return VoteSettings()
 
 
 def views() -> Callable[[], object]:

@@ -24,7 +24,7 @@ import numpy as np
 from harness import Claim, score
 from numpy.typing import NDArray
 
-from labelgen.config import LabelsConfig, RunConfig, load_config
+from labelgen.config import LabelSection, RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.demo.world import VAL_SEEDS, build
 from labelgen.demo.world.truth import CityTruth
@@ -39,7 +39,7 @@ from pipelines.ladder import Rung
 from pipelines.stages import VoteLabels, load_stages
 from pipelines.task import FrameTask, run_stages
 
-PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
+PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000
 FRAMES = 2  #: of each scene
 
@@ -122,7 +122,7 @@ def labelled(root: Path, preset: RunConfig, taxonomy: Taxonomy) -> Iterator[Labe
     proposers = {name: make_proposer(config, "cpu", 1) for name, config in configs.items()}
     encoder = make_encoder(preset.semantics, "cpu", 1)
     nothing = dict.fromkeys(("class_margin", "edge", "residual", "angle"), 0.0)
-    plain = preset.model_copy(update={"labels": LabelsConfig.model_validate(nothing)})
+    plain = preset.model_copy(update={"labels": LabelSection.model_validate(nothing)})
     voters = {name: VoteLabels(config, taxonomy) for name, config in (("", preset), ("plain_votes", plain))}
     city = CityTruth(root, info, taxonomy)
     stages = load_stages(root, preset)

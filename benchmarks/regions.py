@@ -25,7 +25,7 @@ from harness import Claim, faster, interleave, score
 from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
-from labelgen.config import RegionsConfig, load_config
+from labelgen.config import load_config
 from labelgen.datasets import load_cloud, load_image, plan_frames
 from labelgen.demo.world import build
 from labelgen.geometry import ProjectionSettings, project
@@ -36,8 +36,9 @@ from labelgen.regions.decoder import Decoded, PromptDecoder, decoder_parts
 from labelgen.regions.generator import PromptedProposer
 from labelgen.regions.overlap import covered
 from labelgen.regions.sam import SamNetwork, load_sam
+from labelgen.regions.settings import SamSettings
 
-PRESET = Path(__file__).resolve().parents[1] / "pipelines" / "configs" / "demo.yaml"
+PRESET = "demo"
 SEED = 150_000
 CAMERA = "CAM_FRONT"
 #: Prompts and images of the claims on a GPU.
@@ -66,7 +67,7 @@ def scene(folder: Path) -> tuple[NDArray[np.uint8], Prompts]:
     return load_image(root, frame.cameras[number], frame.frame_id)[0], prompts
 
 
-def settings(quick: bool, **changes: Any) -> RegionsConfig:
+def settings(quick: bool, **changes: Any) -> SamSettings:
     preset = load_config(PRESET).regions
     return preset.model_copy(update={"points_per_side": 8 if quick else 32, "crop_layers": 0, **changes})
 
@@ -140,11 +141,11 @@ def on_cpu(image: NDArray[np.uint8], prompts: Prompts, quick: bool) -> list[Clai
     ]
 
 
-def proposer(config: RegionsConfig, network: Any, device: str = "cpu") -> PromptedProposer:
+def proposer(config: SamSettings, network: Any, device: str = "cpu") -> PromptedProposer:
     return PromptedProposer(config, network, device=device, threads=torch.get_num_threads())
 
 
-def official(sam: Any, config: RegionsConfig, places: list[Any] | None = None) -> SamAutomaticMaskGenerator:
+def official(sam: Any, config: SamSettings, places: list[Any] | None = None) -> SamAutomaticMaskGenerator:
     return SamAutomaticMaskGenerator(
         sam,
         points_per_side=None if places else config.points_per_side,
@@ -307,7 +308,7 @@ def on_gpu(image: NDArray[np.uint8]) -> list[Claim]:
 
     info = ModelInfo("random", "", "", "")
     side = round(GPU_PROMPTS**0.5)
-    config = RegionsConfig(mode="grid", points_per_side=side, points_per_batch=128, box_nms_thresh=0.7)
+    config = SamSettings(mode="grid", points_per_side=side, points_per_batch=128, box_nms_thresh=0.7)
     images = [image] * GPU_IMAGES
     vit_h = sam_model_registry["vit_h"]().eval().cuda()
     theirs = official(vit_h, config)

@@ -31,7 +31,7 @@ from labelgen.taxonomy import Taxonomy, load_taxonomy
 from pipelines.stages import VoteLabels, load_stages
 from pipelines.task import FrameTask, run_stages
 
-#: Rows of the table: settings of `SemanticsConfig`. RSA asks the map alone, which these modes share.
+#: Rows of the table: settings of `OpenClipSettings`. RSA asks the map alone, which these modes share.
 ROWS = {
     "crop": {"mode": "crop"},
     "maskclip": {"mode": "maskclip"},

@@ -45,3 +45,7 @@ class RawFileError(FrameError):
 
 def _rebuild(kind: type[FrameError], message: str, frame_id: str, path: str) -> FrameError:
     return kind(message, frame_id=frame_id, path=path)
+
+
+class UnusedSettingWarning(UserWarning):
+    """A setting was given that has no effect, as the chosen backend has none of that name."""

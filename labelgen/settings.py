@@ -1,118 +1,177 @@
-"""Settings that a user wrote, in files and as ``section.field=value``: read, and checked in one line."""
+"""Settings: declared once, beside the code that they set, and what all of them have in common.
+
+A run's or a training's settings are composed of the settings of their parts. Where one of several backends
+does a part, the section is a union of their settings, told apart by the field ``backend``; it then has the
+chosen one's fields and no others.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+import annotated_types
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic.fields import FieldInfo
 
-from labelgen.errors import UserError
-from labelgen.text_files import At, Source, parse_yaml, read_yaml
-from labelgen.wording import brief
-
-Settings = TypeVar("Settings", bound=BaseModel)
-#: Bytes of the longest override.
-_LONGEST = 1 << 16
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*){0,7}")
+S = TypeVar("S", bound="Settings")
 
 
-def read_settings(path: Path) -> Source:
-    """Read a YAML file of settings; an empty one holds none.
+class Mark(Enum):
+    """What a fingerprint need not know of a field; stands in its annotation."""
 
-    Raises:
-        UserError: it cannot be read, or is no mapping; names the file, and the line where it can.
-    """
-    return as_settings(read_yaml(path, "configuration"))
-
-
-def as_settings(source: Source) -> Source:
-    """The same, a mapping.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    if not isinstance(source.data, dict | None):
-        raise UserError(f"{source.where()}: a mapping of settings is expected")
-    return Source(source.data or {}, source.name, source.lines)
+    #: It cannot change a label, or what it names is covered by its hash (weights).
+    NO_LABEL = "no label"
+    #: It came later than the first runs, and at its default everything is as it was before.
+    ADDED = "added"
 
 
-def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """Names and value of ``section.field=value``; the value is YAML.
-
-    Raises:
-        UserError: it is none.
-    """
-    key, sign, value = text.partition("=")
-    if not sign or not _KEY.fullmatch(key.strip()):
-        raise UserError(f"--set {brief(text)}: expected section.field=value")
-    if len(value) > _LONGEST:
-        raise UserError(f"--set {brief(text)}: more than {_LONGEST:,} characters are no value")
-    return tuple(key.strip().split(".")), parse_yaml(value, f"--set {brief(text)}").data
+NO_LABEL, ADDED = Mark.NO_LABEL, Mark.ADDED
 
 
-def place_of(at: At, overrides: Mapping[At, str], otherwise: str) -> str:
-    """Where a setting was written: in the last override of it, or of a section around it.
+class Settings(BaseModel):
+    """Base of all settings: checked, unchangeable, and without fields that nobody knows."""
 
-    Args:
-        at: names from the outermost.
-        overrides: {names: the override as it was given}, in their order.
-        otherwise: what is said where no override names it.
-    """
-    named = [text for names, text in overrides.items() if at[: len(names)] == names]
-    return f"--set {brief(named[-1])}" if named else otherwise
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def idle(self) -> frozenset[str]:
+        """Fields that have no effect, the others being what they are."""
+        return frozenset()
+
+    def part(self, kind: type[S]) -> S:
+        """The settings of a part, whose fields are among these."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
+
+    def covered(self) -> dict[str, Any]:
+        """What can change a label, as plain data: the fields that have an effect and no `Mark` against it."""
+        plain = self.model_dump(mode="json")
+        idle, found = self.idle(), dict[str, Any]()
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if (
+                name in idle
+                or NO_LABEL in field.metadata
+                or (ADDED in field.metadata and value == field.default)
+            ):
+                continue
+            found[name] = value.covered() if isinstance(value, Settings) else plain[name]
+        return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_backends(cls, data: Any, info: ValidationInfo) -> Any:
+        """Complete unions by their default backend, and leave out what only another backend has.
+
+        ``info.context`` may be a list; it is given the places of those fields that were not at their default.
+        """
+        if not isinstance(data, Mapping):
+            return data
+        out = dict(data)
+        for name, field in cls.model_fields.items():
+            kinds, given = backends(field), data.get(name)
+            if not kinds or not isinstance(given, Mapping):
+                continue
+            tag = given.get("backend", field.default.backend)
+            chosen = kinds.get(tag) if isinstance(tag, str) else None
+            if chosen is None:
+                continue
+            kept = {"backend": tag}
+            for key, value in given.items():
+                others = [kind.model_fields[key] for kind in kinds.values() if key in kind.model_fields]
+                if key in chosen.model_fields or not others:
+                    kept[key] = value
+                elif isinstance(info.context, list) and not any(_same(value, f.default) for f in others):
+                    info.context.append((name, key))
+            out[name] = kept
+        return out
 
 
-def checked(kind: type[Settings], given: Any, where: str | Callable[[At], str]) -> Settings:
-    """Settings from plain data.
-
-    Args:
-        kind: of settings.
-        given: what was written, a mapping.
-        where: it was written, or what says so of a field, such as `Source.where`.
-
-    Raises:
-        UserError: naming where, the field and what is allowed.
-    """
-    try:
-        return kind.model_validate(dict(given) if isinstance(given, Mapping) else given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        at = tuple(first["loc"])
-        place = where if isinstance(where, str) else where(at)
-        name = ".".join(str(part)[:80] for part in at[:8])
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"{place}: {name}: there is no such setting; {_instead(kind, at)}") from error
-        raise UserError(f"{place}: {name}: {first['msg']} (got {brief(first.get('input'))})") from error
+def _same(given: Any, default: Any) -> bool:
+    return bool((list(default) if isinstance(default, tuple) else default) == given)
 
 
-def stored(kind: type[Settings], config: Mapping[str, Any], section: str, run: str) -> Settings:
-    """A section of the settings that a run was made with; the defaults where it has none.
-
-    Raises:
-        UserError: the run's record holds something else.
-    """
-    return checked(kind, config.get(section, {}), f"{run}/run.json: config.{section}")
+def fields(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """Fields in the order for readers: the backend, those of the class itself, then of its bases."""
+    names = ["backend", *(name for one in kind.__mro__ for name in inspect.get_annotations(one))]
+    return {name: kind.model_fields[name] for name in dict.fromkeys(names) if name in kind.model_fields}
 
 
-def _instead(kind: type[BaseModel], at: At) -> str:
-    """What may have been meant by a setting that does not exist."""
-    names = sorted(_fields(kind, at[:-1]))
-    close = get_close_matches(str(at[-1])[:80], names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+def backends(field: FieldInfo) -> dict[str, type[Settings]]:
+    """{value of ``backend``: its settings} of a section with several backends; empty for other fields."""
+    if field.discriminator is None:
+        return {}
+    kinds = get_args(field.annotation)
+    return {tag: kind for kind in kinds for tag in get_args(kind.model_fields["backend"].annotation)}
 
 
-def _fields(kind: type[BaseModel], at: Sequence[str | int]) -> dict[str, Any]:
-    for part in at:
-        field = kind.model_fields.get(str(part))
-        kind = next(_models(field.annotation), kind) if field is not None else kind
-    return kind.model_fields
+def section(field: FieldInfo) -> type[Settings] | None:
+    """Settings that a field holds, be it optionally; None where it holds a value or one of several."""
+    for one in (field.annotation, *get_args(field.annotation)):
+        if isinstance(one, type) and issubclass(one, Settings) and field.discriminator is None:
+            return one
+    return None
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, BaseModel):
-            yield one
+def allowed(field: FieldInfo) -> str:
+    """What a field may hold, in words: ``a whole number from 1 to 128``."""
+    return " or ".join(_allowed(field.annotation, tuple(field.metadata)))
+
+
+def choices(annotation: Any) -> list[str]:
+    """The words that a field may hold, if it can hold such."""
+    if get_origin(annotation) is Literal:
+        return [str(one) for one in get_args(annotation)]
+    return [word for part in get_args(annotation) for word in choices(part)]
+
+
+def _allowed(annotation: Any, metadata: tuple[Any, ...]) -> Iterator[str]:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner = (m for part in parts[1:] for m in getattr(part, "metadata", [part]))
+        yield from _allowed(parts[0], (*metadata, *inner))
+    elif origin in (Union, types.UnionType):
+        for part in sorted(parts, key=lambda part: part is type(None)):
+            yield from _allowed(part, metadata)
+    elif origin is Literal:
+        yield from (str(one) for one in parts)
+    elif origin is tuple and parts[-1] is Ellipsis:
+        (what,) = _allowed(parts[0], ())
+        most = next((m.max_length for m in metadata if isinstance(m, annotated_types.MaxLen)), None)
+        yield f"a list, each {what}" + (f", {most:,} at most" if most else "")
+    elif origin is tuple:
+        (what,) = dict.fromkeys(text for part in parts for text in _allowed(part, ()))
+        yield f"a list of {len(parts)}, each {what}"
+    elif annotation is type(None):
+        yield "null"
+    elif annotation is bool:
+        yield "true or false"
+    elif annotation in (int, float):
+        yield ("a whole number" if annotation is int else "a number") + _range(metadata)
+    elif annotation is str:
+        yield "a text"
+    else:
+        yield "a section of settings"
+
+
+def _range(metadata: tuple[Any, ...]) -> str:
+    low = high = ""
+    for m in metadata:
+        match m:
+            case annotated_types.Ge(value):
+                low = f"from {_number(value)}"
+            case annotated_types.Gt(value):
+                low = f"above {_number(value)}"
+            case annotated_types.Le(value):
+                high = f"to {_number(value)}"
+            case annotated_types.Lt(value):
+                high = f"below {_number(value)}"
+    if low.startswith("above") and high.startswith("to"):
+        high = f"up {high}"
+    return "".join(f" {end}" for end in (low, high) if end)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"

@@ -127,9 +127,7 @@ def look_around(
                 for path in (frame.lidar_path, *(camera.image_path for camera in frame.cameras[:1]))
             }
         ),
-        weights=_sizes(
-            {path: Path(path) for path in (config.regions.checkpoint, config.semantics.checkpoint) if path}
-        ),
+        weights=_sizes({path: Path(path) for path in _checkpoints(config)}),
         config=config if thorough else None,
         device=config.runtime.device,
     )
@@ -300,6 +298,11 @@ def _why_no_answer(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) or "ModuleNotFoundError" in text:
         return "labelgen is not installed there, or another version: `make setup` there, or the same image"
     return f"{type(error).__name__}: {text}: look at the node (`ray status`, `ray list nodes`)"
+
+
+def _checkpoints(config: RunConfig) -> list[str]:
+    named = (getattr(config.regions, "checkpoint", None), config.semantics.checkpoint)
+    return [path for path in named if path]
 
 
 def _sizes(files: dict[str, Path]) -> dict[str, int]:

@@ -118,8 +118,8 @@ class _Steps:
         self.city = CityTruth(root, info, taxonomy)
         self.table = taxonomy.train_id_table(info.categories)
         self.encoder = make_encoder(config.semantics, config.runtime.device, config.runtime.threads)
-        self.vote = VoteSettings(**config.labels.model_dump(exclude={"instances"}))
-        self.projection = ProjectionSettings(**config.projection.model_dump(exclude={"ego_box"}))
+        self.vote = config.labels.part(VoteSettings)
+        self.projection = config.projection.part(ProjectionSettings)
         self.fusion = fusion_of(config.labels, config.fusion, config.projection)
 
     def alone(self, one: SceneFrame, told: FrameTruth) -> Iterator[tuple[str, NDArray[np.uint8]]]:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.config import FusionConfig, LabelsConfig, ProjectionConfig
+from labelgen.config import FusionSection, LabelSection, ProjectionSection
 from labelgen.errors import FrameError
 from labelgen.geometry import ProjectionSettings, region_hits
 from labelgen.geometry.occlusion import beam_spacing
 from labelgen.labels import VoteSettings
 from labelgen.labels.afi import AfiSettings, refine_labels
 from labelgen.labels.calibrate import Calibration
-from labelgen.labels.fuse import FusionSettings, Sighting, fuse_scene
-from labelgen.labels.instances import InstanceSettings, find_instances
+from labelgen.labels.fuse import Sighting, fuse_scene
+from labelgen.labels.instances import find_instances
 from labelgen.labels.revote import Ballot
-from labelgen.labels.tracks import Tracker, TrackSettings
+from labelgen.labels.settings import FusionSettings, InstanceSettings, TrackSettings
+from labelgen.labels.tracks import Tracker
 from labelgen.records import Failure, PointLabels
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
@@ -49,7 +50,7 @@ class Revote:
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
-        return {"labels": asdict(self.vote), "projection": asdict(self.projection)}
+        return {"labels": self.vote.covered(), "projection": self.projection.covered()}
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
@@ -82,7 +83,7 @@ class RefineFlat:
 
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
-        return {"afi": asdict(self.afi), "as_published": self.as_published, "fill": self.fill}
+        return {"afi": self.afi.covered(), "as_published": self.as_published, "fill": self.fill}
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
@@ -148,11 +149,11 @@ class FuseScene:
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
         return {
-            "labels": asdict(self.vote),
-            "projection": asdict(self.projection),
-            "fusion": None if self.fusion is None else asdict(self.fusion),
-            "instances": asdict(self.instances),
-            "tracks": asdict(self.tracks),
+            "labels": self.vote.covered(),
+            "projection": self.projection.covered(),
+            "fusion": None if self.fusion is None else self.fusion.covered(),
+            "instances": self.instances.covered(),
+            "tracks": self.tracks.covered(),
         }
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
@@ -203,20 +204,15 @@ class FuseScene:
         hits = record.hits or region_hits(record.views, record.regions, one.frame.cameras)
         instance = find_instances(
             one.xyz, record.labels, record.views, hits, record.regions, record.semantics, things,
-            replace(self.instances, spacing_deg=spacing),
+            self.instances.model_copy(update={"spacing_deg": spacing}),
         )  # fmt: skip
         return replace(record.labels, instance=instance)
 
 
-def fusion_of(labels: LabelsConfig, fusion: FusionConfig, projection: ProjectionConfig) -> FuseScene:
+def fusion_of(labels: LabelSection, fusion: FusionSection, projection: ProjectionSection) -> FuseScene:
     """The fusion that a configuration asks for."""
     return FuseScene(
-        vote=VoteSettings(**labels.model_dump(exclude={"instances"})),
-        projection=ProjectionSettings(**projection.model_dump(exclude={"ego_box"})),
-        fusion=FusionSettings(
-            voxels=(fusion.voxel, 3 * fusion.voxel),
-            ahead=fusion.ahead,
-            decay_s=fusion.decay_s,
-            min_margin=fusion.min_margin,
-        ),
+        vote=labels.part(VoteSettings),
+        projection=projection.part(ProjectionSettings),
+        fusion=fusion.part(FusionSettings),
     )

@@ -7,26 +7,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from labelgen.config import DemoConfig, RunConfig, fingerprint, load_config
+from labelgen.config import DemoSection, RunConfig, fingerprint, load_config
 from labelgen.datasets import DatasetInfo, plan_frames
 from labelgen.datasets.checks import Finding, PlanSight, check_names, survey
 from labelgen.datasets.paths import is_safe_path
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.geometry import ProjectionSettings
 from labelgen.inspection import verdict  # noqa: F401 - its checks have names that --allow takes
 from labelgen.models.info import ModelInfo
+from labelgen.regions.settings import PromptedSettings
 from labelgen.semantics import settle_semantics
+from labelgen.settings_reading import checked
 from labelgen.shards import DamageError, Problem, Progress, create_run, done_frames, read_run_info
 from labelgen.shards.manifest import SHARDS
 from labelgen.shards.names import RUN_JSON
 from labelgen.shards.place import open_store
 from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.store import is_address
-from labelgen.taxonomy import load_taxonomy
+from labelgen.taxonomy import Taxonomy, load_taxonomy
 from labelgen.taxonomy_source import shipped_names
 from pipelines.job import Job
-from pipelines.presets import find_preset
 from pipelines.unchanged import Bar, Change, no_bar, settle
 
 DEMO_ROOT = Path("data/demo")
@@ -169,6 +169,7 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
     taxonomy = load_taxonomy(str(config.taxonomy))
     mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])
     run = open_store(request.output or default_output(config.dataset, info.version, request.split)).url
+    mark = mark_there(run, mark)
     if config.regions.label_map and is_address(run):
         raise UserError(
             f"regions.label_map writes pictures into the run's folder, and {run} is none; "
@@ -187,7 +188,7 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
         selected,
         info,
         config.model_dump(mode="json"),
-        ProjectionSettings(**config.projection.model_dump(exclude={"ego_box"})),
+        config.projection,
     )
     findings = tuple(survey(sight, allow))
     labelled_anew = {frame.frame_id for frame in todo}
@@ -221,6 +222,25 @@ def own_taxonomy(info: DatasetInfo) -> str:
     return str(Path(info.dataroot) / info.taxonomy)
 
 
+def mark_there(run: Path | str, mark: str) -> str:
+    """The fingerprint that the run there goes by, if it has the settings of this one; else this one.
+
+    Settings without an effect counted once: such a run has another fingerprint than it would have today.
+    """
+    try:
+        found = read_run_info(run)
+        if found.fingerprint == mark or found.parent is not None:
+            return mark
+        config = checked(RunConfig, found.config, f"{run}/{RUN_JSON}")
+        taxonomy = Taxonomy.from_dict(found.taxonomy, f"{run}/{RUN_JSON}")
+    except (UserError, DamageError, OSError):  # told by those who need what is there
+        return mark
+    known = all({"name", "weights"} <= model.keys() for model in found.models)
+    return (
+        found.fingerprint if known and fingerprint(config, taxonomy.digest(), found.models) == mark else mark
+    )
+
+
 def read_progress(run: Path | str, mark: str) -> Progress:
     """What a run's manifests hold; nothing where there is no run, or one with other settings.
 
@@ -251,7 +271,7 @@ def resolve_config(request: Request) -> RunConfig:
     sees the whole way, and is told that the labels mean nothing on real images.
     """
     overrides = [*request.overrides, *([f"dataset={request.dataset}"] if request.dataset else [])]
-    config = load_config(find_preset(request.config or "demo"), overrides)
+    config = load_config(request.config or "demo", overrides)
     return config.model_copy(update={"allow": tuple(sorted({*config.allow, *request.allow}))})
 
 
@@ -271,7 +291,7 @@ def resolve_root(request: Request, config: RunConfig) -> Path:
     return root
 
 
-def missing_demo(request: Request) -> DemoConfig | None:
+def missing_demo(request: Request) -> DemoSection | None:
     """What of the simulated city is to be built for this request; None if nothing is."""
     config = resolve_config(request)
     root = request.dataroot or DEMO_ROOT
@@ -306,13 +326,13 @@ def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
     from labelgen.regions import describe_proposer
     from labelgen.semantics import describe_encoder
 
-    if config.regions.mode == "boxes":
+    if isinstance(config.regions, PromptedSettings) and config.regions.mode == "boxes":
         raise UserError("regions.mode=boxes is for callers who give boxes; a run has lidar and grid")
     models = [describe_proposer(config.regions), describe_encoder(config.semantics)]
     if config.semantics.captions != "none":
-        from labelgen.semantics.registry import captioner_config, describe_captioner
+        from labelgen.semantics.registry import describe_captioner
 
-        models.append(describe_captioner(captioner_config(config.semantics)))
+        models.append(describe_captioner(config.semantics))
     return tuple(models)
 
 

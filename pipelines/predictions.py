@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Predict:
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
         weights = {"weights": file_hash(weights_file(self.checkpoint))}
-        return weights if self.afi is None else weights | {"afi": asdict(self.afi)}
+        return weights if self.afi is None else weights | {"afi": self.afi.covered()}
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""

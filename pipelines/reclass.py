@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -67,8 +67,8 @@ class Relabel:
             "temperature": self.temperature,
             "caption_strategy": self.strategy,
             "caption_temperature": self.caption_temperature,
-            "labels": asdict(self.vote),
-            "projection": asdict(self.projection),
+            "labels": self.vote.covered(),
+            "projection": self.projection.covered(),
         }
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
@@ -123,10 +123,10 @@ class Retrieve:
     def settings(self) -> dict[str, Any]:
         """All that can change a label."""
         return {
-            "retrieval": asdict(self.retrieval),
+            "retrieval": self.retrieval.covered(),
             "bank": self.bank,
-            "labels": asdict(self.vote),
-            "projection": asdict(self.projection),
+            "labels": self.vote.covered(),
+            "projection": self.projection.covered(),
         }
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:

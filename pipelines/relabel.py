@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.semantics import describe_encoder, make_encoder
 from labelgen.semantics.prompts import normalise
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.strategies import caption_temperature
-from labelgen.settings import stored
+from labelgen.settings_reading import stored
 from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
 from pipelines.reclass import Relabel, check_voted
@@ -82,8 +82,8 @@ def run_encoder(run: Run, checkpoint: str | None = None) -> Any:
     return make_encoder(settings, "cpu")
 
 
-def _settings(run: Run, checkpoint: str | None) -> SemanticsConfig:
-    settings = stored(SemanticsConfig, run.info.config, "semantics", run.url)
+def _settings(run: Run, checkpoint: str | None) -> OpenClipSettings:
+    settings = stored(OpenClipSettings, run.info.config, "semantics", run.url)
     return settings.model_copy(update={"checkpoint": checkpoint}) if checkpoint else settings
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.config import LabelsConfig, ProjectionConfig
+from labelgen.config import LabelSection, ProjectionSection
 from labelgen.datasets.roots import read_labelled
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels import VoteSettings
 from labelgen.labels.revote import Ballot, needs_masks
 from labelgen.records import UNLABELLED, FrameRecord
-from labelgen.settings import stored
+from labelgen.settings_reading import stored
 from labelgen.shards import Run, read_plan
 from labelgen.shards.frames import StoredFrame
 
@@ -142,12 +142,9 @@ def vote_settings(run: Run) -> tuple[VoteSettings, ProjectionSettings]:
     if run.parent is not None:
         made = config["derived"]
         return VoteSettings(**made["labels"]), ProjectionSettings(**made["projection"])
-    labels = stored(LabelsConfig, config, "labels", run.url)
-    projection = stored(ProjectionConfig, config, "projection", run.url)
-    return (
-        VoteSettings(**labels.model_dump(exclude={"instances"})),
-        ProjectionSettings(**projection.model_dump(exclude={"ego_box"})),
-    )
+    labels = stored(LabelSection, config, "labels", run.url)
+    projection = stored(ProjectionSection, config, "projection", run.url)
+    return labels.part(VoteSettings), projection.part(ProjectionSettings)
 
 
 def have_poses(frames: Sequence[Frame]) -> bool:

@@ -18,16 +18,12 @@ from labelgen.datasets.checks import FrameSight, TextSight, frame_notes, text_no
 from labelgen.datasets.images import read_image
 from labelgen.datasets.loading import load_cloud
 from labelgen.errors import FrameError
-from labelgen.geometry import (
-    ProjectionSettings,
-    ego_mask,
-    project,
-    region_hits,
-)
+from labelgen.geometry import ego_mask, project, region_hits
 from labelgen.geometry.occlusion import beam_spacing
 from labelgen.half import stored_feature
-from labelgen.labels import VoteSettings, hit_evidence, vote
-from labelgen.labels.instances import InstanceSettings, find_instances
+from labelgen.labels import hit_evidence, vote
+from labelgen.labels.instances import find_instances
+from labelgen.labels.settings import InstanceSettings
 from labelgen.taxonomy import Taxonomy
 from pipelines.task import FrameTask, Stage
 
@@ -68,8 +64,7 @@ class ProjectPoints:
     def __call__(self, task: FrameTask) -> None:
         """Fill ``views``."""
         assert task.cloud is not None
-        settings = ProjectionSettings(**self.config.projection.model_dump(exclude={"ego_box"}))
-        task.views = project(task.frame, task.cloud, settings)
+        task.views = project(task.frame, task.cloud, self.config.projection)
 
 
 @dataclass
@@ -173,22 +168,21 @@ class VoteLabels:
         assert task.views is not None
         assert task.regions is not None
         assert task.semantics is not None
-        settings = VoteSettings(**self.config.labels.model_dump(exclude={"instances"}))
+        settings, projection = self.config.labels, self.config.projection
         task.hits = region_hits(task.views, task.regions, task.frame.cameras, settings.reach)
-        projection = ProjectionSettings(**self.config.projection.model_dump(exclude={"ego_box"}))
         parts = (task.views, task.hits, task.regions, task.semantics)
         task.labels = vote(
             len(task.cloud),
             *parts,
             settings,
             camera_ok=np.array([data is not None for data in task.images], bool),
-            ego=ego_mask(task.cloud.xyz, self.config.projection.box),
+            ego=ego_mask(task.cloud.xyz, projection.box),
             evidence=hit_evidence(
                 task.views, task.hits, task.semantics, task.frame.cameras, settings, projection
             ),
             returned=task.cloud.returned,
         )
-        if self.config.labels.instances:
+        if settings.instances:
             things = [spec.thing for spec in self.taxonomy.classes]
             spacing = InstanceSettings(spacing_deg=beam_spacing(task.frame.lidar_layout))
             instance = find_instances(task.cloud.xyz, task.labels, *parts, things, spacing)
@@ -212,12 +206,10 @@ class CaptionRegions:
 
     def setup(self) -> None:
         """Load the captioner; the encoder is the one that the stage before has loaded."""
-        from labelgen.semantics.registry import captioner_config, make_captioner
+        from labelgen.semantics.registry import make_captioner
 
         runtime = self.config.runtime
-        self.captioner = make_captioner(
-            captioner_config(self.config.semantics), runtime.device, runtime.threads
-        )
+        self.captioner = make_captioner(self.config.semantics, runtime.device, runtime.threads)
 
     def __call__(self, task: FrameTask) -> None:
         """Put captions, their features and the classes that follow into ``semantics``."""

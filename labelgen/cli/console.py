@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -10,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from labelgen.errors import UnusedSettingWarning
 from labelgen.wording import printable
 
 
@@ -39,6 +42,23 @@ class PlainConsole(Console):
 def complain(console: Console, word: str, message: str, style: str = "bold red") -> None:
     """Print ``word: message``, the word in its colour: "error", "warning"."""
     console.print(Text.assemble((f"{word}:", style), f" {message}"), soft_wrap=True)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Say once, as a line of ours, which settings have no effect; other warnings are Python's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UnusedSettingWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UnusedSettingWarning):
+                complain(PlainConsole(stderr=True), "warning", str(message), "bold yellow")
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def say(line: Any, *, err: bool = False) -> None:

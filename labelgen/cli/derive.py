@@ -131,10 +131,10 @@ def revote(
 
     Example: `labelgen revote runs/demo --max-residual 1.0 --output runs/demo-loose`
     """
-    from labelgen.config import LabelsConfig, ProjectionConfig
+    from labelgen.config import LabelSection, ProjectionSection
     from labelgen.geometry import ProjectionSettings
     from labelgen.labels import VoteSettings
-    from labelgen.settings import stored
+    from labelgen.settings_reading import checked, stored
     from labelgen.shards import open_run
     from pipelines.passes import Revote
 
@@ -144,13 +144,12 @@ def revote(
     config = opened.info.config
     if "imported" in config:
         raise UserError(f"{run} holds the labels of another tool, and no regions that could vote")
-    projection = stored(ProjectionConfig, config, "projection", opened.url)
+    before = stored(ProjectionSection, config, "projection", opened.url).part(ProjectionSettings)
     limits = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
     changed = {name: value for name, value in limits.items() if value is not None}
-    if changed and not projection.occlusion:
+    if changed and not before.occlusion:
         raise UserError(f"{run} was made without the depth test: it holds no residuals to test anew")
-    tolerance = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}) | changed)
-    as_stored = ProjectionSettings(**projection.model_dump(exclude={"ego_box"}))
+    tolerance = checked(ProjectionSettings, before.model_dump() | changed, "revote")
     votes = {
         "min_margin": min_margin,
         "class_margin": class_margin,
@@ -159,10 +158,10 @@ def revote(
         "residual": residual,
         "angle": angle,
     }
-    known = stored(LabelsConfig, config, "labels", opened.url).model_dump()
-    before = {name: value for name, value in known.items() if name in votes}
-    settings = VoteSettings(**before | {name: value for name, value in votes.items() if value is not None})
-    operation = Revote(settings, tolerance, keep_visible=tolerance == as_stored)
+    known = stored(LabelSection, config, "labels", opened.url).part(VoteSettings)
+    given = {name: value for name, value in votes.items() if value is not None}
+    settings = checked(VoteSettings, known.model_dump() | given, "revote")
+    operation = Revote(settings, tolerance, keep_visible=tolerance == before)
     asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
     run_derivation(opened, operation, asked)
 
@@ -245,7 +244,9 @@ def _retrieve(parent: Run, neighbours: int, weight: float, most: int, asked: Ask
                 advance(1)
 
         bank = build_bank(regions(), most)
-    operation = Retrieve(folder, bank.digest, RetrievalSettings(neighbours, weight), *vote_settings(parent))
+    operation = Retrieve(
+        folder, bank.digest, RetrievalSettings(neighbours=neighbours, weight=weight), *vote_settings(parent)
+    )
     run_derivation(parent, operation, asked, prepare=lambda: keep_bank(folder, bank))
 
 
@@ -303,8 +304,8 @@ def fuse(
 
     Example: `labelgen fuse runs/nuscenes --output runs/nuscenes-fused`
     """
-    from labelgen.config import FusionConfig, LabelsConfig, ProjectionConfig
-    from labelgen.settings import stored
+    from labelgen.config import FusionSection, LabelSection, ProjectionSection
+    from labelgen.settings_reading import stored
     from labelgen.shards import open_run
     from pipelines.passes import fusion_of
     from pipelines.scenes import any_poses
@@ -314,9 +315,9 @@ def fuse(
     changed = {name: value for name, value in asked.items() if value is not None}
     config = opened.info.config
     operation = fusion_of(
-        stored(LabelsConfig, config, "labels", opened.url),
-        stored(FusionConfig, config, "fusion", opened.url).model_copy(update=changed),
-        stored(ProjectionConfig, config, "projection", opened.url),
+        stored(LabelSection, config, "labels", opened.url),
+        stored(FusionSection, config, "fusion", opened.url).model_copy(update=changed),
+        stored(ProjectionSection, config, "projection", opened.url),
     )
     if instances_only:
         operation = replace(operation, fusion=None)

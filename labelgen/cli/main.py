@@ -11,6 +11,7 @@ import typer
 
 from labelgen import __version__
 from labelgen.cli import (
+    config,
     datasets,
     derive,
     doctor,
@@ -27,7 +28,7 @@ from labelgen.cli import (
     world,
 )
 from labelgen.cli.app import App
-from labelgen.cli.console import PlainConsole, complain
+from labelgen.cli.console import PlainConsole, complain, warnings_as_lines
 from labelgen.errors import LabelgenError
 from labelgen.redact import redact
 from labelgen.scratch import sweep
@@ -39,6 +40,7 @@ app = App(
 app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
+app.command("config")(config.config)
 app.command("inspect")(inspect.inspect)
 app.command("evaluate")(inspect.evaluate)
 app.command("report")(inspect.report)
@@ -77,7 +79,8 @@ def main(prefix: Sequence[str] = ()) -> None:
     """
     sweep()
     try:
-        app(args=[*prefix, *sys.argv[1:]])
+        with warnings_as_lines():
+            app(args=[*prefix, *sys.argv[1:]])
     except LabelgenError as error:
         complain(PlainConsole(stderr=True), "error", str(error))
         sys.exit(2)

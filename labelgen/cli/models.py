@@ -76,11 +76,10 @@ def prefetch_command(
     """
     from labelgen.config import load_config
     from labelgen.doctor.weights import fetch_models
-    from pipelines.presets import find_preset
 
     with PlainConsole(stderr=True).status("fetching") as status:
         fetch_models(
-            load_config(find_preset(config), override or []),
+            load_config(config, override or []),
             lambda done, total: status.update(f"fetching: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"),
         )
     doctor_command(config, override)
@@ -102,9 +101,8 @@ def doctor_command(
     """
     from labelgen.config import load_config
     from labelgen.doctor.weights import check_models
-    from pipelines.presets import find_preset
 
-    checks = list(check_models(load_config(find_preset(config), override or [])))
+    checks = list(check_models(load_config(config, override or [])))
     if as_json:
         typer.echo(json.dumps({"models": [check.to_dict() for check in checks]}))
     else:

@@ -17,7 +17,7 @@ from labelgen.cli.interrupt import interruptible, leave_stopped
 from labelgen.cli.options import Allow, Json, on_disk
 from labelgen.cli.progress import frame_progress, step_progress
 from labelgen.errors import UserError
-from pipelines.presets import PRESETS
+from labelgen.presets import PRESETS
 
 if TYPE_CHECKING:
     from labelgen.datasets.checks import Finding

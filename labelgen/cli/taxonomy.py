@@ -191,12 +191,11 @@ def _encoder_of(run: str | None, config: str | None) -> Any:
     from labelgen.config import load_config
     from labelgen.semantics import make_encoder
     from labelgen.shards import open_run
-    from pipelines.presets import find_preset
     from pipelines.relabel import run_encoder
 
     if run is not None:
         return run_encoder(open_run(run))
-    return make_encoder(load_config(find_preset(config or "demo")).semantics, "cpu")
+    return make_encoder(load_config(config or "demo").semantics, "cpu")
 
 
 @app.command("relabel")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from labelgen.errors import UserError
-from labelgen.settings import checked
+from labelgen.settings import Settings
+from labelgen.settings_reading import checked
 from labelgen.taxonomy import Taxonomy
 from labelgen.text_files import parse_yaml, read_yaml
 
@@ -40,8 +41,8 @@ class ClassSplit:
         return table
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _File(Settings):
+    model_config = ConfigDict(strict=True)
 
     novel: list[str]
     base: list[str] | None = None

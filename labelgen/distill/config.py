@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from labelgen.errors import UserError
-from labelgen.settings import as_settings, checked, parse_override, place_of, read_settings
-from labelgen.text_files import At, Source, parse_yaml
+from labelgen.settings import NO_LABEL, Settings
+from labelgen.settings_reading import (
+    Layer,
+    argument_layer,
+    compose,
+    file_layer,
+    override_layer,
+    suggestion,
+)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataConfig(_Section):
+class DataConfig(Settings):
     """How a frame becomes points of a batch; the defaults are ScaLR's."""
 
     voxel: float = Field(0.1, gt=0, le=100, description="side of the voxels that keep one point each, metres")
@@ -38,11 +41,11 @@ class DataConfig(_Section):
     min_confidence: float = Field(0.0, ge=0, le=1, description="pseudo-labels below are no labels")
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(Settings):
     """Optimiser and schedule: warm-up, then a cosine down to ``min_rate``."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0, le=1000)
+    name: Literal["adamw", "sgd"] = Field("adamw", description="which optimiser")
+    learning_rate: float = Field(2e-3, gt=0, le=1000, description="the highest")
     head_rate: float = Field(
         1.0, gt=0, le=10**6, description="learning rate of the heads over the backbone's"
     )
@@ -50,7 +53,7 @@ class OptimizerConfig(_Section):
     weight_decay: float = Field(0.03, ge=0, le=1000, description="of matrices; vectors are not decayed")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
     dampening: float = Field(0.1, ge=0, lt=1, description="sgd")
-    epochs: int = Field(25, ge=1, le=10**6)
+    epochs: int = Field(25, ge=1, le=10**6, description="passes over the frames")
     max_steps: int | None = Field(
         None, ge=1, le=10**8, description="stop and reach the schedule's end earlier"
     )
@@ -62,7 +65,7 @@ class OptimizerConfig(_Section):
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none")
 
 
-class RuntimeConfig(_Section):
+class RuntimeConfig(Settings):
     """Where and how fast; changes results in the last bits only."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -79,17 +82,19 @@ class RuntimeConfig(_Section):
     log_every: int = Field(10, ge=1, le=10**8, description="steps per line of the log")
 
 
-class TrainConfig(_Section):
+class TrainConfig(Settings):
     """All settings of one training."""
 
     method: str = Field("annotation-free", description="of pre-training, or annotation-free, probe, finetune")
     settings: dict[str, Any] = Field({}, description="of the method")
-    backbone: str = "waffleiron-48-256"
-    backbone_settings: dict[str, Any] = {}
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    backbone: str = Field(
+        "waffleiron-48-256", description="waffleiron, waffleiron-LAYERS-WIDTH or minkunet34"
+    )
+    backbone_settings: dict[str, Any] = Field({}, description="of the backbone")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of the weights and of all that is drawn")
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    runtime: RuntimeConfig = RuntimeConfig()
+    runtime: Annotated[RuntimeConfig, NO_LABEL] = RuntimeConfig()
 
     def digest(self, **more: Any) -> str:
         """Hash of all that changes the weights, and of what else is given."""
@@ -98,9 +103,13 @@ class TrainConfig(_Section):
 
 
 def load_train_config(
-    method: str, size: str | None = None, file: Path | None = None, overrides: Iterable[str] = ()
+    method: str,
+    size: str | None = None,
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    **settings: Any,
 ) -> TrainConfig:
-    """The settings of a method: its file, then a size's, then a file of the user's, then single fields.
+    """The settings of a method: its file, then a size's, a file of the user's, single fields, and arguments.
 
     A folder of the size's name may hold what the size means for single methods.
 
@@ -109,48 +118,32 @@ def load_train_config(
         size: name of a file in ``labelgen/distill/configs/sizes``.
         file: of the user, laid over both.
         overrides: ``section.field=value``, values as in YAML.
+        **settings: fields, sections as mappings: ``optimizer={"epochs": 5}``.
 
     Raises:
-        UserError: naming the file or the override, the field, and what is allowed.
+        UserError: naming the file, the override or the argument, the field, and what is allowed.
     """
     folder = resources.files("labelgen.distill") / "configs"
-    layers = [("method", folder / f"{method}.yaml")]
+    layers = [argument_layer({"method": method}), _shipped(folder, method, "method")]
     if size is not None:
-        layers.append(("size", folder / "sizes" / f"{size}.yaml"))
-    data: dict[str, Any] = {}
-    for what, path in layers:
-        if not path.is_file():
-            parent = folder if what == "method" else folder / "sizes"
-            names = sorted(p.name.removesuffix(".yaml") for p in parent.iterdir() if p.name.endswith(".yaml"))
-            raise UserError(
-                f"unknown {what} {path.name.removesuffix('.yaml')!r}; there are {', '.join(names)}"
-            )
-        _lay_over(data, _shipped(path))
-    own = folder / "sizes" / (size or "") / f"{method}.yaml"
-    if size is not None and own.is_file():
-        _lay_over(data, _shipped(own))
-    source = Source({}, f"training {method}") if file is None else read_settings(file)
-    _lay_over(data, source.data)
-    written: dict[At, str] = {}
-    for override in overrides:
-        at, nested = parse_override(override)
-        written[at] = override
-        for name in reversed(at):
-            nested = {name: nested}
-        _lay_over(data, nested)
-    return checked(TrainConfig, {"method": method} | data, lambda at: place_of(at, written, source.where(at)))
+        layers.append(_shipped(folder / "sizes", size, "size"))
+        own = folder / "sizes" / size / f"{method}.yaml"
+        layers += [file_layer(own, shipped=True)] if own.is_file() else []
+    layers += [] if file is None else [file_layer(file)]
+    layers += map(override_layer, overrides)
+    layers += [argument_layer(settings)] if settings else []
+    return compose(TrainConfig, layers, before=_drop_other_network)
 
 
-def _shipped(path: Traversable) -> dict[str, Any]:
-    settings: dict[str, Any] = as_settings(parse_yaml(path.read_text("utf-8"), path.name)).data
-    return settings
+def _shipped(folder: Traversable, name: str, what: str) -> Layer:
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = [one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml")]
+        raise UserError(f"unknown {what} {name!r}; {suggestion(name, names)}")
+    return file_layer(path, shipped=True)
 
 
-def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+def _drop_other_network(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    """Settings of a WaffleIron are of no other backbone."""
     if not str(above.get("backbone", "waffleiron")).startswith("waffleiron"):
-        below.pop("backbone_settings", None)  # they were another network's
-    for name, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(name), dict):
-            _lay_over(below[name], value)
-        else:
-            below[name] = value
+        below.pop("backbone_settings", None)

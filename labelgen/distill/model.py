@@ -16,7 +16,7 @@ from labelgen.distill.methods.heads import class_text
 from labelgen.distill.methods.segmentation import Segmentation, SegmentationSettings, zero_shot
 from labelgen.distill.panoptic import Panoptic, PanopticSettings
 from labelgen.errors import UserError
-from labelgen.settings import checked
+from labelgen.settings_reading import checked
 
 #: Trainings whose method is `Segmentation`.
 ON_LABELS = ("annotation-free", "probe", "finetune")

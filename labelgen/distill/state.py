@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from labelgen.distill.config import TrainConfig
 from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_plain, load_weights, read_state_dict
-from labelgen.settings import checked
+from labelgen.settings_reading import checked
 
 STATE, WEIGHTS = "state.pt", "model.safetensors"
 _CONFIG, _CLASSES = "labelgen.config", "labelgen.classes"

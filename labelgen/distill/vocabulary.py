@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.registry import describe_encoder
+from labelgen.semantics.settings import OpenClipSettings
+from labelgen.settings_reading import checked
 from labelgen.taxonomy import Taxonomy
 
 
@@ -36,11 +35,11 @@ def load_vocabulary(
     if not isinstance(text_encoder, Mapping):
         raise UserError("the run does not say which text encoder it was labelled with; label it anew")
     try:
-        config = SemanticsConfig.model_validate(dict(semantics))
+        config = checked(OpenClipSettings, semantics, "its configuration")
         info = describe_encoder(config)
         if info.weights == text_encoder.get("weights"):
             return OpenClipEncoder(config, device="cpu").vocabulary(taxonomy)
-    except (ValidationError, UserError) as error:
+    except UserError as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"the run's text encoder, for the features of the taxonomy's words, cannot be loaded ({reason}); "

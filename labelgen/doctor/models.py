@@ -53,23 +53,23 @@ class Entry:
 
 def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     """All backends; hashes are computed for weights that are on disk."""
-    from labelgen.config import RegionsConfig, SemanticsConfig
     from labelgen.errors import UserError
     from labelgen.models.hub import cached_folder
     from labelgen.regions import describe_proposer
     from labelgen.regions.sam2 import HUB_MODELS
     from labelgen.regions.sam3 import HUB_MODEL, LICENCE, NOTE
     from labelgen.regions.sam_weights import PUBLIC_CHECKPOINTS
+    from labelgen.regions.settings import SamSettings, SuperpixelSettings
     from labelgen.semantics import describe_encoder
-    from labelgen.semantics.base import CaptionerConfig
     from labelgen.semantics.registry import describe_captioner
+    from labelgen.semantics.settings import CaptionSettings, OpenClipSettings
 
     entries = []
     shipped: list[tuple[str, str, str, Callable[[], ModelInfo]]] = [
-        ("regions", "sam", "demo", partial(describe_proposer, RegionsConfig(model="demo"))),
-        ("regions", "superpixel", "", partial(describe_proposer, RegionsConfig(backend="superpixel"))),
-        ("semantics", "open_clip", "demo", partial(describe_encoder, SemanticsConfig(model="demo"))),
-        ("captions", "blip2", "demo", partial(describe_captioner, CaptionerConfig(model="demo"))),
+        ("regions", "sam", "demo", partial(describe_proposer, SamSettings())),
+        ("regions", "superpixel", "", partial(describe_proposer, SuperpixelSettings())),
+        ("semantics", "open_clip", "demo", partial(describe_encoder, OpenClipSettings())),
+        ("captions", "blip2", "demo", partial(describe_captioner, CaptionSettings())),
     ]
     for stage, backend, model, describe in shipped:
         try:
@@ -84,7 +84,7 @@ def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
         revision, weights, note, fit = "segment-anything 1.0", "", "", path.is_file()
         if fit:
             try:
-                info = describe_proposer(RegionsConfig(model=model, checkpoint=str(path)))
+                info = describe_proposer(SamSettings(model=model, checkpoint=str(path)))
                 revision, weights = info.revision, info.weights
             except UserError as error:
                 fit, note = False, str(error)

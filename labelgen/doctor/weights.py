@@ -48,7 +48,7 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
     """
     from labelgen.regions import describe_proposer, make_proposer
     from labelgen.semantics import describe_encoder, make_encoder
-    from labelgen.semantics.registry import captioner_config, describe_captioner, make_captioner
+    from labelgen.semantics.registry import describe_captioner, make_captioner
 
     makers: dict[str, Callable[[], ModelInfo]] = {
         "regions": lambda: make_proposer(config.regions, "cpu").info,
@@ -61,12 +61,11 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
         }
     semantics = config.semantics
     if semantics.captions != "none":
-        captioner = captioner_config(semantics)
         makers["captions"] = lambda: (
-            make_captioner(captioner, "cpu").info if load else describe_captioner(captioner)
+            make_captioner(semantics, "cpu").info if load else describe_captioner(semantics)
         )
     names = {
-        "regions": f"{config.regions.backend}:{config.regions.model}",
+        "regions": f"{config.regions.backend}:{getattr(config.regions, 'model', '')}",
         "semantics": f"{semantics.backend}:{semantics.model}",
         "captions": f"{semantics.captions}:{semantics.caption_model}",
     }
@@ -102,9 +101,9 @@ def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambd
     describe_proposer(regions)
     describe_encoder(config.semantics)
     if config.semantics.captions != "none":
-        from labelgen.semantics.registry import captioner_config, describe_captioner
+        from labelgen.semantics.registry import describe_captioner
 
-        describe_captioner(captioner_config(config.semantics))
+        describe_captioner(config.semantics)
 
 
 def _download(url: str, path: Path, on_bytes: Callable[[int, int], None]) -> None:

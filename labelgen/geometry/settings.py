@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import Field
+
+from labelgen.settings import Settings
 
 
-@dataclass(frozen=True)
-class ProjectionSettings:
-    """Which points count as projecting into an image, and which of these as hidden.
+class ProjectionSettings(Settings):
+    """Which points count as projecting into an image, and which of these as hidden."""
 
-    Attributes:
-        min_depth: metres along the camera's axis that a point must exceed.
-        border: pixels at the image's edges that do not count: border < u < width - border, and likewise v.
-        occlusion: whether to test for nearer surfaces at all.
-        max_residual: metres behind the nearest surface from which a point is hidden.
-        max_residual_relative: the same as a share of the point's depth; the larger of the two holds.
-    """
-
-    min_depth: float = 1.0
-    border: float = 1.0
-    occlusion: bool = True
-    max_residual: float = 0.3
-    max_residual_relative: float = 0.05
+    min_depth: float = Field(
+        1.0, ge=0, le=1000, description="metres along the camera's axis; nearer points are not projected"
+    )
+    border: float = Field(1.0, ge=0, le=10_000, description="pixels at the image's edge that do not count")
+    occlusion: bool = Field(True, description="test whether a nearer surface hides the point")
+    max_residual: float = Field(
+        0.3, gt=0, le=1000, description="metres behind a surface from which a point is hidden"
+    )
+    max_residual_relative: float = Field(
+        0.05, ge=0, le=10, description="the same as a share of the depth; the larger of the two holds"
+    )
 
 
 DEFAULT = ProjectionSettings()

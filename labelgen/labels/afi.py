@@ -14,15 +14,16 @@ which of these it is, the neighbours say, see `share_ground`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.spatial import cKDTree
 
 from labelgen.labels import flat
 from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
+from labelgen.settings import Settings
 
 #: Classes that a point on the ground plane can have, in the shipped taxonomies.
 GROUND = frozenset(
@@ -30,46 +31,40 @@ GROUND = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class AfiSettings:
-    """Parameters, by default those of the published code.
+class AfiSettings(Settings):
+    """Parameters, by default those of the published code."""
 
-    Attributes:
-        centres: of each stage, ``nominal // 3 ** stage``.
-        neighbours: of a centre in the level below, itself included.
-        back: coarse points that each fine point reads from.
-        directions: bins of the unit sphere.
-        gamma: cosine from which two directions are one line.
-        near: metres; ground is sought from 2 m to this distance from the LiDAR.
-        ground_below: metres; ground lies lower than this.
-        ground_residual: metres from the ground plane.
-        ground_trials: of RANSAC, with ``ground_samples`` points each.
-        blind: metres; points nearer to the LiDAR say nothing.
-        seed: of RANSAC.
-        echo: share of what arrives at a point that is its own label coming back (not published; see `weigh`).
-        doubt: least share of any class in what arrives (not published; see `weigh`).
-        beside: neighbours that tell the ground's classes apart (not published; see `share_ground`).
-        weight: of what arrives against probabilities (not published; see `refine_probability`).
-    """
-
-    nominal: int = 4096
-    stages: int = 4
-    down: int = 3
-    neighbours: int = 20
-    back: int = 6
-    directions: int = 20
-    gamma: float = 0.995
-    near: float = 5.0
-    ground_below: float = -1.4
-    ground_residual: float = 0.1
-    ground_trials: int = 20
-    ground_samples: int = 10
-    blind: float = 2.0
-    seed: int = 42
-    echo: float = 0.1
-    doubt: float = 0.003
-    beside: int = 16
-    weight: float = 0.3
+    nominal: int = Field(4096, ge=1, le=10**7, description="centres of each stage are nominal // 3 ** stage")
+    stages: int = Field(4, ge=1, le=16, description="levels of centres")
+    down: int = Field(3, ge=2, le=64, description="centres of a stage over those of the next one")
+    neighbours: int = Field(20, ge=1, le=1000, description="of a centre in the level below, itself included")
+    back: int = Field(6, ge=1, le=1000, description="coarse points that each fine point reads from")
+    directions: int = Field(20, ge=1, le=1000, description="bins of the unit sphere")
+    gamma: float = Field(0.995, ge=0, le=1, description="cosine from which two directions are one line")
+    near: float = Field(
+        5.0, ge=0, le=1000, description="metres; ground is sought from 2 m to this distance from the LiDAR"
+    )
+    ground_below: float = Field(-1.4, ge=-1000, le=1000, description="metres; ground lies lower than this")
+    ground_residual: float = Field(0.1, ge=0, le=1000, description="metres from the ground plane")
+    ground_trials: int = Field(20, ge=1, le=10**6, description="of RANSAC, with ground_samples points each")
+    ground_samples: int = Field(10, ge=3, le=10**6, description="points of each trial")
+    blind: float = Field(2.0, ge=0, le=1000, description="metres; points nearer to the LiDAR say nothing")
+    seed: int = Field(42, ge=0, le=2**32 - 1, description="of RANSAC")
+    echo: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of what arrives at a point that is its own label coming back (not published)",
+    )
+    doubt: float = Field(
+        0.003, ge=0, le=1, description="least share of any class in what arrives (not published)"
+    )
+    beside: int = Field(
+        16, ge=1, le=1000, description="neighbours that tell the ground's classes apart (not published)"
+    )
+    weight: float = Field(
+        0.3, ge=0, le=1000, description="of what arrives against probabilities (not published)"
+    )
 
     @property
     def centres(self) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 from labelgen.geometry import ProjectionSettings
-from labelgen.labels.vote import VoteSettings, class_votes
+from labelgen.labels.settings import VoteSettings
+from labelgen.labels.vote import class_votes
 from labelgen.records import RegionHits, Semantics, Views
 
 

@@ -9,43 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.labels.settings import FusionSettings
 from labelgen.labels.voxels import VoxelMap
 from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
-
-
-@dataclass(frozen=True)
-class FusionSettings:
-    """How evidence is gathered and read back.
-
-    Attributes:
-        voxels: metres; sizes of the map's voxels, the finest that holds anything is read.
-        ahead: frames that are gathered beyond the one that is read.
-        decay_s: seconds after which evidence counts 1 / e.
-        half_range: metres from the LiDAR at which evidence counts half.
-        own: weight of a point's own evidence beside the map's.
-        prior: votes that are spread over all classes; what confidence must overcome.
-        least: votes that a label needs in all.
-        min_margin: lead over the second class, as a share of all votes, that a label needs.
-        keep: metres from the vehicle beyond which the map forgets.
-        most: voxels of each size that are kept at most.
-        see_through: metres from the LiDAR within which free space clears the map; 0 for never.
-        margin: metres by which a return must lie behind what is cleared.
-        bins_deg: width and height of the bins of free space.
-    """
-
-    voxels: tuple[float, ...] = (0.25, 0.75)
-    ahead: int = 20
-    decay_s: float = 20.0
-    half_range: float = 50.0
-    own: float = 0.1
-    prior: float = 0.03
-    least: float = 0.05
-    min_margin: float = 0.02
-    keep: float = 80.0
-    most: int = 1_500_000
-    see_through: float = 20.0
-    margin: float = 0.8
-    bins_deg: tuple[float, float] = (1.0, 2.0)
 
 
 @dataclass(frozen=True)

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.labels.linking import Cloud, Trees, grow, link, nearest
+from labelgen.labels.settings import InstanceSettings
 from labelgen.records import NO_REGION, UNLABELLED, PointLabels, RegionHits, Regions, Semantics, Views
 
 #: Largest number of an instance.
 MOST_INSTANCES = 65535
-
-
-@dataclass(frozen=True)
-class InstanceSettings:
-    """When two points belong to one thing.
-
-    Attributes:
-        spacing_deg: horizontal and vertical angle between neighbouring beams.
-        reach: beam spacings, horizontal and vertical, over which points are neighbours.
-        gap: metres between neighbours from which there is an edge between them.
-        gap_relative: the same as a share of the range, added to ``gap``.
-        min_points: smaller things get no number.
-        fragment: what has fewer points joins the nearest larger part of the same class and region,
-        fragment_gaps: if it is so many gaps away at most; sides that the beams graze fall apart.
-    """
-
-    spacing_deg: tuple[float, float] = (360.0 / 1084, 41.34 / 31)
-    reach: tuple[float, float] = (3.5, 2.2)
-    gap: float = 0.4
-    gap_relative: float = 0.02
-    min_points: int = 5
-    fragment: int = 20
-    fragment_gaps: float = 4.0
 
 
 def find_instances(

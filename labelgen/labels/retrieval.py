@@ -16,27 +16,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from labelgen.bounded import read_npz
 from labelgen.errors import UserError
 from labelgen.half import largest_bits
 from labelgen.labels.vote import class_votes
 from labelgen.records import UNLABELLED, Semantics
+from labelgen.settings import Settings
 
 
-@dataclass(frozen=True)
-class RetrievalSettings:
-    """How much the neighbours count.
+class RetrievalSettings(Settings):
+    """How much the neighbours count."""
 
-    Attributes:
-        neighbours: so many regions of other frames, by cosine.
-        weight: their share of the evidence; 0 leaves everything as it is.
-        sharpness: a neighbour's weight is exp(sharpness (cosine - 1)); 0: all alike.
-    """
-
-    neighbours: int = 16
-    weight: float = 0.5
-    sharpness: float = 20.0
+    neighbours: int = Field(16, ge=1, le=1000, description="so many regions of other frames, by cosine")
+    weight: float = Field(
+        0.5, ge=0, le=1, description="their share of the evidence; 0 leaves everything as it is"
+    )
+    sharpness: float = Field(
+        20.0, ge=0, le=10**6, description="a neighbour's weight is exp(sharpness (cosine - 1)); 0: all alike"
+    )
 
 
 @dataclass(frozen=True)

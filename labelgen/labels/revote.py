@@ -12,7 +12,8 @@ from labelgen.geometry import ProjectionSettings, region_hits
 from labelgen.geometry.hits import whole_reach
 from labelgen.geometry.occlusion import is_visible
 from labelgen.labels.evidence import hit_evidence
-from labelgen.labels.vote import VoteSettings, class_evidence, vote
+from labelgen.labels.settings import VoteSettings
+from labelgen.labels.vote import class_evidence, vote
 from labelgen.records import FrameRecord, FrameStatus, PointLabels, Reason, Views
 
 

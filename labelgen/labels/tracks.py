@@ -8,32 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from labelgen.labels.settings import TrackSettings
+
 #: Most pairs of a track and an instance that are compared: a street has some hundreds of either.
 MOST_PAIRS = 1 << 23
-
-
-@dataclass(frozen=True)
-class TrackSettings:
-    """When an instance continues a track.
-
-    Attributes:
-        max_speed: metres per second that something seen once may move.
-        max_change: metres per second squared that a known speed may change.
-        slack: metres that a centre may jump because another side of the thing is seen.
-        other_class: metres of distance that another class counts for.
-        max_gap_s: seconds after which a track that is not seen ends.
-        moving_speed: metres per second from which a thing moves, if it goes on so for two steps: same way,
-            and neither half nor twice as fast. What is labelled now and then as a thing, and jumps, does not.
-        largest: metres; a thing that is larger does not move.
-    """
-
-    max_speed: float = 15.0
-    max_change: float = 6.0
-    slack: float = 1.0
-    other_class: float = 2.0
-    max_gap_s: float = 1.5
-    moving_speed: float = 1.0
-    largest: float = 20.0
 
 
 @dataclass

@@ -12,13 +12,13 @@ exact in float64, whatever the order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.labels.settings import VoteSettings
 from labelgen.records import (
     NO_CAMERA,
     NO_REGION,
@@ -36,31 +36,6 @@ SPECIFICITY = 0.5
 
 _LABELLED, _NO_CAMERA, _OCCLUDED, _EGO, _NO_REGION, _TOO_CLOSE, _VOID, _CAMERA_MISSING, *_ = map(int, Reason)
 _NO_RETURN = int(Reason.NO_RETURN)
-
-
-@dataclass(frozen=True)
-class VoteSettings:
-    """When votes are enough, and what a view's own evidence counts for: by default, nothing is lost.
-
-    Attributes:
-        min_margin: lead over the second class, as a share of all votes, that a label needs.
-        class_margin, edge, residual, angle: how much of a vote is lost where a region's class is undecided,
-            at its mask's edge, at the depth test's limit, and 90 degrees off the camera's axis; 0 for none,
-            1 for all. See `labelgen.labels.evidence.hit_evidence`.
-        edge_px: pixels from a mask's edge over which the loss fades.
-    """
-
-    min_margin: float = 0.02
-    class_margin: float = 0.0
-    edge: float = 0.0
-    edge_px: float = 8.0
-    residual: float = 0.0
-    angle: float = 0.0
-
-    @property
-    def reach(self) -> float:
-        """Pixels around a view that are looked at, for `labelgen.geometry.region_hits`."""
-        return self.edge_px if self.edge else 0.0
 
 
 def vote(

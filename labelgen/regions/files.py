@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.config import RegionsConfig
 from labelgen.datasets.nuscenes_tables import read_json as read_names
 from labelgen.datasets.paths import whole_name
 from labelgen.errors import FrameError, UserError
@@ -28,6 +27,7 @@ from labelgen.models.checkpoints import load_plain
 from labelgen.models.info import ModelInfo
 from labelgen.records import NO_REGION
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
+from labelgen.regions.settings import FileSettings
 from labelgen.regions.superpixel import regions_of_labels
 from labelgen.text_files import read_json
 
@@ -96,7 +96,7 @@ def read_stored(path: Path, size: tuple[int, int], background: int | None = None
 class FileProposer(RegionProposer):
     """Regions from files; nothing is computed."""
 
-    def __init__(self, config: RegionsConfig) -> None:
+    def __init__(self, config: FileSettings) -> None:
         """Look for the folder and read the table of names.
 
         Raises:
@@ -140,7 +140,7 @@ class FileProposer(RegionProposer):
         return folder / f"{name}.png"
 
 
-def describe_files(config: RegionsConfig) -> ModelInfo:
+def describe_files(config: FileSettings) -> ModelInfo:
     """What to record about a folder of id maps; the hash covers names, sizes and times of its files.
 
     Raises:

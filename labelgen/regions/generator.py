@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from segment_anything.utils.amg import generate_crop_boxes, is_box_near_crop_edge
 
-from labelgen.config import RegionsConfig
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, as_rgb, regions_of_runs
@@ -26,6 +25,7 @@ from labelgen.regions.masks import MaskSet, join_ends, remove_specks
 from labelgen.regions.network import Embedding, PromptedNetwork
 from labelgen.regions.overlap import choose_regions, covered
 from labelgen.regions.prompts import grid, thin
+from labelgen.regions.settings import PromptedSettings
 from labelgen.regions.upsample import Window, trace
 
 #: Share of the prompts that the first round on LiDAR points may use; the rest goes where no mask is yet.
@@ -41,7 +41,7 @@ class PromptedProposer(RegionProposer):
     """Regions by Sam or SAM 2."""
 
     def __init__(
-        self, config: RegionsConfig, network: PromptedNetwork, *, device: str = "auto", threads: int = 1
+        self, config: PromptedSettings, network: PromptedNetwork, *, device: str = "auto", threads: int = 1
     ) -> None:
         """Take a network to a device.
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from labelgen.config import RegionsConfig
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import RegionProposer
+from labelgen.regions.settings import Masks, RegionSettings
 
 
-def make_proposer(config: RegionsConfig, device: str = "auto", threads: int = 1) -> RegionProposer:
+def make_proposer(
+    config: RegionSettings, device: str = "auto", threads: int = 1, *, alone: bool = False
+) -> RegionProposer:
     """Make the backend that the configuration names.
+
+    Args:
+        config: of the backend.
+        device: of its network.
+        threads: of the CPU.
+        alone: without the superpixels that may join its masks.
 
     Raises:
         UserError: weights are missing or faulty, or the device is not there.
     """
-    if config.superpixel_score and config.backend != "superpixel":
+    if isinstance(config, Masks) and config.superpixel_score and not alone:
         from labelgen.regions.joined import JoinedProposer
+        from labelgen.regions.superpixel import SuperpixelProposer
 
-        alone, superpixels = _apart(config)
-        return JoinedProposer(
-            make_proposer(alone, device, threads), make_proposer(superpixels), config.superpixel_score
-        )
-    from labelgen.regions.generator import PromptedProposer
-
+        masks = make_proposer(config, device, threads, alone=True)
+        return JoinedProposer(masks, SuperpixelProposer(config), config.superpixel_score)
     match config.backend:
         case "sam":
+            from labelgen.regions.generator import PromptedProposer
             from labelgen.regions.sam import SamNetwork, load_sam
 
             sam = SamNetwork(*load_sam(config.model, config.checkpoint))
             return PromptedProposer(config, sam, device=device, threads=threads)
         case "sam2":
+            from labelgen.regions.generator import PromptedProposer
             from labelgen.regions.sam2 import Sam2Network, load_sam2
 
             sam2 = Sam2Network(*load_sam2(config.model, config.checkpoint))
@@ -49,16 +56,21 @@ def make_proposer(config: RegionsConfig, device: str = "auto", threads: int = 1)
             return SuperpixelProposer(config)
 
 
-def describe_proposer(config: RegionsConfig) -> ModelInfo:
+def describe_proposer(config: RegionSettings, *, alone: bool = False) -> ModelInfo:
     """What to record about the backend that the configuration names, without loading its model.
+
+    Args:
+        config: of the backend.
+        alone: without the superpixels that may join its masks.
 
     Raises:
         UserError: weights are missing.
     """
-    if config.superpixel_score and config.backend != "superpixel":
+    if isinstance(config, Masks) and config.superpixel_score and not alone:
         from labelgen.regions.joined import joined_info
+        from labelgen.regions.superpixel import describe_superpixel
 
-        return joined_info(*map(describe_proposer, _apart(config)))
+        return joined_info(describe_proposer(config, alone=True), describe_superpixel(config))
     match config.backend:
         case "sam":
             from labelgen.regions.sam_weights import describe_sam
@@ -80,9 +92,3 @@ def describe_proposer(config: RegionsConfig) -> ModelInfo:
             from labelgen.regions.superpixel import describe_superpixel
 
             return describe_superpixel(config)
-
-
-def _apart(config: RegionsConfig) -> tuple[RegionsConfig, RegionsConfig]:
-    """The configurations of the masks alone and of the superpixels that join them."""
-    alone = config.model_copy(update={"superpixel_score": 0.0})
-    return alone, alone.model_copy(update={"backend": "superpixel"})

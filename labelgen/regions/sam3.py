@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, Sam3ImageProcessor, Sam3Model
 
-from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
@@ -22,6 +21,7 @@ from labelgen.models.pretrained import FAULTS, first_line, load_pretrained, pret
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, as_rgb, regions_of_runs
 from labelgen.regions.masks import MaskSet, join_ends
 from labelgen.regions.overlap import choose_regions
+from labelgen.regions.settings import Sam3Settings
 from labelgen.regions.upsample import Window, axis, trace
 
 HUB_MODEL = "facebook/sam3"
@@ -80,7 +80,7 @@ class Sam3Proposer(RegionProposer):
 
     def __init__(
         self,
-        config: RegionsConfig,
+        config: Sam3Settings,
         network: Any,
         tokenize: Tokenize,
         info: ModelInfo,

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import felzenszwalb, slic
 
-from labelgen.config import RegionsConfig
 from labelgen.geometry.rle import area_and_box, encode_labels
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, as_rgb
 from labelgen.regions.scale import reduce_image, source_index
+from labelgen.regions.settings import Superpixels
 
 
-def describe_superpixel(config: RegionsConfig) -> ModelInfo:
+def describe_superpixel(config: Superpixels) -> ModelInfo:
     """What to record about the method."""
     revision = f"scikit-image {version('scikit-image')}"
     return ModelInfo(f"superpixel:{config.superpixel_method}", revision, "BSD-3-Clause", weights="")
@@ -28,7 +28,7 @@ class SuperpixelProposer(RegionProposer):
     Felzenszwalb and Huttenlocher 2004. Images whose longer side exceeds ``max_side`` are reduced first.
     """
 
-    def __init__(self, config: RegionsConfig) -> None:
+    def __init__(self, config: Superpixels) -> None:
         self.config = config
         self._info = describe_superpixel(config)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -51,31 +50,6 @@ class SemanticEncoder(Protocol):
     def class_embedding(self, taxonomy: Taxonomy) -> NDArray[np.float32]:
         """(C, D) float32, L2-normalised text feature of every class, for the run's record."""
         ...
-
-
-@dataclass(frozen=True)
-class CaptionerConfig:
-    """Which model describes regions, and what it sees of them.
-
-    The defaults suit the shipped model. Public models have seen whole photographs: give them
-    ``crop_scale=1.2, background=1.0``.
-
-    Attributes:
-        model: ``demo`` (shipped), or a BLIP-2 of the hub such as ``Salesforce/blip2-opt-2.7b``.
-        checkpoint: folder as transformers writes it (configuration, processor, safetensors), in place of
-            the hub's or the shipped one.
-        crop_scale: side of the square crop over the region's longer side, at least 1.
-        background: share of the surroundings that stays visible, 0 to 1.
-        batch_size: crops per forward pass.
-        max_tokens: longest caption.
-    """
-
-    model: str = "demo"
-    checkpoint: str | None = None
-    crop_scale: float = 1.8
-    background: float = 0.5
-    batch_size: int = 64
-    max_tokens: int = 20
 
 
 class Captioner(Protocol):

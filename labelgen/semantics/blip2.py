@@ -22,8 +22,8 @@ from labelgen.models.info import ModelInfo
 from labelgen.models.pretrained import FAULTS, pretrained_folder, unusable
 from labelgen.models.shipped import LICENCE, NOTE, TRAINING_FILE, shipped_dir, shipped_revision
 from labelgen.records import Regions
-from labelgen.semantics.base import CaptionerConfig
 from labelgen.semantics.crops import region_crops
+from labelgen.semantics.settings import CaptionSettings
 
 
 def describe_blip2(model: str, checkpoint: str | None) -> tuple[Path, ModelInfo]:
@@ -102,7 +102,7 @@ class Blip2Captioner:
 
     def __init__(
         self,
-        config: CaptionerConfig,
+        config: CaptionSettings,
         *,
         device: str = "auto",
         threads: int = 1,
@@ -116,7 +116,7 @@ class Blip2Captioner:
         self.config = config
         self.device = select_device(device, threads)
         self.network, self.processor, self.info = model or load_blip2(
-            config.model, config.checkpoint, self.device
+            config.caption_model, config.caption_checkpoint, self.device
         )
 
     def caption(
@@ -136,8 +136,8 @@ class Blip2Captioner:
             images,
             regions,
             size=look.size["height"],
-            scale=self.config.crop_scale,
-            background=self.config.background,
+            scale=self.config.caption_crop_scale,
+            background=self.config.caption_background,
             mean=tuple(255 * float(value) for value in look.image_mean),  # type: ignore[arg-type]
             rows=rows,
         )
@@ -152,7 +152,7 @@ class Blip2Captioner:
         batch: list[NDArray[np.uint8]] = []
         for crop in crops:
             batch.append(crop)
-            if len(batch) == self.config.batch_size:
+            if len(batch) == self.config.caption_batch_size:
                 captions += self._caption_batch(batch)
                 batch = []
         return captions + self._caption_batch(batch)
@@ -166,7 +166,7 @@ class Blip2Captioner:
                 pixels.to(self.device, self.network.dtype),
                 do_sample=False,
                 num_beams=1,
-                max_new_tokens=self.config.max_tokens,
+                max_new_tokens=self.config.caption_tokens,
             )
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]

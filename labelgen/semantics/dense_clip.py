@@ -11,13 +11,13 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelgen.config import SemanticsConfig
 from labelgen.models.execution import autocast
 from labelgen.regions.base import as_rgb
 from labelgen.semantics.cells import cell_counts
 from labelgen.semantics.dense import DenseMap
 from labelgen.semantics.mixing import neighbourhood, unmixed, within_masks
 from labelgen.semantics.modes import Mode
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.towers import Tower
 from labelgen.semantics.windows import Layout, lay_out
 
@@ -35,7 +35,7 @@ class DenseClip:
         self,
         tower: Tower,
         mode: Mode,
-        config: SemanticsConfig,
+        config: OpenClipSettings,
         *,
         mean: NDArray[np.float32],
         std: NDArray[np.float32],

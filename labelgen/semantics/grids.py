@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.config import DenseFeaturesConfig
 from labelgen.records import DenseFeatures
 from labelgen.semantics.dense import DenseMap
+from labelgen.semantics.settings import DenseFeatureSettings
 
 
-def store_dense(maps: Sequence[DenseMap | None], settings: DenseFeaturesConfig) -> DenseFeatures | None:
+def store_dense(maps: Sequence[DenseMap | None], settings: DenseFeatureSettings) -> DenseFeatures | None:
     """Dense maps of a frame's images on the configured grid.
 
     A cell's feature is the map's at the cell's centre (bilinear, L2-normalised).

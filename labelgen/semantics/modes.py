@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.semantics.clip_weights import weights_folder
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.text_files import read_json
 
 Mode = Literal["crop", "maskclip", "naclip", "maskattn", "pool"]
@@ -70,7 +70,7 @@ def family_of(vision: Mapping[str, Any]) -> Family:
     return VIT if pool == "tok" else AVERAGED
 
 
-def choose_mode(family: Family, config: SemanticsConfig) -> Mode:
+def choose_mode(family: Family, config: OpenClipSettings) -> Mode:
     """The mode that a configuration means.
 
     Raises:
@@ -88,7 +88,7 @@ def choose_mode(family: Family, config: SemanticsConfig) -> Mode:
     return config.mode
 
 
-def settle_mode(config: SemanticsConfig) -> SemanticsConfig:
+def settle_mode(config: OpenClipSettings) -> OpenClipSettings:
     """The configuration with the mode that ``auto`` stands for.
 
     Args:

@@ -14,7 +14,6 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from numpy.typing import NDArray
 
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.half import stored_feature
 from labelgen.models.checkpoints import load_weights, read_state_dict, why_unreadable
@@ -31,6 +30,7 @@ from labelgen.semantics.dense import DenseMap
 from labelgen.semantics.dense_clip import DenseClip
 from labelgen.semantics.modes import OTHER, choose_mode
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.towers import make_tower
 from labelgen.taxonomy import Taxonomy
 
@@ -94,7 +94,7 @@ class OpenClipEncoder:
 
     def __init__(
         self,
-        config: SemanticsConfig,
+        config: OpenClipSettings,
         *,
         device: str = "auto",
         threads: int = 1,

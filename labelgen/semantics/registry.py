@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labelgen.config import SemanticsConfig
 from labelgen.models.info import ModelInfo
-from labelgen.semantics.base import Captioner, CaptionerConfig, SemanticEncoder
+from labelgen.semantics.base import Captioner, SemanticEncoder
+from labelgen.semantics.settings import CaptionSettings, OpenClipSettings
 
 
-def make_encoder(config: SemanticsConfig, device: str = "auto", threads: int = 1) -> SemanticEncoder:
+def make_encoder(config: OpenClipSettings, device: str = "auto", threads: int = 1) -> SemanticEncoder:
     """Make the backend that the configuration names.
 
     Raises:
@@ -20,7 +20,7 @@ def make_encoder(config: SemanticsConfig, device: str = "auto", threads: int = 1
     return OpenClipEncoder(config, device=device, threads=threads)
 
 
-def describe_encoder(config: SemanticsConfig) -> ModelInfo:
+def describe_encoder(config: OpenClipSettings) -> ModelInfo:
     """What to record about the backend that the configuration names, without loading its model.
 
     Raises:
@@ -31,7 +31,7 @@ def describe_encoder(config: SemanticsConfig) -> ModelInfo:
     return describe_open_clip(config.model, config.checkpoint, config.pretrained).info
 
 
-def settle_semantics(config: SemanticsConfig) -> SemanticsConfig:
+def settle_semantics(config: OpenClipSettings) -> OpenClipSettings:
     """The configuration with every ``auto`` replaced by what it stands for, without loading a model.
 
     So is ``pretrained`` for a file that says what it holds.
@@ -48,19 +48,7 @@ def settle_semantics(config: SemanticsConfig) -> SemanticsConfig:
     return settle_mode(config)
 
 
-def captioner_config(settings: SemanticsConfig) -> CaptionerConfig:
-    """The captioner that a run's configuration asks for."""
-    return CaptionerConfig(
-        model=settings.caption_model,
-        checkpoint=settings.caption_checkpoint,
-        crop_scale=settings.caption_crop_scale,
-        background=settings.caption_background,
-        batch_size=settings.caption_batch_size,
-        max_tokens=settings.caption_tokens,
-    )
-
-
-def make_captioner(config: CaptionerConfig, device: str = "auto", threads: int = 1) -> Captioner:
+def make_captioner(config: CaptionSettings, device: str = "auto", threads: int = 1) -> Captioner:
     """Make the backend that the configuration names.
 
     Raises:
@@ -71,7 +59,7 @@ def make_captioner(config: CaptionerConfig, device: str = "auto", threads: int =
     return Blip2Captioner(config, device=device, threads=threads)
 
 
-def describe_captioner(config: CaptionerConfig) -> ModelInfo:
+def describe_captioner(config: CaptionSettings) -> ModelInfo:
     """What to record about the backend that the configuration names, without loading its model.
 
     Raises:
@@ -79,4 +67,4 @@ def describe_captioner(config: CaptionerConfig) -> ModelInfo:
     """
     from labelgen.semantics.blip2 import describe_blip2
 
-    return describe_blip2(config.model, config.checkpoint)[1]
+    return describe_blip2(config.caption_model, config.caption_checkpoint)[1]

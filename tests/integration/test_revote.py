@@ -150,7 +150,7 @@ def test_the_stored_hits_are_what_the_masks_say(made):
         record, cameras = opened.frame(frame_id).record(), plan[frame_id].cameras
         assert record.hits.reach == 8
         older = replace(record, hits=None)
-        for settings in (stored, replace(stored, edge_px=3.0), VoteSettings()):
+        for settings in (stored, stored.model_copy(update={"edge_px": 3.0}), VoteSettings()):
             one, other = (Ballot(r, cameras, settings, projection, True) for r in (record, older))
             for name in ("offsets", "region"):
                 assert getattr(one.hits, name).tobytes() == getattr(other.hits, name).tobytes()

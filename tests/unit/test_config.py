@@ -2,8 +2,8 @@ import pytest
 
 from labelgen.config import RunConfig, fingerprint, load_config
 from labelgen.errors import UserError
+from labelgen.presets import PRESETS
 from labelgen.taxonomy import load_taxonomy
-from pipelines.presets import PRESETS
 
 MODELS = [{"name": "sam", "weights": "aa"}, {"name": "clip", "weights": "bb"}]
 

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from labelgen.config import RegionsConfig, SemanticsConfig
 from labelgen.demo.small_models.pictures import PictureStore
 from labelgen.demo.small_models.training import Report
 from labelgen.demo.world import TRAIN_SEEDS, VAL_SEEDS
 from labelgen.errors import UserError
 from labelgen.models.execution import select_device
 from labelgen.models.shipped import BPE_FILE, TRAINING_FILE, shipped_dir
+from labelgen.regions.settings import SamSettings
+from labelgen.semantics.settings import CaptionSettings, OpenClipSettings
 from labelgen.taxonomy import load_taxonomy
 
 #: The models are measured on the cities from this seed on, so many pictures at the cameras' own size.
@@ -106,20 +107,21 @@ def measure(kind: str, folder: Path, device: str = "auto", threads: int = 1) -> 
     """Figures of the small model in a folder, on validation seeds."""
     from labelgen.demo.small_models.quality import caption_quality, mask_quality, region_quality
     from labelgen.regions import make_proposer
-    from labelgen.semantics.base import CaptionerConfig
     from labelgen.semantics.openclip import OpenClipEncoder
     from labelgen.semantics.registry import make_captioner
 
     store = PictureStore(None, VAL_SEED, VAL_PICTURES, size=VAL_SIZE)
     pictures = [store[number] for number in range(len(store))]
     if kind == "sam":
-        regions = RegionsConfig(checkpoint=str(folder / "model.safetensors"), **SAM_SETTINGS)
+        regions = SamSettings.model_validate(
+            {"checkpoint": str(folder / "model.safetensors"), **SAM_SETTINGS}
+        )
         return _rounded(mask_quality(make_proposer(regions, device, threads), pictures))
     if kind == "blip2":
-        captioner = make_captioner(CaptionerConfig(checkpoint=str(folder)), device, threads)
+        captioner = make_captioner(CaptionSettings(caption_checkpoint=str(folder)), device, threads)
         return _rounded(caption_quality(captioner, pictures, load_taxonomy(TAXONOMY)))
     encoder = OpenClipEncoder(
-        SemanticsConfig(checkpoint=str(folder), crop_scale=CROP_SCALE, context=CONTEXT),
+        OpenClipSettings(checkpoint=str(folder), crop_scale=CROP_SCALE, context=CONTEXT),
         device=device,
         threads=threads,
     )
@@ -164,7 +166,7 @@ def _train_clip(
 
     taxonomy = load_taxonomy(TAXONOMY)
     config: dict[str, Any] = json.loads((shipped_dir("clip") / "open_clip_config.json").read_text())
-    vision, settings = config["model_cfg"]["vision_cfg"], SemanticsConfig()
+    vision, settings = config["model_cfg"]["vision_cfg"], OpenClipSettings()
     bank = cut_crops(
         store,
         taxonomy,
@@ -195,17 +197,16 @@ def _train_blip2(
 ) -> int:
     from labelgen.demo.small_models.crop_bank import cut_crops
     from labelgen.demo.small_models.train_blip2 import IMAGE_SIZE, MEAN, PATCH_SIZE, train_blip2, write_blip2
-    from labelgen.semantics.base import CaptionerConfig
 
-    settings = CaptionerConfig()
+    settings = CaptionSettings()
     bank = cut_crops(
         store,
         load_taxonomy(TAXONOMY),
         size=IMAGE_SIZE,
         grid=IMAGE_SIZE // PATCH_SIZE,
         mean=(255 * MEAN,) * 3,
-        scale=settings.crop_scale,
-        background=settings.background,
+        scale=settings.caption_crop_scale,
+        background=settings.caption_background,
         disturb=True,
     )
     model, processor, steps = train_blip2(

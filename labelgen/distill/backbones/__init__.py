@@ -9,7 +9,7 @@ from typing import Any
 from labelgen.distill.backbones.base import Backbone, BackboneSettings
 from labelgen.distill.backbones.waffleiron import WaffleIron, WaffleIronSettings
 from labelgen.errors import UserError
-from labelgen.settings import checked
+from labelgen.settings_reading import checked
 
 __all__ = ["Backbone", "BackboneSettings", "WaffleIron", "WaffleIronSettings", "make_backbone"]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
+from labelgen.settings import Settings
 
 
-class BackboneSettings(BaseModel):
+class BackboneSettings(Settings):
     """Base of a backbone's settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Backbone(nn.Module, ABC):

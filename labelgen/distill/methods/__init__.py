@@ -11,7 +11,7 @@ from labelgen.distill.methods.slidr import Ppkt, Slidr, TolerantSlidr
 from labelgen.distill.methods.tmp import Tmp
 from labelgen.distill.methods.vlm2scene import Vlm2Scene
 from labelgen.errors import UserError
-from labelgen.settings import checked
+from labelgen.settings_reading import checked
 
 __all__ = ["PRETRAINING", "CacheInfo", "Method", "MethodSettings", "make_method"]
 

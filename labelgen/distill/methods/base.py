@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.classes import ClassSplit
 from labelgen.semantics.prompts import Vocabulary
+from labelgen.settings import Settings
 from labelgen.taxonomy import Taxonomy
 
 
@@ -43,10 +43,8 @@ class CacheInfo:
         return len(self.taxonomy)
 
 
-class MethodSettings(BaseModel):
+class MethodSettings(Settings):
     """Base of a method's settings: what a YAML file of the method may set, with defaults."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Method(nn.Module, ABC):

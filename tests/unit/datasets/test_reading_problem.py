@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from labelgen.config import SemanticsConfig
 from labelgen.datasets.checks.texts import reading_problem
 from labelgen.semantics import make_encoder
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.shards import open_run
 from tests.helpers.clip_folder import write_clip_folder
 from tests.helpers.runs import make_run, some_records, write
@@ -28,7 +28,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = write_clip_folder(tmp_path_factory.mktemp("clip"))
-    return make_encoder(SemanticsConfig(checkpoint=str(folder), mode="crop"), "cpu")
+    return make_encoder(OpenClipSettings(checkpoint=str(folder), mode="crop"), "cpu")
 
 
 def test_every_text_has_a_feature(encoder):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelgen.config import SemanticsConfig
 from labelgen.distill.vocabulary import load_vocabulary
 from labelgen.errors import UserError
 from labelgen.semantics.registry import describe_encoder
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("nuscenes16")
 
 
 def test_words_of_the_runs_own_encoder():
-    weights = describe_encoder(SemanticsConfig()).weights
+    weights = describe_encoder(OpenClipSettings()).weights
     found = load_vocabulary({}, {"weights": weights}, TAXONOMY)
     assert len(found.word_feature) == sum(len(spec.words) for spec in TAXONOMY.classes) + len(TAXONOMY.void)
     np.testing.assert_allclose(np.linalg.norm(found.word_feature, axis=1), 1, rtol=1e-5)

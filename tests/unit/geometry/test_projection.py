@@ -136,7 +136,8 @@ def test_a_one_pixel_image_keeps_nothing_within_its_border():
     camera = make_camera(width=1, height=1)
     xyz = np.array([[0, 0, 5.0]], np.float32)
     assert len(project_points(xyz, [camera]).point) == 0
-    assert len(project_points(xyz, [camera], ProjectionSettings(border=-1)).point) == 1
+    whole = ProjectionSettings().model_copy(update={"border": -1.0})
+    assert len(project_points(xyz, [camera], whole).point) == 1
 
 
 def test_empty_cloud_and_no_cameras():

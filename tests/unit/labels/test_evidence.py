@@ -44,7 +44,8 @@ def scene(seed=0, points=40):
 
 def evidence(parts, **strengths):
     views, hits, _, semantics = parts
-    return hit_evidence(views, hits, semantics, [CAMERA] * 2, VoteSettings(**strengths), ProjectionSettings())
+    settings = VoteSettings(**dict.fromkeys(ALL, 0.0) | strengths)
+    return hit_evidence(views, hits, semantics, [CAMERA] * 2, settings, ProjectionSettings())
 
 
 def test_nothing_asked_nothing_computed():

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.labels.fuse import FusionSettings, Sighting, fuse_scene
+from labelgen.labels.fuse import Sighting, fuse_scene
+from labelgen.labels.settings import FusionSettings
 from labelgen.records import PointLabels
 
 ROAD, WALL, CAR = 0, 1, 2
@@ -85,7 +86,7 @@ def test_points_that_no_camera_sees_learn_from_other_frames():
 
 def test_errors_are_outvoted():
     made = list(street(noise=0.3))
-    fused = run((one for one, _ in made), replace(PLAIN, voxels=(1.0,)))
+    fused = run((one for one, _ in made), PLAIN.model_copy(update={"voxel": 1.0, "levels": 1}))
     for one, kind in made[3:6]:
         seen = one.labels.label != 255
         before = (one.labels.label == kind)[seen].mean()
@@ -94,8 +95,8 @@ def test_errors_are_outvoted():
 
 def test_looking_ahead_is_what_helps_the_first_frame():
     made = [one for one, _ in street(behind=True)]
-    blind = run(made, replace(PLAIN, ahead=0))
-    wise = run(made, replace(PLAIN, ahead=6))
+    blind = run(made, PLAIN.model_copy(update={"ahead": 0}))
+    wise = run(made, PLAIN.model_copy(update={"ahead": 6}))
     assert (blind["f0"].label != 255).mean() + 0.05 < (wise["f0"].label != 255).mean()
     last = f"f{len(made) - 1}"
     np.testing.assert_array_equal(blind[last].label, wise[last].label)
@@ -150,7 +151,7 @@ def test_free_space_clears_what_has_left():
     ask = np.array([[8.0 - 3.0 * 5, -1.5, -0.6]]) + np.random.default_rng(0).uniform(-0.3, 0.3, (50, 3))
     last = sighting(5, ask, np.zeros((50, 4), np.float32))
     there = run([*made[:2], *gone, last])["f5"]
-    cleared = run([*made[:2], *gone, last], replace(PLAIN, see_through=30.0))["f5"]
+    cleared = run([*made[:2], *gone, last], PLAIN.model_copy(update={"see_through": 30.0}))["f5"]
     assert (there.label == CAR).mean() > 0.8
     assert (cleared.label == CAR).mean() < 0.1
 
@@ -223,7 +224,7 @@ def test_memory_does_not_grow_with_the_scene():
 
     fuse.VoxelMap = Watched
     try:
-        settings = replace(PLAIN, ahead=2, keep=20.0, voxels=(0.5,))
+        settings = FusionSettings(see_through=0, ahead=2, keep=20.0, voxel=0.5, levels=1)
         frames = (one for one, _ in street(60))
         assert sum(1 for _ in fuse_scene(frames, settings)) == 60
     finally:

@@ -9,7 +9,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from labelgen.labels import instances
-from labelgen.labels.instances import InstanceSettings, find_instances
+from labelgen.labels.instances import find_instances
+from labelgen.labels.settings import InstanceSettings
 from labelgen.records import NO_REGION, PointLabels, RegionHits, Semantics
 from tests.helpers.geometry import make_regions, make_views
 from tests.helpers.scenes import sweep

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from labelgen.labels.instances import InstanceSettings, lidar_view
+from labelgen.labels.instances import lidar_view
 from labelgen.labels.linking import grow, link, nearest
+from labelgen.labels.settings import InstanceSettings
 
 #: How points may lie, of a generator and their number.
 SHAPES = {

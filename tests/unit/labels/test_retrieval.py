@@ -40,7 +40,7 @@ def literal(frames, frame_id, settings):
 @pytest.mark.parametrize("neighbours", [1, 7, 64, 1000])
 @pytest.mark.parametrize("sharpness", [0.0, 20.0])
 def test_evidence_is_averaged_with_that_of_the_nearest(frames, neighbours, sharpness):
-    settings = RetrievalSettings(neighbours, 0.5, sharpness)
+    settings = RetrievalSettings(neighbours=neighbours, weight=0.5, sharpness=sharpness)
     scores, label = retrieve(build_bank(frames, 10**6), frames[2][1], "frame-2", settings)
     want = literal(frames, "frame-2", settings)
     np.testing.assert_allclose(scores, want, atol=2e-3)

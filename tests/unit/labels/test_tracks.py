@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from labelgen.labels import tracks
-from labelgen.labels.tracks import Tracker, TrackSettings
+from labelgen.labels.settings import TrackSettings
+from labelgen.labels.tracks import Tracker
 
 RNG = np.random.default_rng(0)
 BLOB = RNG.uniform(-0.5, 0.5, (20, 3))

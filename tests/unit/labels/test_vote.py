@@ -107,7 +107,7 @@ def test_equals_a_literal_vote(seed, min_margin):
     N, views, lists, regions, scores, camera_ok, ego = random_case(seed)
     returned = np.random.default_rng(seed + 1).random(N) < 0.9
     parts = (views, hits_of(lists), regions, semantics(scores))
-    labels = vote(N, *parts, VoteSettings(min_margin), camera_ok, ego, returned=returned)
+    labels = vote(N, *parts, VoteSettings(min_margin=min_margin), camera_ok, ego, returned=returned)
     expected = literal_vote(N, views, lists, regions, scores, min_margin, camera_ok, ego, returned)
     assert not class_evidence(N, *parts, camera_ok, ego, returned=returned)[ego | ~returned].any()
     for name in expected[0]:
@@ -174,7 +174,7 @@ def one_point(
         hits_of(lists),
         make_regions(region_camera, [b"0"] * K, [100] * K if area is None else area, score),
         semantics(np.asarray(scores).reshape(K, -1)),
-        VoteSettings(margin),
+        VoteSettings(min_margin=margin),
         np.ones(n_cameras, bool) if camera_ok is None else np.asarray(camera_ok),
         np.array([ego]),
     )

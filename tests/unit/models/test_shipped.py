@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from labelgen.config import SemanticsConfig
 from labelgen.demo.world import TRAIN_SEEDS, VAL_SEEDS
 from labelgen.doctor.models import list_models
 from labelgen.models.info import file_hash
 from labelgen.models.shipped import TRAINING_FILE, shipped_dir
 from labelgen.regions.sam import load_sam
 from labelgen.semantics.openclip import load_open_clip
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.taxonomy import load_taxonomy
 
 KINDS = ("sam", "clip", "blip2")
@@ -46,7 +46,7 @@ def test_the_seeds_are_recorded_and_apart(kind):
 def test_words_of_the_taxonomy_mean_their_classes():
     from labelgen.semantics.registry import make_encoder
 
-    encoder = make_encoder(SemanticsConfig(), "cpu", 1)
+    encoder = make_encoder(OpenClipSettings(), "cpu", 1)
     taxonomy = load_taxonomy("nuscenes16")
     vocabulary = encoder.vocabulary(taxonomy)
     closest = (

@@ -16,7 +16,6 @@ import yaml
 
 from labelgen.cli.main import app
 from labelgen.config import load_config
-from pipelines.presets import find_preset
 
 ROOT = Path(__file__).resolve().parents[3]
 CLUSTER = ROOT / "cluster"
@@ -69,7 +68,7 @@ def test_commands_have_the_options_that_the_files_give_them(path):
         given = {word.split("=")[0] for word in words[1:] if word.startswith("--")}
         assert given <= options_of(commands[words[0]]) | {"--help"}, words
         overrides = [words[k + 1] for k, word in enumerate(words) if word == "--set" and k + 1 < len(words)]
-        load_config(find_preset("nuscenes"), [text for text in overrides if "…" not in text])
+        load_config("nuscenes", [text for text in overrides if "…" not in text])
 
 
 def test_the_dockerfile_is_whole():

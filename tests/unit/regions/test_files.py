@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from labelgen.config import RegionsConfig
 from labelgen.errors import FrameError, UserError
 from labelgen.geometry.rle import decode
 from labelgen.regions import Prompts, describe_proposer, make_proposer
 from labelgen.regions.files import read_stored
+from labelgen.regions.settings import FileSettings
 
 SIZE = (20, 30)
 IMAGE = np.zeros((*SIZE, 3), np.uint8)
@@ -37,7 +37,7 @@ def write(folder, ids, name="n015__CAM_FRONT__1"):
 
 
 def propose(folder, image_path=FRONT, **settings):
-    config = RegionsConfig(backend="files", folder=str(folder), **settings)
+    config = FileSettings(folder=str(folder), **settings)
     return make_proposer(config).propose(IMAGE, Prompts(image_path=image_path))
 
 
@@ -97,7 +97,7 @@ def test_maps_named_by_whole_paths(tmp_path, ids):
 
 def test_the_hash_follows_the_files(tmp_path, ids):
     write(tmp_path, ids)
-    config = RegionsConfig(backend="files", folder=str(tmp_path))
+    config = FileSettings(folder=str(tmp_path))
     first = describe_proposer(config).weights
     assert first == describe_proposer(config).weights
     write(tmp_path, ids, "another")
@@ -107,16 +107,16 @@ def test_the_hash_follows_the_files(tmp_path, ids):
 class TestFaults:
     def test_no_folder(self, tmp_path):
         with pytest.raises(UserError, match=r"needs regions\.folder"):
-            make_proposer(RegionsConfig(backend="files"))
+            make_proposer(FileSettings())
         with pytest.raises(UserError, match=r"holds no \*\.png"):
-            make_proposer(RegionsConfig(backend="files", folder=str(tmp_path)))
+            make_proposer(FileSettings(folder=str(tmp_path)))
 
     def test_no_map_for_an_image(self, tmp_path, ids):
         write(tmp_path, ids)
         with pytest.raises(FrameError, match="no id map"):
             propose(tmp_path, "samples/elsewhere.jpg")
         with pytest.raises(FrameError, match="image's path"):
-            make_proposer(RegionsConfig(backend="files", folder=str(tmp_path))).propose(IMAGE)
+            make_proposer(FileSettings(folder=str(tmp_path))).propose(IMAGE)
 
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -177,7 +177,7 @@ class TestFaults:
 
 def test_the_hash_of_a_folder_passes_over_what_is_no_map(tmp_path, ids):
     write(tmp_path, ids)
-    config = RegionsConfig(backend="files", folder=str(tmp_path))
+    config = FileSettings(folder=str(tmp_path))
     before = describe_proposer(config)
     for name in ("._n015__CAM_FRONT__1.png", ".DS_Store", "Thumbs.db", "b.png.part"):
         (tmp_path / name).write_bytes(b"\0\5\26\7")

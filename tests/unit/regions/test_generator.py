@@ -9,20 +9,18 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from segment_anything.utils.amg import is_box_near_crop_edge
 
-from labelgen.config import RegionsConfig
 from labelgen.geometry.rle import decode
 from labelgen.regions import Prompts, generator, make_proposer
 from labelgen.regions.generator import PromptedProposer
 from labelgen.regions.sam import SamNetwork
+from labelgen.regions.settings import SamSettings
 
 #: Thresholds that random weights pass now and then.
 LOOSE = {"points_per_side": 8, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.2, "box_nms_thresh": 1.0}
 
 
 def proposer(sam, **settings):
-    return PromptedProposer(
-        RegionsConfig(**{"duplicate_iou": 1.0, **settings}), SamNetwork(*sam), device="cpu"
-    )
+    return PromptedProposer(SamSettings(**{"duplicate_iou": 1.0, **settings}), SamNetwork(*sam), device="cpu")
 
 
 def dense(regions):
@@ -268,7 +266,7 @@ def test_real_architecture(tmp_path, picture):
     """ViT-B with random weights, through a checkpoint file."""
     path = tmp_path / "vit_b.pth"
     torch.save(sam_model_registry["vit_b"]().state_dict(), path)
-    config = RegionsConfig(
+    config = SamSettings(
         mode="grid",
         model="vit_b",
         checkpoint=str(path),

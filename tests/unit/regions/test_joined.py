@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from labelgen.config import RegionsConfig
 from labelgen.geometry import rle
 from labelgen.regions import describe_proposer, join_cameras, make_proposer
 from labelgen.regions.base import Prompts
 from labelgen.regions.joined import JoinedProposer
+from labelgen.regions.settings import SamSettings, SuperpixelSettings
 from labelgen.regions.superpixel import SuperpixelProposer, regions_of_labels
 
 
 class Halves:
     """Cuts every image into a left and a right half."""
 
-    info = SuperpixelProposer(RegionsConfig(backend="superpixel")).info
+    info = SuperpixelProposer(SuperpixelSettings()).info
 
     def propose(self, image, prompts=None):
         return regions_of_labels(
@@ -32,7 +32,7 @@ def image():
 
 
 def test_both_kinds_of_regions_are_there_and_scored_apart(image):
-    slic = SuperpixelProposer(RegionsConfig(backend="superpixel", superpixel_segments=20))
+    slic = SuperpixelProposer(SuperpixelSettings(superpixel_segments=20))
     joined = JoinedProposer(Halves(), slic, score=0.25)
     alone = slic.propose(image)
     got = joined.propose(image)
@@ -45,7 +45,7 @@ def test_both_kinds_of_regions_are_there_and_scored_apart(image):
 
 
 def test_superpixels_without_a_point_are_left_out(image):
-    slic = SuperpixelProposer(RegionsConfig(backend="superpixel", superpixel_segments=20))
+    slic = SuperpixelProposer(SuperpixelSettings(superpixel_segments=20))
     joined, alone = JoinedProposer(Halves(), slic, score=0.25), slic.propose(image)
     uv = np.array([[3.4, 5.0], [3.0, 5.4], [70.6, 40.0], [-0.6, 2.0], [90.0, 60.0]], np.float32)
     masks = [rle.decode(code, 60, 90) for code in alone.rle]
@@ -64,7 +64,7 @@ def test_superpixels_without_a_point_are_left_out(image):
 
 
 def test_the_configuration_joins_and_the_record_says_so(image):
-    config = RegionsConfig(model="demo", superpixel_score=0.2, superpixel_segments=10)
+    config = SamSettings(model="demo", superpixel_score=0.2, superpixel_segments=10)
     proposer = make_proposer(config, "cpu", 1)
     assert proposer.info == describe_proposer(config)
     assert proposer.info.name.startswith("sam:demo+superpixel")
@@ -74,6 +74,6 @@ def test_the_configuration_joins_and_the_record_says_so(image):
 
 
 def test_superpixels_alone_are_not_joined():
-    config = RegionsConfig(backend="superpixel", superpixel_score=0.2)
+    config = SuperpixelSettings()
     assert isinstance(make_proposer(config), SuperpixelProposer)
     assert describe_proposer(config) == SuperpixelProposer(config).info

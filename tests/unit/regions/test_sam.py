@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
 from labelgen.regions.registry import make_proposer
 from labelgen.regions.sam import load_sam
+from labelgen.regions.settings import SamSettings
 
 
 class TestCheckpoints:
@@ -21,7 +21,7 @@ class TestCheckpoints:
 
     def test_unknown_model(self):
         with pytest.raises(UserError, match="vit_x"):
-            make_proposer(RegionsConfig(model="vit_x"), device="cpu")
+            make_proposer(SamSettings(model="vit_x"), device="cpu")
 
     @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
     def test_truncated(self, tmp_path, suffix):

@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model
 
-from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
 from labelgen.geometry.rle import decode
 from labelgen.models.info import ModelInfo
 from labelgen.regions import Prompts, make_proposer
 from labelgen.regions.generator import PromptedProposer
 from labelgen.regions.sam2 import Sam2Network, load_sam2
+from labelgen.regions.settings import Sam2Settings, SamSettings
 
 SIDE = 128
 
@@ -70,8 +70,7 @@ def official(model, image, **prompts):
 
 def test_masks_of_points_equal_the_models_own(sam2, picture):
     proposer = PromptedProposer(
-        RegionsConfig(
-            backend="sam2",
+        Sam2Settings(
             mode="grid",
             points_per_side=3,
             pred_iou_thresh=0.0,
@@ -102,7 +101,7 @@ def test_masks_of_boxes_equal_the_models_own(sam2, picture):
     """Without its choice among masks by stability, which the official predictor does not use for boxes."""
     boxes = np.array([[20, 40, 60, 70], [90, 50, 140, 80]], np.float32)
     sam2[0].mask_decoder.dynamic_multimask_via_stability = False
-    config = RegionsConfig(backend="sam2", mode="boxes", duplicate_iou=1.0)
+    config = Sam2Settings(mode="boxes", duplicate_iou=1.0)
     regions = PromptedProposer(config, Sam2Network(*sam2), device="cpu").propose(
         picture, Prompts(boxes=boxes)
     )
@@ -116,8 +115,7 @@ def test_masks_of_boxes_equal_the_models_own(sam2, picture):
 
 def test_through_a_folder(tmp_path, sam2, picture):
     sam2[0].save_pretrained(tmp_path / "sam2")
-    config = RegionsConfig(
-        backend="sam2",
+    config = Sam2Settings(
         model="tiny",
         checkpoint=str(tmp_path / "sam2"),
         mode="grid",
@@ -170,7 +168,7 @@ def test_real_architecture(picture):
     """SAM 2.1 large's own sizes, with random weights."""
     config = Sam2Config()
     proposer = PromptedProposer(
-        RegionsConfig(
+        SamSettings(
             mode="grid", points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
         ),
         Sam2Network(Sam2Model(config).eval(), ModelInfo("sam2:random", "test", "none", "0")),

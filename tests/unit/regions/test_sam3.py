@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model
 
-from labelgen.config import RegionsConfig
 from labelgen.errors import UserError
 from labelgen.geometry.rle import decode
 from labelgen.models.info import ModelInfo
 from labelgen.regions.sam3 import TOKENS, Sam3Proposer, describe_sam3, load_sam3
+from labelgen.regions.settings import Sam3Settings
 
 SIDE = 56
 
@@ -79,7 +79,7 @@ def sam3():
 
 
 def test_equals_its_own_post_processing(sam3, picture):
-    config = RegionsConfig(backend="sam3", words=("car",), word_score_thresh=0.05, duplicate_iou=1.0)
+    config = Sam3Settings(words=("car",), word_score_thresh=0.05, duplicate_iou=1.0)
     regions = Sam3Proposer(config, sam3, tokenize, INFO, device="cpu").propose(picture)
     processor = Sam3ImageProcessor(size={"height": SIDE, "width": SIDE})
     ids, mask = tokenize(["car"])
@@ -100,7 +100,7 @@ def test_equals_its_own_post_processing(sam3, picture):
 
 def test_words_add_up_and_nothing_may_pass(sam3, picture):
     def propose(words, least):
-        config = RegionsConfig(backend="sam3", words=words, word_score_thresh=least, duplicate_iou=1.0)
+        config = Sam3Settings(words=words, word_score_thresh=least, duplicate_iou=1.0)
         return Sam3Proposer(config, sam3, tokenize, INFO, device="cpu").propose(picture)
 
     one, two = propose(("car",), 0.05), propose(("car", "a tree"), 0.05)
@@ -111,7 +111,7 @@ def test_words_add_up_and_nothing_may_pass(sam3, picture):
 
 def test_without_words(sam3):
     with pytest.raises(UserError, match=r"needs regions\.words"):
-        Sam3Proposer(RegionsConfig(backend="sam3"), sam3, tokenize, INFO, device="cpu")
+        Sam3Proposer(Sam3Settings(), sam3, tokenize, INFO, device="cpu")
 
 
 def test_a_folder_states_its_licence_and_needs_a_tokenizer(tmp_path, sam3, capsys):

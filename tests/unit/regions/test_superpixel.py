@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from labelgen.config import RegionsConfig
 from labelgen.regions.registry import make_proposer
+from labelgen.regions.settings import SuperpixelSettings
 
 
 @pytest.mark.parametrize("method", ["slic", "felzenszwalb"])
@@ -13,9 +13,7 @@ from labelgen.regions.registry import make_proposer
 @pytest.mark.parametrize("shape", [(90, 160, 3), (61, 47, 3), (40, 30), (1, 1, 3), (1, 50, 3)])
 def test_every_pixel_is_in_exactly_one(shape, max_side, method):
     image = np.random.default_rng(1).integers(0, 255, shape, np.uint8)
-    config = RegionsConfig(
-        backend="superpixel", superpixel_method=method, superpixel_segments=20, max_side=max_side
-    )
+    config = SuperpixelSettings(superpixel_method=method, superpixel_segments=20, max_side=max_side)
     proposer = make_proposer(config)
     assert proposer.info.name == f"superpixel:{method}"
     regions = proposer.propose(image)
@@ -29,7 +27,7 @@ def test_every_pixel_is_in_exactly_one(shape, max_side, method):
 
 
 def test_follows_edges_and_is_deterministic(picture):
-    config = RegionsConfig(backend="superpixel", superpixel_segments=40, superpixel_sigma=1.0)
+    config = SuperpixelSettings(superpixel_segments=40, superpixel_sigma=1.0)
     first, second = (make_proposer(config).propose(picture) for _ in range(2))
     assert first.rle == second.rle
     assert 15 <= len(first) <= 60

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from labelgen.errors import UserError
 from labelgen.models.info import file_hash
 from labelgen.records import Regions
-from labelgen.semantics.base import CaptionerConfig
 from labelgen.semantics.blip2 import load_blip2
 from labelgen.semantics.registry import describe_captioner, make_captioner
+from labelgen.semantics.settings import CaptionSettings
 from tests.helpers.blip2_folder import write_blip2_folder
 
 WEIGHTS = "model.safetensors"
@@ -28,7 +28,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def captioner(folder):
-    return make_captioner(CaptionerConfig(checkpoint=str(folder), batch_size=4, max_tokens=6), "cpu")
+    return make_captioner(
+        CaptionSettings(caption_checkpoint=str(folder), caption_batch_size=4, caption_tokens=6), "cpu"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,9 @@ def test_some_rows_only(captioner, scene):
 
 
 def test_the_same_again_and_in_other_batches(folder, captioner, scene):
-    other = make_captioner(CaptionerConfig(checkpoint=str(folder), batch_size=1, max_tokens=6), "cpu")
+    other = make_captioner(
+        CaptionSettings(caption_checkpoint=str(folder), caption_batch_size=1, caption_tokens=6), "cpu"
+    )
     first = captioner.caption(scene.images, scene.regions)
     assert first == captioner.caption(scene.images, scene.regions)
     assert first == other.caption(scene.images, scene.regions)
@@ -103,13 +107,13 @@ def test_a_region_without_its_image_is_an_error(captioner, scene):
 
 
 def test_what_is_recorded(folder):
-    info = describe_captioner(CaptionerConfig(checkpoint=str(folder)))
+    info = describe_captioner(CaptionSettings(caption_checkpoint=str(folder)))
     assert info == load_blip2("demo", str(folder), torch.device("cpu"))[2]
     assert info.name == "blip2:demo"
     assert info.weights == file_hash(folder / WEIGHTS)
     assert info.licence.startswith("see the publisher")
     (folder / "training.json").write_text('{"revision": "demo 3 steps"}')
-    assert describe_captioner(CaptionerConfig(checkpoint=str(folder))).revision == "demo 3 steps"
+    assert describe_captioner(CaptionSettings(caption_checkpoint=str(folder))).revision == "demo 3 steps"
     (folder / "training.json").unlink()
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from open_clip.factory import add_model_config
 
-from labelgen.config import RunConfig, SemanticsConfig, fingerprint
+from labelgen.config import RunConfig, fingerprint
 from labelgen.errors import UserError
 from labelgen.semantics import settle_semantics
 from labelgen.semantics.clip_training import OPENAI_ENTRIES, training_of_file, trainings
 from labelgen.semantics.clip_weights import describe_open_clip
 from labelgen.semantics.openclip import OpenClipEncoder, load_open_clip
+from labelgen.semantics.settings import OpenClipSettings
 
 OPENAI = (0.48145466, 0.4578275, 0.40821073)
 HALF = (0.5, 0.5, 0.5)
@@ -51,7 +52,7 @@ def file(tmp_path, weights):
 
 
 def semantics(file, **settings):
-    return SemanticsConfig(checkpoint=str(file), mode="crop", **{"model": "ViT-L-14"} | settings)
+    return OpenClipSettings(checkpoint=str(file), mode="crop", **{"model": "ViT-L-14"} | settings)
 
 
 def test_a_file_that_does_not_say_is_asked_about(file):
@@ -145,7 +146,7 @@ def test_what_a_file_says_is_a_setting_of_the_run(tmp_path, weights):
         return fingerprint(RunConfig(semantics=config), "", [])
 
     assert mark(settled) != mark(settled.model_copy(update={"pretrained": "laion2b_s32b_b82k"}))
-    plain = RunConfig(semantics=SemanticsConfig())
+    plain = RunConfig(semantics=OpenClipSettings())
     assert "pretrained" not in plain.label_settings()["semantics"]
 
 

@@ -5,7 +5,6 @@ import open_clip
 import pytest
 import torch
 
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.geometry.rle import encode, parse
 from labelgen.models.info import ModelInfo
@@ -16,6 +15,7 @@ from labelgen.semantics.cells import cell_counts
 from labelgen.semantics.mixing import within_masks
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.prompts import normalise
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.towers import ConvNext, Vit, make_tower
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.clip_towers import small_clip, small_convnext, small_resnet, small_vit
@@ -37,7 +37,7 @@ def make(tower="vit", **settings):
     visual = TOWERS[tower]()
     visual.image_mean, visual.image_std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.2)
     model = (small_clip(visual), tokenizer, INFO)
-    return OpenClipEncoder(SemanticsConfig(**{"short_side": 96, **settings}), device="cpu", model=model)
+    return OpenClipEncoder(OpenClipSettings(**{"short_side": 96, **settings}), device="cpu", model=model)
 
 
 @pytest.fixture(scope="module")
@@ -220,13 +220,13 @@ def test_a_tower_without_dense_features():
     visual = small_vit(attentional_pool=True)
     visual.image_mean, visual.image_std = (0.5,) * 3, (0.2,) * 3
     model = (small_clip(visual), tokenizer, INFO)
-    encoder = OpenClipEncoder(SemanticsConfig(), device="cpu", model=model)
+    encoder = OpenClipEncoder(OpenClipSettings(), device="cpu", model=model)
     assert encoder.mode == "crop"
     with pytest.raises(UserError, match="no dense features: a learnt query"):
         encoder.dense([picture()])
     for settings in ({"mode": "maskclip"}, {"assignment": "rsa"}):
         with pytest.raises(UserError, match="not possible"):
-            OpenClipEncoder(SemanticsConfig(**settings), device="cpu", model=model)
+            OpenClipEncoder(OpenClipSettings(**settings), device="cpu", model=model)
 
 
 @pytest.mark.slow
@@ -261,7 +261,7 @@ def test_real_architectures(model, modes):
     torch.testing.assert_close(got, want, rtol=0, atol=1e-4)
     for mode in modes:
         given = (network, open_clip.get_tokenizer(model), INFO)
-        encoder = OpenClipEncoder(SemanticsConfig(model=model, mode=mode), device="cpu", model=given)
+        encoder = OpenClipEncoder(OpenClipSettings(model=model, mode=mode), device="cpu", model=given)
         feature, maps = encoder.features([picture()], regions_in(masks_of())), encoder.dense([picture()])
         np.testing.assert_allclose(np.linalg.norm(feature, axis=1), [1, 1, 1, 1, 0], atol=1e-4)
         assert maps[0].feature.shape[2] == feature.shape[1]

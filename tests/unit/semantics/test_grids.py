@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from labelgen.config import DenseFeaturesConfig, RunConfig
+from labelgen.config import RunConfig
 from labelgen.semantics.dense import DenseMap
 from labelgen.semantics.grids import store_dense
+from labelgen.semantics.settings import DenseFeatureSettings
 
 
 def a_map(h, w, seed, size=(90, 160)):
@@ -15,7 +16,7 @@ def a_map(h, w, seed, size=(90, 160)):
 
 def test_the_same_grid_keeps_the_cells():
     maps = [a_map(3, 4, 0), None, a_map(3, 4, 1)]
-    stored = store_dense(maps, DenseFeaturesConfig(grid=(3, 4)))
+    stored = store_dense(maps, DenseFeatureSettings(grid=(3, 4)))
     assert stored.values.dtype == np.float16
     np.testing.assert_allclose(stored.values[0], maps[0].feature, atol=2e-3)
     np.testing.assert_allclose(stored.values[2], maps[2].feature, atol=2e-3)
@@ -25,7 +26,7 @@ def test_the_same_grid_keeps_the_cells():
 
 def test_another_grid_reads_the_map_at_its_cells_centres():
     one = a_map(6, 8, 2)
-    stored = store_dense([one], DenseFeaturesConfig(grid=(2, 3)))
+    stored = store_dense([one], DenseFeatureSettings(grid=(2, 3)))
     for i in range(2):
         for j in range(3):
             centre = np.array([[(j + 0.5) * 160 / 3 - 0.5, (i + 0.5) * 90 / 2 - 0.5]])
@@ -34,7 +35,7 @@ def test_another_grid_reads_the_map_at_its_cells_centres():
 
 def test_eight_bits_err_by_half_a_step():
     maps = [a_map(3, 4, 0), None]
-    stored = store_dense(maps, DenseFeaturesConfig(grid=(3, 4), dtype="int8"))
+    stored = store_dense(maps, DenseFeatureSettings(grid=(3, 4), dtype="int8"))
     assert stored.values.dtype == np.int8
     error = np.abs(stored.decode()[0] - maps[0].feature).max(axis=-1)
     assert (error <= np.abs(maps[0].feature).max(axis=-1) / 254 * 1.1).all()
@@ -42,7 +43,7 @@ def test_eight_bits_err_by_half_a_step():
 
 
 def test_no_image_no_map():
-    assert store_dense([None, None], DenseFeaturesConfig()) is None
+    assert store_dense([None, None], DenseFeatureSettings()) is None
 
 
 @pytest.mark.parametrize("text", ["captions", "dense_features"])

@@ -2,14 +2,14 @@
 
 import pytest
 
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.semantics import settle_semantics
+from labelgen.semantics.settings import OpenClipSettings
 from tests.helpers.clip_folder import write_clip_folder
 
 
 def settled(model, **settings):
-    return settle_semantics(SemanticsConfig(model=model, checkpoint="weights.pt", **settings)).mode
+    return settle_semantics(OpenClipSettings(model=model, checkpoint="weights.pt", **settings)).mode
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def test_auto(model, mode):
 
 
 def test_the_demo_model_and_folders(tmp_path):
-    assert settle_semantics(SemanticsConfig()).mode == "crop"
+    assert settle_semantics(OpenClipSettings()).mode == "crop"
     folder = write_clip_folder(tmp_path / "clip")
-    assert settle_semantics(SemanticsConfig(checkpoint=str(folder))).mode == "maskattn"  # a transformer
+    assert settle_semantics(OpenClipSettings(checkpoint=str(folder))).mode == "maskattn"  # a transformer
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_demo_model_and_folders(tmp_path):
 def test_a_folder_with_another_file(tmp_path, text, said):
     (tmp_path / "open_clip_config.json").write_text(text)
     with pytest.raises(UserError, match=said):
-        settle_semantics(SemanticsConfig(checkpoint=str(tmp_path)))
+        settle_semantics(OpenClipSettings(checkpoint=str(tmp_path)))
 
 
 @pytest.mark.parametrize("model", ["ViT-B-16-SigLIP", "PE-Core-B-16", "coca_ViT-B-32"])

@@ -10,13 +10,13 @@ import pytest
 import torch
 from pycocotools import mask as coco
 
-from labelgen.config import SemanticsConfig
 from labelgen.errors import UserError
 from labelgen.models.info import file_hash
 from labelgen.records import Regions
 from labelgen.semantics.clip_weights import DIRECTORY_WEIGHTS
 from labelgen.semantics.openclip import load_open_clip
 from labelgen.semantics.registry import make_encoder
+from labelgen.semantics.settings import OpenClipSettings
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.clip_folder import write_clip_folder
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return make_encoder(SemanticsConfig(mode="crop", checkpoint=str(folder), batch_size=8), device="cpu")
+    return make_encoder(OpenClipSettings(mode="crop", checkpoint=str(folder), batch_size=8), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_features_are_open_clips_own(folder, encoder, taxonomy, scene):
 
 def test_narrow_regions_are_looked_at_twice(folder, encoder, scene):
     """Features of both crops are averaged; regions that fill their crop keep the one they have."""
-    twice = make_encoder(SemanticsConfig(mode="crop", checkpoint=str(folder), context=40), device="cpu")
+    twice = make_encoder(OpenClipSettings(mode="crop", checkpoint=str(folder), context=40), device="cpu")
     once = encoder.features(scene.images, scene.regions)
     got = twice.features(scene.images, scene.regions)
     box = scene.regions.box_xyxy
@@ -112,13 +112,15 @@ def test_scores_come_from_the_stored_features(encoder, taxonomy, scene):
 def test_the_models_temperature_is_the_default(folder, encoder):
     assert encoder.temperature == pytest.approx(0.07, rel=1e-4)  # open_clip's start value
     assert (
-        make_encoder(SemanticsConfig(mode="crop", checkpoint=str(folder), temperature=0.5), "cpu").temperature
+        make_encoder(
+            OpenClipSettings(mode="crop", checkpoint=str(folder), temperature=0.5), "cpu"
+        ).temperature
         == 0.5
     )
 
 
 def test_batches_change_nothing_but_rounding(folder, encoder, taxonomy, scene):
-    other = make_encoder(SemanticsConfig(mode="crop", checkpoint=str(folder), batch_size=1), device="cpu")
+    other = make_encoder(OpenClipSettings(mode="crop", checkpoint=str(folder), batch_size=1), device="cpu")
     crops = list(encoder.crops(scene.images, scene.regions))
     np.testing.assert_allclose(encoder.encode_crops(iter(crops)), other.encode_crops(iter(crops)), atol=1e-5)
 
@@ -144,9 +146,8 @@ def test_a_region_without_its_image_is_an_error(encoder, taxonomy):
 
 PROGRAM = """
 import sys, numpy as np
-from labelgen.config import SemanticsConfig
 from labelgen.semantics.base import make_encoder
-encoder = make_encoder(SemanticsConfig(mode="crop", checkpoint=sys.argv[1]), device="cpu", threads=2)
+encoder = make_encoder(OpenClipSettings(mode="crop", checkpoint=sys.argv[1]), device="cpu", threads=2)
 crops = np.random.default_rng(0).integers(0, 255, (70, 32, 32, 3), np.uint8)
 sys.stdout.buffer.write(encoder.encode_crops(iter(crops)).tobytes() + encoder.embed(["a car"]).tobytes())
 """
@@ -203,7 +204,9 @@ def test_real_architecture(tmp_path, taxonomy, scene):
     """ViT-B-16 with random weights, through a checkpoint file."""
     path = tmp_path / "vit.pt"
     torch.save(open_clip.create_model("ViT-B-16").state_dict(), path)
-    encoder = make_encoder(SemanticsConfig(model="ViT-B-16", mode="crop", checkpoint=str(path)), device="cpu")
+    encoder = make_encoder(
+        OpenClipSettings(model="ViT-B-16", mode="crop", checkpoint=str(path)), device="cpu"
+    )
     got = encoder.encode(scene.images, scene.regions, taxonomy)
     assert got.feature.shape == (len(scene.regions), 512)
     np.testing.assert_allclose(np.linalg.norm(got.feature.astype(np.float32), axis=1), 1, atol=1e-2)

@@ -1,0 +1,24 @@
+"""The configurations that are shipped, by name: short YAML files over documented defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labelgen.errors import UserError
+from labelgen.settings_reading import suggestion
+
+PRESETS = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+
+
+def find_preset(name: str) -> Path:
+    """Path of a preset by its name, or of a file.
+
+    Raises:
+        UserError: neither.
+    """
+    path = PRESETS.get(name, Path(name))
+    if not path.is_file():
+        raise UserError(
+            f"configuration {name!r} is neither a file nor a preset; {suggestion(name, list(PRESETS))}"
+        )
+    return path
