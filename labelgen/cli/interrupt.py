@@ -15,19 +15,22 @@ from pipelines.drain import INTERRUPTED, STOPPED
 
 
 @contextmanager
-def interruptible(console: Console, run: Path | str) -> Iterator[None]:
+def interruptible(console: Console, run: Path | str | None) -> Iterator[None]:
     """While the block lasts, Ctrl-C ends the command with one line about a run; the next one at once.
 
     Args:
         console: for the line.
-        run: that the block works on; it may not be there yet.
+        run: that the block works on; it may not be there yet. None: the block plans it.
     """
     try:
         yield
     except KeyboardInterrupt:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        console.print(f"interrupted: {_committed(run)}; the same command goes on", soft_wrap=True)
+        console.print(
+            f"interrupted: {_committed(run)}; the same command {'begins anew' if run is None else 'goes on'}",
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -50,7 +53,9 @@ def leave_stopped(
     raise typer.Exit(INTERRUPTED if signal_number == signal.SIGINT else otherwise)
 
 
-def _committed(run: Path | str) -> str:
+def _committed(run: Path | str | None) -> str:
+    if run is None:
+        return "no frame was begun"
     from labelgen.errors import UserError
     from labelgen.shards import done_frames
 

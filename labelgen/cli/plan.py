@@ -10,6 +10,7 @@ import typer
 
 from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import RetryFailed
+from labelgen.cli.interrupt import interruptible
 from labelgen.cli.options import Allow, Json
 from labelgen.cli.progress import frame_progress
 from labelgen.cli.run import (
@@ -75,7 +76,8 @@ def plan(
         dataset, dataroot, version, split, config, overrides, output, frames, retry_failed, tuple(allow or ())
     )
     console = PlainConsole(stderr=as_json, soft_wrap=True)
-    made = make_plan(request, partial(frame_progress, console))
+    with interruptible(console, None):
+        made = make_plan(request, partial(frame_progress, console))
     summary = made.summary()
     if made.changed:
         complain(console, "warning", describe(made.changed), "bold yellow")
@@ -84,7 +86,7 @@ def plan(
     if probe:
         from pipelines.probe import keep, make_bill, summarise
 
-        with console.status(f"labelling {probe} frames"):
+        with interruptible(console, None), console.status(f"labelling {probe} frames"):
             bill = make_bill(made, probe, price, ray_address)
         summary |= summarise(bill, made, numbers)
         summary["kept"] = keep(bill, made.job.run)

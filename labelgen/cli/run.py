@@ -98,8 +98,9 @@ def run(
         dataset, dataroot, version, split, config, overrides, output, frames, retry_failed, tuple(allow or ())
     )
     console = PlainConsole(stderr=as_json, soft_wrap=True)
-    build_city(request, console)
-    todo = make_plan(request, partial(frame_progress, console))
+    with interruptible(console, None):
+        build_city(request, console)
+        todo = make_plan(request, partial(frame_progress, console))
     announce(todo, console)
     result = label(todo, console, ray_address, strict=strict, share=sharing)
     judge_run(todo, console)

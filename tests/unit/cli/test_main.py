@@ -2,7 +2,10 @@
 
 import errno
 
+import pytest
+
 import labelgen.shards
+from pipelines import planning
 from tests.helpers.cli import Shell
 
 
@@ -13,3 +16,14 @@ def test_a_disk_that_fails_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(labelgen.shards, "open_run", open_run)
     result = Shell(monkeypatch, capsys)("inspect", "somewhere")
     assert (result.code, result.err) == (2, "error: somewhere/manifests: Read-only file system\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_ctrl_c_while_planning_is_one_line(monkeypatch, capsys, command):
+    def make_plan(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(planning, "make_plan", make_plan)
+    result = Shell(monkeypatch, capsys)(command, "--dataset", "nuscenes", "--dataroot", "somewhere", "--json")
+    said = "interrupted: no frame was begun; the same command begins anew\n"
+    assert (result.code, result.out, result.err) == (130, "", said)
