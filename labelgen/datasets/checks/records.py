@@ -36,7 +36,7 @@ def layout(sight: FrameSight) -> Iterator[Odd]:
 @check("cloud-units", "frame", refuse=True)
 def units(sight: FrameSight) -> Iterator[Odd]:
     """Coordinates are no metres from the LiDAR: millimetres, centimetres, a map's coordinates."""
-    xyz = _there(sight)
+    xyz = sight.there
     path = sight.frame.lidar_path
     if len(xyz) < 20:
         return
@@ -72,9 +72,9 @@ def units(sight: FrameSight) -> Iterator[Odd]:
 
 def misfit(sight: FrameSight) -> str:
     """What makes no sense about a file's layout; empty if nothing does."""
-    if (share := absurd(sight)) > MOST_ABSURD and not _of_map(_there(sight)):
+    if (share := absurd(sight)) > MOST_ABSURD and not _of_map(sight.there):
         return f"{share:.0%} of the points have coordinates that nothing measures"
-    if axes := _whole(_there(sight)):
+    if axes := _whole(sight.there):
         return f"{axes} holds whole numbers only"
     record = parse_layout(sight.frame.lidar_layout).record
     found = rhythm(sight.cloud_data)
@@ -112,15 +112,15 @@ def absurd(sight: FrameSight) -> float:
         if rows[axis].dtype == np.float32
     )
     with np.errstate(invalid="ignore"):
-        some = np.column_stack([rows[axis].astype(np.float64) for axis in "xyz"])
+        some = np.stack([rows[axis].astype(np.float64) for axis in "xyz"])
     size = np.abs(some)
     tiny, huge = (size < 1e-5) & (size > 0), (size > 1e5) & np.isfinite(size)
     usual = (size > 1e-3) & (size < 1e3)
-    bad = ((tiny | huge).any(axis=1) & usual.any(axis=1)) | ((size < 1e-30) & (size > 0)).any(axis=1)
+    bad = ((tiny | huge).any(axis=0) & usual.any(axis=0)) | ((size < 1e-30) & (size > 0)).any(axis=0)
     if len(np.unique(some[huge])) > 10:
-        bad |= huge.any(axis=1)
+        bad |= huge.any(axis=0)
     if kinds > 9:
-        bad |= np.isnan(some).any(axis=1)
+        bad |= np.isnan(some).any(axis=0)
     return float(bad.mean()) if len(bad) else 0.0
 
 
@@ -141,14 +141,6 @@ def _of_map(xyz: NDArray[np.float64]) -> bool:
     spread = np.median(np.abs(xyz - middle), axis=0)
     away = float(np.linalg.norm(middle[:2]))
     return bool(1000 < away < 1e9 and away > 20 * np.linalg.norm(spread[:2]))
-
-
-def _there(sight: FrameSight) -> NDArray[np.float64]:
-    """(n, 3) some of the finite points that are not at the origin."""
-    with np.errstate(invalid="ignore"):
-        xyz = sight.cloud.xyz[:: -(-len(sight.cloud) // _ROWS) or 1].astype(np.float64)
-    there: NDArray[np.float64] = xyz[np.isfinite(xyz).all(axis=1) & (xyz != 0).any(axis=1)]
-    return there
 
 
 def _alternating(xyz: NDArray[np.float32], number: int) -> int:

@@ -219,15 +219,20 @@ class FrameSight:
         return np.flatnonzero(self.cloud.returned[::step]) * step
 
     @cached_property
-    def finite(self) -> NDArray[np.bool_]:
-        """(N,) bool: all three coordinates are finite."""
-        return np.asarray(np.isfinite(self.cloud.xyz).all(axis=1))
+    def there(self) -> NDArray[np.float64]:
+        """(n, 3) some of the finite points that are not at the origin, at most `SAMPLE_POINTS`."""
+        step = -(-len(self.cloud) // SAMPLE_POINTS) or 1
+        with np.errstate(invalid="ignore"):
+            x, y, z = self.cloud.xyz[::step].astype(np.float64).T
+        keep = np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & ((x != 0) | (y != 0) | (z != 0))
+        return np.column_stack([x[keep], y[keep], z[keep]])
 
     @cached_property
     def distance(self) -> NDArray[np.float32]:
         """(N,) float32 metres from the LiDAR's origin; NaN or infinite where a coordinate is."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(np.linalg.norm(self.cloud.xyz, axis=1))
+            x, y, z = np.square(self.cloud.xyz).T
+            return np.asarray(np.sqrt(x + y + z))
 
     @property
     def columns(self) -> tuple[str, ...]:
