@@ -35,7 +35,7 @@ def layout(sight: FrameSight) -> Iterator[Odd]:
 
 @check("cloud-units", "frame", refuse=True)
 def units(sight: FrameSight) -> Iterator[Odd]:
-    """Coordinates are no metres from the LiDAR: millimetres, centimetres, a map's coordinates."""
+    """Coordinates are no metres from the LiDAR: millimetres, a map's coordinates, ranges and angles."""
     xyz = sight.there
     path = sight.frame.lidar_path
     if len(xyz) < 20:
@@ -46,6 +46,13 @@ def units(sight: FrameSight) -> Iterator[Odd]:
             f"{path}: the points lie about ({at})",
             "these are coordinates of a map; points must be in the LiDAR's frame, and its pose in "
             "global_from_lidar",
+        )
+        return
+    if _is_polar(xyz):
+        yield Odd(
+            f"{path}: x is never negative, y lies between {xyz[:, 1].min():.3g} and {xyz[:, 1].max():.3g}, z "
+            f"within {np.abs(xyz[:, 2]).max():.2g}",
+            "are these range, azimuth and elevation? Points are x, y and z in metres",
         )
         return
     near, half, far = np.percentile(np.sqrt((xyz**2).sum(axis=1)), (1, 50, 99))
@@ -141,6 +148,13 @@ def _of_map(xyz: NDArray[np.float64]) -> bool:
     spread = np.median(np.abs(xyz - middle), axis=0)
     away = float(np.linalg.norm(middle[:2]))
     return bool(1000 < away < 1e9 and away > 20 * np.linalg.norm(spread[:2]))
+
+
+def _is_polar(xyz: NDArray[np.float64]) -> bool:
+    """Whether the columns are ranges and angles in radians, of directions all around."""
+    x, y, z = xyz.T
+    around, rise = np.ptp(y), np.abs(z).max()
+    return bool(x.min() >= 0 and x.max() > 7 and 4 < around < 6.3 and 0.05 < rise < 1.58)
 
 
 def _alternating(xyz: NDArray[np.float32], number: int) -> int:

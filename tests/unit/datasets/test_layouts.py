@@ -47,6 +47,22 @@ def test_sound_clouds_of_all_layouts_are_told_nothing_about(order, tmp_path):
             assert told(sight) == [], (scene, name)
 
 
+@pytest.mark.parametrize("turn", [0, np.pi])
+def test_ranges_and_angles_are_told(turn, tmp_path):
+    """Azimuths from -pi to pi, or from 0 to 2 pi."""
+    for _, columns in sweeps("firing"):
+        x, y, z = (columns[axis].astype(float) for axis in "xyz")
+        polar = {
+            "x": np.sqrt(x**2 + y**2 + z**2),
+            "y": np.arctan2(y, x) + turn,
+            "z": np.arctan2(z, np.hypot(x, y)),
+        }
+        (odd,) = told(
+            sight_of(tmp_path, packed(columns | polar, LAYOUTS["kitti"]).tobytes(), "kitti"), "cloud-units"
+        )
+        assert "range, azimuth and elevation" in odd
+
+
 def test_files_read_in_another_layout_are_found_and_the_right_one_is_named(tmp_path):
     found, hinted, missed = 0, 0, Counter()
     for number, order in enumerate(ORDERS):
