@@ -171,7 +171,7 @@ def train_unit(folder: Path, size: Size, unit: Unit, deadline: float) -> dict[st
             begin = time.process_time()
             start = Start()
             if unit.variant.method is not None:
-                learned = cache_of(folder / unit.variant.cache)
+                learned = run_of(folder / unit.variant.cache)
                 frames = tuple(learned.plan)
                 config = configure(unit.variant.method, size, unit, size.pretrain, len(frames))
                 train(learned, config, frames, here / "pretrain")
@@ -188,7 +188,7 @@ def follow(folder: Path, size: Size, unit: Unit, protocol: str, start: Any, outp
     from labelgen.distill.splits import choose_fraction
     from labelgen.distill.train import train
 
-    learned, judged = cache_of(folder / "sam"), cache_of(folder / "val")
+    learned, judged = run_of(folder / "sam"), run_of(folder / "val")
     frames = tuple(learned.plan)
     if protocol in SHARES:
         frames = choose_fraction(learned, frames, SHARES[protocol])
@@ -239,11 +239,11 @@ def score_flat(predictor: Any, judged: Any) -> dict[str, float]:
 
 
 @cache
-def cache_of(run: Path) -> Any:
+def run_of(run: Path) -> Any:
     """An open run."""
-    from labelgen.distill.cache import open_cache
+    from labelgen.distill.needs import open_for_training
 
-    return open_cache(run)
+    return open_for_training(run)
 
 
 def gather(folder: Path) -> tuple[dict[tuple[str, str], dict[int, float]], float]:
@@ -252,7 +252,7 @@ def gather(folder: Path) -> tuple[dict[tuple[str, str], dict[int, float]], float
 
     results, seconds = read_records(folder, "miou")
     if (folder / "val" / "done").exists():
-        judged = cache_of(folder / "val")
+        judged = run_of(folder / "val")
         labels = score_labels(judged, tuple(judged.plan)).result()["miou_all"]
         results[ablation_tables.LABELS, FREE] = {0: 100 * (labels or 0)}
     return results, seconds / 3600

@@ -27,17 +27,16 @@ import numpy as np
 from harness import Claim, score
 
 from labelgen.config import load_config
-from labelgen.datasets import load_truth
 from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
 from labelgen.labels.retrieval import RetrievalSettings, build_bank, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
 from labelgen.records import FrameRecord, Regions, Semantics
+from labelgen.runs import Run, open_run
 from labelgen.semantics import make_encoder
 from labelgen.semantics.strategies import Strategy, caption_temperature
-from labelgen.shards import Run, open_run, read_plan
-from labelgen.taxonomy import Taxonomy, load_taxonomy
+from labelgen.taxonomy import load_taxonomy
 from pipelines.main_job import execute
 from pipelines.planning import Request, make_plan
 from pipelines.relabel import plan_relabel
@@ -110,21 +109,18 @@ def cache(made: Run) -> Iterator[Claim]:
 
 def strategies(made: Run) -> Iterator[Claim]:
     """mIoU by what the classes are read from."""
-    taxonomy = Taxonomy.from_dict(made.info.taxonomy)
+    taxonomy = made.taxonomy
     operation, _ = plan_relabel(made, replace(taxonomy, name="again"))
-    frames, info = read_plan(made.store)
-    plan = {frame.frame_id: frame for frame in frames}
-    table = taxonomy.train_id_table(info.categories)
     names: tuple[Strategy, ...] = ("template", "caption", "both")
     results = {name: SegmentationScore(taxonomy.names) for name in names}
     for frame_id in made.frames:
-        record = made.frame(frame_id).record()
-        truth = load_truth(Path(info.dataroot), plan[frame_id], table, len(record.labels))
+        frame = made.frame(frame_id)
+        record, truth = frame.record(), frame.truth
         for name, result in results.items():
             warm = caption_temperature(None, name, operation.temperature)
             alike = replace(operation, strategy=name, caption_temperature=warm)
             semantics = alike.classify(record.semantics)
-            result.update(truth, ballot(made, replace(record, semantics=semantics), plan[frame_id].cameras))
+            result.update(truth, ballot(made, replace(record, semantics=semantics), frame.planned.cameras))
     found = {name: result.result() for name, result in results.items()}
     alone = max(found["template"]["miou"], found["caption"]["miou"])
     for name, result in found.items():

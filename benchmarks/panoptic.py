@@ -23,11 +23,11 @@ from ablation_study import Size, Unit, Variant, units
 from ablation_tables import Results, cell, head, ordering, shown, table_row
 from ablations import (
     ROOT,
-    cache_of,
     configure,
     prepare,
     put,
     read_records,
+    run_of,
     same_study,
     study_options,
     train_all,
@@ -152,7 +152,7 @@ def train_unit(cities: Path, folder: Path, size: Size, unit: Unit, deadline: flo
         if time.time() > deadline:
             return {}
         begin = time.process_time()
-        learned, judged = cache_of(cities / "sam"), cache_of(cities / "val")
+        learned, judged = run_of(cities / "sam"), run_of(cities / "val")
         frames = tuple(learned.plan)
         config = configure("panoptic", size, unit, size.pretrain, len(frames))
         truth = config.settings.get("labels") != "pseudo"
@@ -183,14 +183,14 @@ def own_labels(cities: Path) -> dict[tuple[str, str], dict[int, float]]:
     """The same scores of what the validation cities were labelled with: it has no seeds."""
     if not (cities / "val" / "done").exists():
         return {}
-    judged = cache_of(cities / "val")
-    found = scores_of(((f, judged.run.frame(f).labels) for f in judged.run.frames), judged)
+    judged = run_of(cities / "val")
+    found = scores_of(((f, judged.frame(f).labels) for f in judged.frames), judged)
     return {(LABELS, column): {0: value} for column, value in found.items()}
 
 
 def frames_of(run: Path) -> int:
     """How many frames a run has; 0 where there is none."""
-    return len(cache_of(run).run.frames) if (run / "done").exists() else 0
+    return len(run_of(run).frames) if (run / "done").exists() else 0
 
 
 def table(results: Results) -> str:

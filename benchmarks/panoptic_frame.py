@@ -21,9 +21,9 @@ import torch
 from harness import Claim, score
 from trainer import city_run
 
-from labelgen.distill.cache import open_cache
 from labelgen.distill.config import load_train_config
 from labelgen.distill.model import make_model
+from labelgen.distill.needs import info_of, open_for_training
 from labelgen.distill.panoptic.method import Panoptic
 from labelgen.distill.predict import Predictor
 from labelgen.distill.samples import join
@@ -36,10 +36,10 @@ VOXEL, COARSE, FINE = 0.2, 0.3, 0.1
 
 def segmenter(run: Path, queries: int, voxel: float) -> Predictor:
     """An untrained network of the size's layout to whom all points look like cars."""
-    cache = open_cache(run)
-    text = np.random.default_rng(0).normal(size=(cache.info.classes, cache.info.feature_width or 1))
+    opened = open_for_training(run)
+    text = np.random.default_rng(0).normal(size=(info_of(opened).classes, info_of(opened).feature_width or 1))
     text /= np.linalg.norm(text, axis=1, keepdims=True)
-    info = replace(cache.info, text_embeddings=text.astype(np.float32))
+    info = replace(info_of(opened), text_embeddings=text.astype(np.float32))
     overrides = [
         "settings.vocabulary=classes",
         "settings.novel=[bus, pedestrian, motorcycle, vegetation]",
@@ -66,11 +66,11 @@ def needed(run: Path, queries: int, voxel: float) -> tuple[float, int]:
 
 def one_frame(run: Path, queries: int, voxel: float) -> None:
     """Print what `needed` reads."""
-    predictor, cache = segmenter(run, queries, voxel), open_cache(run)
-    frames = tuple(cache.run.frames)[:1]
-    batch = join([predictor.samples(cache, frames)[0, 0]])
+    predictor, opened = segmenter(run, queries, voxel), open_for_training(run)
+    frames = tuple(opened.frames)[:1]
+    batch = join([predictor.samples(opened, frames)[0, 0]])
     before = harness.peak_bytes()
-    list(predictor.labels(cache, frames))
+    list(predictor.labels(opened, frames))
     print((harness.peak_bytes() - before) / 1e6, len(batch))
 
 
@@ -78,17 +78,17 @@ def run(quick: bool) -> list[Claim]:
     """Time and memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
-        cache = city_run(path)
-        frames = tuple(cache.run.frames)
+        opened = city_run(path)
+        frames = tuple(opened.frames)
         predictor = segmenter(path, QUERIES, VOXEL)
         times = harness.interleave(
-            {"ours": lambda: list(predictor.labels(cache, frames))},
+            {"ours": lambda: list(predictor.labels(opened, frames))},
             seconds=10 if quick else 40, min_rounds=3, threads=CORES,
         )["ours"]  # fmt: skip
         base, voxels = needed(path, QUERIES, COARSE)
         finer, more = needed(path, QUERIES, FINE)
         wider, _ = needed(path, 2 * QUERIES, COARSE)
-        points = len(cache.run.frame(frames[0]).labels)
+        points = len(opened.frame(frames[0]).labels)
     return [
         harness.faster(
             "panoptic_frame", [t / len(frames) for t in times], None, goal=0.5, unit="s",

@@ -28,7 +28,7 @@ from harness import Claim, score
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from labelgen.frame import Frame
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from pipelines.job import Job, Watch
 from pipelines.task import FrameTask, Stage
 from tests.helpers.light_jobs import LightJob, light_plan

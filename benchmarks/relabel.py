@@ -30,8 +30,9 @@ from labelgen.geometry import ProjectionSettings, project, region_hits, view_reg
 from labelgen.labels import VoteSettings, hit_evidence, vote
 from labelgen.labels.revote import Ballot
 from labelgen.records import FrameRecord, FrameStatus
+from labelgen.runs import open_run
 from labelgen.semantics.prompts import Vocabulary
-from labelgen.shards import create_run, open_run, write_shard
+from labelgen.shards import create_run, write_shard
 from labelgen.taxonomy import load_taxonomy
 from pipelines.reclass import STORED, Relabel
 

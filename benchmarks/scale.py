@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from shards import FINGERPRINT, make_frame
 
-from labelgen.shards import create_run, open_run, write_shard
+from labelgen.runs import open_run
+from labelgen.shards import create_run, write_shard
 from labelgen.shards.schema import OFFSETS
 from labelgen.shards.writer import shard_id_of
 from labelgen.taxonomy import load_taxonomy
@@ -46,7 +47,8 @@ print(seconds, float(status["VmHWM"].split()[0]) / 1000, count)
 """
 RUN = """
 from labelgen.inspection.summary import summarise_run
-from labelgen.shards import build_index, done_frames, open_run
+from labelgen.runs import open_run
+from labelgen.shards import build_index, done_frames
 {code}
 """
 STEPS = {

@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from labelgen.data import ShardStream, collate
 from labelgen.geometry.hits import inside_of_steps
 from labelgen.records import FrameRecord, FrameStatus, PointLabels, RegionHits, Regions, Semantics, Views
-from labelgen.shards import StoredFrame, create_run, open_run, write_shard
+from labelgen.runs import open_run
+from labelgen.shards import StoredFrame, create_run, write_shard
 
 FINGERPRINT = "benchmark"
 POINTS, VIEWS, REGIONS, WIDTH, CLASSES, CAMERAS = 34_688, 22_000, 600, 512, 16, 6

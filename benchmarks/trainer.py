@@ -36,15 +36,16 @@ from labelgen.demo.world.lidar import scan
 from labelgen.distill.backbones.planes import Plane, flatten, inflate, make_plane
 from labelgen.distill.backbones.waffleiron import PLANES, WaffleIron
 from labelgen.distill.batch import Batch
-from labelgen.distill.cache import Cache, open_cache
 from labelgen.distill.config import load_train_config
 from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
 from labelgen.distill.model import Model, make_model
+from labelgen.distill.needs import info_of, open_for_training
 from labelgen.distill.samples import Samples, join
 from labelgen.distill.train import train
 from labelgen.frame import Frame
 from labelgen.models.execution import select_device
+from labelgen.runs import Run
 from labelgen.shards import create_run, write_shard
 from labelgen.shards.manifest import MAX_FRAMES
 from labelgen.taxonomy import load_taxonomy
@@ -52,7 +53,7 @@ from labelgen.taxonomy import load_taxonomy
 POINTS, FRAMES = 20_000, 2
 
 
-def city_run(folder: Path, frames: int = FRAMES) -> Cache:
+def city_run(folder: Path, frames: int = FRAMES) -> Run:
     """A run that stores the points of two scans, with as many views and regions as a nuScenes frame has.
 
     Args:
@@ -85,7 +86,7 @@ def city_run(folder: Path, frames: int = FRAMES) -> Cache:
     write_frames(folder / "frames.parquet", plan, DatasetInfo(dataroot=str(folder)))
     for begin in range(0, frames, MAX_FRAMES):
         write_shard(folder, records[begin : begin + MAX_FRAMES], [], fingerprint=FINGERPRINT)
-    return open_cache(folder)
+    return open_for_training(folder)
 
 
 def growth(few: int, many: int) -> list[harness.Claim]:
@@ -113,24 +114,24 @@ def growth(few: int, many: int) -> list[harness.Claim]:
 
 def one_epoch(run: Path) -> None:
     """Train for an epoch, and print its CPU seconds and the process's peak in MB."""
-    cache = open_cache(run)
-    frames = tuple(cache.run.frames)
+    opened = open_for_training(run)
+    frames = tuple(opened.frames)
     overrides = ["optimizer.epochs=1", "optimizer.max_steps=null", "runtime.workers=0", "runtime.threads=1"]
     config = load_train_config("annotation-free", "demo", overrides=overrides)
-    train(cache, config, frames[:4], run / "warm-up")
+    train(opened, config, frames[:4], run / "warm-up")
     begin = time.process_time()
-    train(cache, config, frames, run / "trained")
+    train(opened, config, frames, run / "trained")
     spent = time.process_time() - begin
     print(spent, harness.peak_bytes() / 1e6)
 
 
-def samples_of(cache: Cache, model: Model, needs: tuple[str, ...], voxel: float) -> Samples:
+def samples_of(opened: Run, model: Model, needs: tuple[str, ...], voxel: float) -> Samples:
     config = load_train_config(
         "annotation-free", None, None, [f"data={{voxel: {voxel}, max_points: {POINTS}}}"]
     )
     return Samples(
-        cache,
-        cache.run.frames,
+        opened,
+        opened.frames,
         needs,
         config.data,
         neighbours=model.backbone.neighbours,
@@ -261,12 +262,12 @@ def run(quick: bool) -> list[harness.Claim]:
     select_device("cpu", 1)
     config = load_train_config("annotation-free", "small")
     with tempfile.TemporaryDirectory() as folder:
-        cache = city_run(Path(folder) / "run")
-        model = make_model(config, cache.info)
-        samples = samples_of(cache, model, ("label", "confidence"), 0.01)
+        opened = city_run(Path(folder) / "run")
+        model = make_model(config, info_of(opened))
+        samples = samples_of(opened, model, ("label", "confidence"), 0.01)
         batch = join([samples[0, 0], samples[0, 1]])
         made = []
-        everything = samples_of(cache, model, ("label", "confidence", "view_region", "region_feature"), 0.1)
+        everything = samples_of(opened, model, ("label", "confidence", "view_region", "region_feature"), 0.1)
         for epoch in range(3 if quick else 8):
             begin = time.process_time()
             join([everything[epoch, 0], everything[epoch, 1]])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelgen.data import LabelDataset, ShardStream
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
 
 __version__ = "0.1.0"
 __all__ = ["LabelDataset", "ShardStream", "__version__", "open_run"]
@@ -19,7 +19,7 @@ __all__ = ["LabelDataset", "ShardStream", "__version__", "open_run"]
 def __getattr__(name: str) -> Any:
     """Import on first use: workers and ``labelgen --help`` must not wait for what they do not need."""
     if name == "open_run":
-        from labelgen.shards import open_run
+        from labelgen.runs import open_run
 
         return open_run
     if name in ("LabelDataset", "ShardStream"):

@@ -16,20 +16,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.roots import clouds, find_root
+from labelgen.datasets.roots import clouds
 from labelgen.errors import FrameError, RawFileError, UserError
 from labelgen.records import Failure, FrameRecord, PointLabels, Semantics, Views
 from labelgen.redact import redact
 from labelgen.retry import patiently
+from labelgen.runs import Run, Scene, scenes_of
 from labelgen.shards import (
     Parent,
-    Run,
     build_index,
     create_run,
     done_frames,
     merge_plan,
-    open_run,
-    read_plan,
     resume,
     write_shard,
 )
@@ -44,7 +42,6 @@ from pipelines.drain import draining
 from pipelines.isolation import Died, run_alone
 from pipelines.job import Watch
 from pipelines.lease import lease
-from pipelines.scenes import Scene, scenes_of
 from pipelines.task import MAX_TRACEBACK
 
 #: Kind of failures that may have passed when the same command is given again.
@@ -145,7 +142,6 @@ def plan_derivation(
     parent: Run,
     operation: Operation,
     output: Path | str,
-    dataroot: Path | None,
     *,
     taxonomy: Taxonomy | None = None,
     attributes: Mapping[str, Any] | None = None,
@@ -156,20 +152,19 @@ def plan_derivation(
         parent: a run.
         operation: what is done with it.
         output: the derived run's folder or address.
-        dataroot: where raw clouds are; None takes what the parent's plan records.
         taxonomy: of the derived run; None: the parent's.
         attributes: of the derived run's shards, where they differ from the parent's.
 
     Raises:
-        UserError: the folder is the parent's own, or holds another run; the data root is not the run's, or
-            is gone where it is needed. Nothing is written then.
+        UserError: the folder is the parent's own, or holds another run; the plan lacks a frame; the data root
+            is wrong where it is needed. Nothing is written then.
     """
     target = open_store(output)
     if target.folder.resolve() == parent.path.resolve():
         raise UserError(f"{output} is the run itself; a derived run needs a folder of its own: --output")
-    frames, info = read_plan(parent.store)
-    needs = None if operation.points <= parent.arrays else clouds
-    root = find_root(frames, info, dataroot, parent.num_points, needs)
+    scenes = scenes_of(parent)
+    if not operation.points <= parent.arrays:
+        parent.need(clouds)
     settings = operation.settings()
     covered = {"derived": {"operation": operation.name, "parent": parent.info.fingerprint, **settings}}
     content = {"format": FORMAT_VERSION, **covered}
@@ -185,11 +180,15 @@ def plan_derivation(
         warnings=parent.info.warnings,
     )
     resume(target, checked_bytes=CHECKED_BYTES)
-    scenes = scenes_of(parent, {frame.frame_id: frame for frame in frames}, root)
-    marks = {frame_id: scene.mark for scene in scenes for frame_id in scene.frame_ids}
-    marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in frames]
-    merge_plan(target, marked, info)
-    return Derivation(absolute(parent.store), absolute(target), root, operation, mark, attributes or {})
+    marks: dict[str, str] = {}
+    for scene in scenes:
+        marks |= dict.fromkeys(scene.frame_ids, mark_of(scene))
+    plan = parent.plan.values()
+    marked = [replace(frame, source_id=marks.get(frame.frame_id, frame.source_id)) for frame in plan]
+    merge_plan(target, marked, parent.dataset)
+    return Derivation(
+        absolute(parent.store), absolute(target), parent.root, operation, mark, attributes or {}
+    )
 
 
 #: {number of a scene that is to be done: its frames that are done already}.
@@ -244,15 +243,16 @@ def derive(
     todo: dict[int, frozenset[str]] = {}
     failed_before = 0
     for number, scene in chosen:
-        there = frozenset(f for f in scene.frame_ids if (f, scene.mark) in held)
+        scene_mark = mark_of(scene)
+        there = frozenset(f for f in scene.frame_ids if (f, scene_mark) in held)
         if len(there) < len(scene.frame_ids):
             todo[number] = there
-        failed_before += sum((f, scene.mark) in before.failed for f in there)
+        failed_before += sum((f, scene_mark) in before.failed for f in there)
         on_frame(len(there))
     outcome = Outcome(skipped=len(chosen) - len(todo), failed_before=failed_before)
     asked = sum(len(scene.frame_ids) for _, scene in chosen)
     members = {number: scene for number, scene in chosen if number in todo}
-    frames = [scene.plan[name] for number, scene in members.items() for name in scene.frame_ids]
+    frames = [scene.run.planned(f) for scene in members.values() for f in scene.frame_ids]
     left = len(frames) - sum(map(len, todo.values()))
     with while_there(derivation.output), ExitStack() as stack:
         watch = Watch()
@@ -314,13 +314,13 @@ def fail_scene(derivation: Derivation, scene: Scene, there: frozenset[str], how:
     Returns:
         How many frames were labelled before, and how many failed.
     """
-    progress = done_frames(derivation.output)
+    progress, mark = done_frames(derivation.output), mark_of(scene)
     left = [name for name in scene.frame_ids if name not in there]
-    failed = [name for name in left if (name, scene.mark) not in progress.done]
+    failed = [name for name in left if (name, mark) not in progress.done]
     failures = [
         Failure(
             frame_id=name,
-            source_id=scene.mark,
+            source_id=mark,
             stage=derivation.operation.name,
             error_type=how.kind,
             message=one_line(f"frame {name}: its scene {how.reason}"),
@@ -345,13 +345,18 @@ def _call(outcome: Outcome, begin: float) -> dict[str, Any]:
 
 
 def open_scenes(derivation: Derivation) -> Sequence[Scene]:
-    """The parent's scenes."""
-    parent = open_run(derivation.parent)
-    frames, _ = read_plan(parent.store)
-    plan = {frame.frame_id: frame for frame in frames}
-    if missing := set(parent.frames) - plan.keys():
-        raise UserError(f"{derivation.parent}/frames.parquet lacks frame {min(missing)} of the run")
-    return scenes_of(parent, plan, derivation.root)
+    """The parent's scenes; the data root was looked at when the derived run was planned."""
+    return scenes_of(Run(derivation.parent, derivation.root))
+
+
+def mark_of(scene: Scene) -> str:
+    """Names what a derived run's labels of a scene are made of: all its frames and their sources.
+
+    It is the ``source_id`` of the scene's frames in a derived run, where a scene that has gained a frame,
+    or had one labelled anew, is done anew, as a frame is whose files have changed.
+    """
+    members = sorted((frame_id, scene.run.entry(frame_id).source_id) for frame_id in scene.frame_ids)
+    return hashlib.blake2b(json.dumps(members).encode(), digest_size=16).hexdigest()
 
 
 def derive_scene(
@@ -362,8 +367,8 @@ def derive_scene(
 ) -> tuple[int, int]:
     """Do one scene and commit it in shards of at most 64 frames.
 
-    The frames' ``source_id`` is the scene's mark. An operation that raises fails the frames of the scene that
-    it had not given yet.
+    The frames' ``source_id`` is that of `mark_of`. An operation that raises fails the frames of the scene
+    that it had not given yet.
 
     Args:
         derivation: see `plan_derivation`.
@@ -374,7 +379,7 @@ def derive_scene(
     Returns:
         How many frames were labelled, and how many failed.
     """
-    taxonomy = Taxonomy.from_dict(scene.run.info.taxonomy, f"{scene.run.url}/run.json: taxonomy")
+    taxonomy, mark = scene.run.taxonomy, mark_of(scene)
     left = list(scene.frame_ids)
     records: list[FrameRecord] = []
     failures: list[Failure] = []
@@ -394,9 +399,9 @@ def derive_scene(
             if given.frame_id in there:
                 continue
             if isinstance(given, Failure):
-                failures.append(replace(given, source_id=scene.mark))
+                failures.append(replace(given, source_id=mark))
             else:
-                records.append(_record(scene, given))
+                records.append(_record(scene, given, mark))
             commit(MAX_FRAMES)
             if stop is not None and stop.is_set():
                 break
@@ -405,7 +410,7 @@ def derive_scene(
     except Exception as error:
         for frame_id in (frame_id for frame_id in left if frame_id not in there):
             failed = failure(scene.run.entry(frame_id), derivation.operation.name, error)
-            failures.append(replace(failed, source_id=scene.mark))
+            failures.append(replace(failed, source_id=mark))
             commit(MAX_FRAMES)
     commit(1)
     return counts[0], counts[1]
@@ -444,7 +449,7 @@ def _commit(derivation: Derivation, records: Sequence[FrameRecord], failures: Se
     )
 
 
-def _record(scene: Scene, given: Derived) -> FrameRecord:
+def _record(scene: Scene, given: Derived, mark: str) -> FrameRecord:
     record = given.record or scene.run.frame(given.frame_id).record()
     views = record.views
     if given.visible is not None:
@@ -452,7 +457,7 @@ def _record(scene: Scene, given: Derived) -> FrameRecord:
     # Points are the parent's, and so are time per stage and hashes of files.
     return replace(
         record,
-        source_id=scene.mark,
+        source_id=mark,
         labels=given.labels,
         views=views,
         semantics=record.semantics if given.semantics is None else given.semantics,

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from labelgen.distill.cache import open_cache
+from labelgen.distill.needs import check_readable, info_of, open_for_training
 from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.protocols import RESULTS, Task
 from labelgen.distill.train import Start
 from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from pipelines.derive import derive, plan_derivation
 from pipelines.drain import STOPPED
 from pipelines.predictions import Predict
@@ -66,11 +66,13 @@ def predict(
             a panoptic network.
     """
     # What is wrong with the checkpoint stops the command before anything is written.
-    predictor = load_predictor(checkpoint, open_cache(run, dataroot).info, torch.device("cpu"))
+    opened = open_run(run, dataroot)
+    check_readable(opened)
+    predictor = load_predictor(checkpoint, info_of(opened), torch.device("cpu"))
     if afi and isinstance(predictor.model.method, Panoptic):
         raise UserError(f"{checkpoint} gives segments, no probabilities of classes: leave out --afi")
     operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
-    derivation = plan_derivation(open_run(run), operation, output, dataroot)
+    derivation = plan_derivation(opened, operation, output)
     outcome = derive(derivation, on_frame, retry_failed=retry_failed)
     counts = {"frames": outcome.frames, "failed": outcome.failed, "left": outcome.left}
     return {
@@ -99,8 +101,8 @@ def self_train(task: Task, rounds: int, stage: Stage, labelling: Labelling) -> d
         labels = task.folder / f"labels-{number - 1}"
         _label(task, folder, labels, labelling)
         folder = task.folder / f"round-{number}"
-        cache = open_cache(labels, task.cache.given)
-        again = replace(task, cache=cache, folder=folder, scored=task.scored or task.cache)
+        labelled = open_for_training(labels, task.run.given)
+        again = replace(task, run=labelled, folder=folder, scored=task.scored or task.run)
         results.append(stage(f"round {number}", again))
     return results[-1] | {"rounds": results}
 
@@ -137,10 +139,9 @@ def distill(
 
 def _label(task: Task, checkpoint: Path, output: Path, labelling: Labelling) -> dict[str, Any]:
     """`predict` for the run that a task trains on."""
-    cache, runtime = task.cache, task.config.runtime
-    with labelling(len(cache.run)) as on_frame:
-        run = str(cache.run.url)
-        done = predict(run, checkpoint, str(output), on_frame, cache.given, runtime.device, runtime.threads)
+    run, runtime = task.run, task.config.runtime
+    with labelling(len(run)) as on_frame:
+        done = predict(run.url, checkpoint, str(output), on_frame, run.given, runtime.device, runtime.threads)
     if done["signal"] == signal.SIGINT:
         raise KeyboardInterrupt
     if done["signal"]:

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from labelgen.config import RunConfig
-from labelgen.datasets import DatasetInfo, load_image, load_truth
-from labelgen.datasets.roots import clouds, find_root
+from labelgen.datasets.roots import clouds
 from labelgen.demo.world.truth import CityTruth, FrameTruth
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -27,10 +23,8 @@ from labelgen.labels.revote import Ballot
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
 from labelgen.records import NO_REGION, UNLABELLED, FrameRecord, Regions, Semantics, Views
-from labelgen.shards import Run, read_plan
-from labelgen.taxonomy import Taxonomy
+from labelgen.runs import Run, RunFrame, Scene, scenes_of
 from pipelines.passes import fusion_of
-from pipelines.scenes import Scene, SceneFrame, scenes_of
 
 #: {rung: what is true and what is the run's own}, from the truth down to what a user gets.
 RUNGS = {
@@ -66,14 +60,11 @@ class Rung:
         return scores | {"right": self.right / self.seen if self.seen else None}
 
 
-def climb(
-    run: Run, dataroot: Path | None = None, on_frame: Callable[[int], None] = lambda count: None
-) -> dict[str, dict[str, Any]]:
+def climb(run: Run, on_frame: Callable[[int], None] = lambda count: None) -> dict[str, dict[str, Any]]:
     """Measure all rungs on all labelled frames of a run on the simulated city.
 
     Args:
         run: not a derived one; whose votes are climbed from.
-        dataroot: where the city is now; where it was, by default.
         on_frame: called with the number of frames that are done.
 
     Returns:
@@ -84,23 +75,17 @@ def climb(
     """
     if run.parent is not None:
         raise UserError(f"{run.url} is derived from {run.parent.url}; the ladder is climbed from that one")
-    frames, info = read_plan(run.store)
-    root = find_root(frames, info, dataroot, run.num_points, clouds)
-    taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
-    try:
-        config = RunConfig.model_validate(run.info.config)
-    except ValidationError as error:
-        raise UserError(f"{run.url}/run.json: made by another version of labelgen; label anew") from error
-    steps = _Steps(root, info, taxonomy, config)
-    rungs = {name: Rung(taxonomy.names) for name in RUNGS}
-    for scene in scenes_of(run, {frame.frame_id: frame for frame in frames}, root):
+    scenes = scenes_of(run)
+    run.need(clouds)
+    steps = _Steps(run)
+    rungs = {name: Rung(run.taxonomy.names) for name in RUNGS}
+    for scene in scenes:
         known: dict[str, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
         for one in scene:
-            told = steps.city.frame(one.frame)
-            truth = load_truth(root, one.frame, steps.table, len(one.record.labels))
-            known[one.frame.frame_id] = truth, told.seen.any(axis=1)
+            told = steps.city.frame(one.planned)
+            known[one.frame_id] = one.truth, told.seen.any(axis=1)
             for name, label in steps.alone(one, told):
-                rungs[name].update(truth, label, told.seen.any(axis=1))
+                rungs[name].update(one.truth, label, told.seen.any(axis=1))
             on_frame(1)
         for name, frame_id, label in steps.together(scene):
             truth, seen = known[frame_id]
@@ -111,20 +96,19 @@ def climb(
 class _Steps:
     """Labels of each rung."""
 
-    def __init__(self, root: Path, info: DatasetInfo, taxonomy: Taxonomy, config: RunConfig) -> None:
+    def __init__(self, run: Run) -> None:
         from labelgen.semantics import make_encoder
 
-        self.root, self.taxonomy = root, taxonomy
-        self.city = CityTruth(root, info, taxonomy)
-        self.table = taxonomy.train_id_table(info.categories)
+        config, self.taxonomy = run.settings, run.taxonomy
+        self.city = CityTruth(run.root, run.dataset, run.taxonomy)
         self.encoder = make_encoder(config.semantics, config.runtime.device, config.runtime.threads)
         self.vote = config.labels.part(VoteSettings)
         self.projection = config.projection.part(ProjectionSettings)
         self.fusion = fusion_of(config.labels, config.fusion, config.projection)
 
-    def alone(self, one: SceneFrame, told: FrameTruth) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def alone(self, one: RunFrame, told: FrameTruth) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         """Rungs that look at one frame."""
-        record, classes = one.record, len(self.taxonomy)
+        record, classes = one.record(), len(self.taxonomy)
         masks = true_regions(told.objects)
         meaning = true_semantics(masks, told.classes, classes)
         views = record.views
@@ -133,22 +117,22 @@ class _Steps:
             "projection": (with_true_visibility(views, told.seen), masks, meaning),
             "true": (views, masks, meaning),
             "untested": (blind, masks, meaning),
-            "true_masks": (views, masks, self._named(one.frame, masks)),
+            "true_masks": (views, masks, self._named(one, masks)),
             "true_classes": (views, record.regions, true_semantics(record.regions, told.classes, classes)),
             "run": (views, record.regions, record.semantics),
         }
         for name, parts in rungs.items():
-            yield name, self._labels(record, one.frame, *parts)
+            yield name, self._labels(record, one.planned, *parts)
 
     def together(self, scene: Scene) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
         """Rungs that look at a whole scene: (rung, frame, labels)."""
-        clouds = {one.frame.frame_id: one.xyz for one in scene}
+        xyz = {one.frame_id: one.xyz for one in scene}
         for derived in self.fusion(scene, self.taxonomy):
             labels = getattr(derived, "labels", None)
             if labels is None:
                 continue
             yield "fused", derived.frame_id, labels.label
-            refined = refine_labels(clouds[derived.frame_id], labels, self.taxonomy.names, fill=True)
+            refined = refine_labels(xyz[derived.frame_id], labels, self.taxonomy.names, fill=True)
             yield "afi", derived.frame_id, refined.label
 
     def _labels(
@@ -161,6 +145,6 @@ class _Steps:
         ballot = Ballot(record, frame.cameras, self.vote, self.projection, keep_visible=True)
         return ballot.labels().label
 
-    def _named(self, frame: Frame, masks: Regions) -> Semantics:
-        images = [load_image(self.root, camera, frame.frame_id)[0] for camera in frame.cameras]
+    def _named(self, frame: RunFrame, masks: Regions) -> Semantics:
+        images = [frame.image(number) for number in range(len(frame.planned.cameras))]
         return self.encoder.encode(images, masks, self.taxonomy)

@@ -11,7 +11,8 @@ from typing import Any
 from labelgen.datasets.checks import refuse
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from labelgen.shards import build_index, merge_plan, open_run, resume
+from labelgen.runs import Run, have_poses, open_run
+from labelgen.shards import build_index, merge_plan, resume
 from labelgen.shards.calls import record_call
 from labelgen.shards.place import named_after
 from labelgen.shards.there import refuses_writing, while_there
@@ -22,7 +23,6 @@ from pipelines.lease import Lease, lease
 from pipelines.passes import fusion_of
 from pipelines.planning import Plan
 from pipelines.probe import expected_of
-from pipelines.scenes import have_poses
 from pipelines.unchanged import keep
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
@@ -213,7 +213,7 @@ def fuse(
         UserError: the folder holds another run, or cannot be written.
     """
     config = plan.job.config
-    run = open_run(plan.job.run)
+    run = Run(plan.job.run, plan.job.root)
     planned: dict[str, list[Frame]] = {}
     for frame in plan.planned:
         planned.setdefault(frame.scene_id, []).append(frame)
@@ -228,7 +228,6 @@ def fuse(
         run,
         fusion_of(config.labels, config.fusion, config.projection),
         named_after(plan.job.run, "-fused"),
-        plan.job.root,
     )
     runner: Runner | None = None
     many = sum(map(len, ready.values())) >= LOCAL_RAY_FROM

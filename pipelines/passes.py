@@ -21,10 +21,11 @@ from labelgen.labels.instances import find_instances
 from labelgen.labels.revote import Ballot
 from labelgen.labels.settings import FusionSettings, InstanceSettings, TrackSettings
 from labelgen.labels.tracks import Tracker
-from labelgen.records import Failure, PointLabels
+from labelgen.records import UNLABELLED, Failure, FrameRecord, PointLabels
+from labelgen.runs import RunFrame, Scene
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
-from pipelines.scenes import Scene, SceneFrame
+from pipelines.scenes import votable
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class Revote:
         """Frame by frame."""
         for one in scene:
             try:
-                record = one.votable(self.vote)
-                ballot = Ballot(record, one.frame.cameras, self.vote, self.projection, self.keep_visible)
+                record = votable(one, self.vote)
+                ballot = Ballot(record, one.planned.cameras, self.vote, self.projection, self.keep_visible)
                 visible = None if self.keep_visible else ballot.views.visible
-                yield Derived(one.frame.frame_id, ballot.labels(), visible, record=record)
+                yield Derived(one.frame_id, ballot.labels(), visible, record=record)
             except (ValueError, FrameError) as error:
-                yield failure(one.stored.entry, self.name, error)
+                yield failure(one.entry, self.name, error)
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,11 @@ class RefineFlat:
         for one in scene:
             try:
                 labels = refine_labels(
-                    one.xyz, one.stored.labels, taxonomy.names, self.afi, self.as_published, self.fill
+                    one.xyz, one.labels, taxonomy.names, self.afi, self.as_published, self.fill
                 )
-                yield Derived(one.frame.frame_id, labels)
+                yield Derived(one.frame_id, labels)
             except (ValueError, FrameError) as error:
-                yield failure(one.stored.entry, self.name, error)
+                yield failure(one.entry, self.name, error)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Calibrate:
         """Frame by frame."""
         calibration = Calibration(np.array(self.table))
         for one in scene:
-            yield Derived(one.frame.frame_id, calibration(one.stored.labels))
+            yield Derived(one.frame_id, calibration(one.labels))
 
 
 @dataclass(frozen=True)
@@ -164,44 +165,62 @@ class FuseScene:
         things = [spec.thing for spec in taxonomy.classes]
         if not scene.has_poses:
             for one in scene:
-                yield Derived(one.frame.frame_id, self._numbered(one, things))
+                yield Derived(one.frame_id, self._numbered(one, votable(one, self.vote), things))
             return
         tracker, numbers = Tracker(self.tracks), {}
         for one in scene:
-            labels = self._numbered(one, things)
+            labels = self._numbered(one, votable(one, self.vote), things)
             tracks = tracker.update(
-                one.frame.timestamp_us, one.frame.global_from_lidar, one.xyz, labels.label, labels.instance
+                one.planned.timestamp_us,
+                one.planned.global_from_lidar,
+                one.xyz,
+                labels.label,
+                labels.instance,
             )
-            numbers[one.frame.frame_id] = np.unique(np.stack([labels.instance, tracks]), axis=1)
+            numbers[one.frame_id] = np.unique(np.stack([labels.instance, tracks]), axis=1)
             if self.fusion is None:
-                yield Derived(one.frame.frame_id, replace(labels, instance=tracks))
+                yield Derived(one.frame_id, replace(labels, instance=tracks))
         if self.fusion is not None:
             sightings = (self._sighting(one, things, tracker, numbers) for one in scene)
             for frame_id, labels in fuse_scene(sightings, self.fusion):
                 yield Derived(frame_id, labels)
 
     def _sighting(
-        self, one: SceneFrame, things: list[bool], tracker: Tracker, numbers: dict[str, NDArray[np.uint16]]
+        self, one: RunFrame, things: list[bool], tracker: Tracker, numbers: dict[str, NDArray[np.uint16]]
     ) -> Sighting:
-        labels = self._numbered(one, things)
-        old, new = numbers[one.frame.frame_id]
+        record = votable(one, self.vote)
+        labels = self._numbered(one, record, things)
+        old, new = numbers[one.frame_id]
         table = np.zeros(int(old.max(initial=0)) + 1, np.uint16)
         table[old] = new
         instance = table[labels.instance]
         return Sighting(
-            frame_id=one.frame.frame_id,
-            time_us=one.frame.timestamp_us,
-            global_from_lidar=one.frame.global_from_lidar,
+            frame_id=one.frame_id,
+            time_us=one.planned.timestamp_us,
+            global_from_lidar=one.planned.global_from_lidar,
             xyz=one.xyz,
-            evidence=one.evidence(self.vote, self.projection, len(things)),
+            evidence=self._evidence(one, record, len(things)),
             labels=replace(labels, instance=instance),
             moving=np.isin(instance, list(tracker.moving)),
         )
 
-    def _numbered(self, one: SceneFrame, things: list[bool]) -> PointLabels:
-        spacing = beam_spacing(one.frame.lidar_layout)
-        record = one.votable(self.vote)
-        hits = record.hits or region_hits(record.views, record.regions, one.frame.cameras)
+    def _evidence(self, one: RunFrame, record: FrameRecord, classes: int) -> NDArray[np.float32]:
+        """(N, C + 1) float32 votes for each class, void last.
+
+        From the views and regions where the labels come from a vote; where an earlier refinement changed them
+        (a derived run), one vote of each label's confidence.
+        """
+        if one.run.voted:
+            cameras = one.planned.cameras
+            return Ballot(record, cameras, self.vote, self.projection, keep_visible=True).sums()
+        out = np.zeros((len(record.labels), classes + 1), np.float32)
+        rows = np.flatnonzero(record.labels.label != UNLABELLED)
+        out[rows, record.labels.label[rows]] = record.labels.confidence[rows] / np.float32(255)
+        return out
+
+    def _numbered(self, one: RunFrame, record: FrameRecord, things: list[bool]) -> PointLabels:
+        spacing = beam_spacing(one.planned.lidar_layout)
+        hits = record.hits or region_hits(record.views, record.regions, one.planned.cameras)
         instance = find_instances(
             one.xyz, record.labels, record.views, hits, record.regions, record.semantics, things,
             self.instances.model_copy(update={"spacing_deg": spacing}),

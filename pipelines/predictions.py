@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelgen.datasets import DatasetInfo
-from labelgen.distill.cache import POINTS, Cache
+from labelgen.distill.needs import info_of
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.state import weights_file
 from labelgen.errors import FrameError
@@ -16,9 +15,9 @@ from labelgen.labels.afi import AfiSettings
 from labelgen.models.execution import select_device
 from labelgen.models.info import file_hash
 from labelgen.records import Failure
+from labelgen.runs import POINTS, Scene
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
-from pipelines.scenes import Scene
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,12 @@ class Predict:
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived | Failure]:
         """Frame by frame."""
-        cache = Cache(scene.run, scene.root, scene.plan, DatasetInfo(), taxonomy)
+        run = scene.run
         device = select_device(self.device, self.threads)
-        predictor = load_predictor(self.checkpoint, cache.info, device)
+        predictor = load_predictor(self.checkpoint, info_of(run), device)
         for frame_id in scene.frame_ids:
-            stored = scene.run.frame(frame_id)
             try:
-                for _, labels in predictor.labels(cache, [frame_id], afi=self.afi):
+                for _, labels in predictor.labels(run, [frame_id], afi=self.afi):
                     yield Derived(frame_id, labels)
             except (ValueError, FrameError) as error:
-                yield failure(stored.entry, self.name, error)
+                yield failure(run.entry(frame_id), self.name, error)

@@ -17,14 +17,14 @@ from labelgen.labels import VoteSettings
 from labelgen.labels.retrieval import Bank, RetrievalSettings, known, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
+from labelgen.runs import Run, RunFrame, Scene
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.strategies import Strategy, combine
-from labelgen.shards import Run
 from labelgen.shards.place import open_store
 from labelgen.shards.store import Store
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
-from pipelines.scenes import Scene, SceneFrame, operation_of, voted
+from pipelines.scenes import votable
 
 #: What both store: labels, and the regions' classes.
 STORED = ("points", "regions/class_scores", "regions/label")
@@ -76,11 +76,11 @@ class Relabel:
         before = translation(taxonomy, self.taxonomy)
         for one in scene:
             try:
-                record = one.votable(self.vote)
+                record = votable(one, self.vote)
                 semantics = self.classify(record.semantics)
                 yield voted_anew(one, record, semantics, self.vote, self.projection, before)
             except (ValueError, FrameError) as error:
-                yield failure(one.stored.entry, self.name, error)
+                yield failure(one.entry, self.name, error)
 
     def classify(self, stored: Semantics) -> Semantics:
         """A frame's regions with the new classes; all void where a region has no feature."""
@@ -134,12 +134,12 @@ class Retrieve:
         bank = load_bank(self.run, self.bank)
         for one in scene:
             try:
-                record = one.votable(self.vote)
-                scores, label = retrieve(bank, record.semantics, one.frame.frame_id, self.retrieval)
+                record = votable(one, self.vote)
+                scores, label = retrieve(bank, record.semantics, one.frame_id, self.retrieval)
                 found = replace(record.semantics, class_scores=scores, label=label)
                 yield voted_anew(one, record, found, self.vote, self.projection, None)
             except (ValueError, FrameError) as error:
-                yield failure(one.stored.entry, self.name, error)
+                yield failure(one.entry, self.name, error)
 
 
 def keep_bank(run: str, bank: Bank) -> None:
@@ -191,7 +191,7 @@ def _bank_key(digest: str) -> str:
 
 
 def voted_anew(
-    one: SceneFrame,
+    one: RunFrame,
     stored: FrameRecord,
     semantics: Semantics,
     vote: VoteSettings,
@@ -212,10 +212,10 @@ def voted_anew(
     record = replace(stored, semantics=semantics)
     if classes is not None:
         record = replace(record, labels=replace(stored.labels, label=classes[stored.labels.label]))
-    ballot = Ballot(record, one.frame.cameras, vote, projection, keep_visible=True)
+    ballot = Ballot(record, one.planned.cameras, vote, projection, keep_visible=True)
     labels = ballot.labels()
     labels.instance[labels.label == UNLABELLED] = 0
-    return Derived(one.frame.frame_id, labels, semantics=semantics, record=stored)
+    return Derived(one.frame_id, labels, semantics=semantics, record=stored)
 
 
 def translation(before: Taxonomy, after: Taxonomy) -> NDArray[np.uint8]:
@@ -234,7 +234,7 @@ def check_voted(run: Run, doing: str) -> None:
         UserError: says which run to take, and what to do afterwards.
     """
     below = run
-    while not voted(below):
+    while not below.voted:
         if below.parent is None:
             raise UserError(
                 f"the labels of {below.url} are of another tool: its regions did not vote for them"
@@ -243,6 +243,6 @@ def check_voted(run: Run, doing: str) -> None:
     if below is not run:
         place = below.url if "://" in below.url else os.path.normpath(below.url)
         raise UserError(
-            f"{run.url} was made by `{operation_of(run)}` from {place}, and its labels are not what its "
+            f"{run.url} was made by `{run.operation}` from {place}, and its labels are not what its "
             f"regions vote for: {doing} {place}, then repeat what came after"
         )

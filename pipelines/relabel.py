@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelgen.errors import UserError
+from labelgen.runs import Run
 from labelgen.semantics import describe_encoder, make_encoder
 from labelgen.semantics.prompts import normalise
 from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.strategies import caption_temperature
 from labelgen.settings_reading import stored
-from labelgen.shards import Run
 from labelgen.taxonomy import Taxonomy
 from pipelines.reclass import Relabel, check_voted
-from pipelines.scenes import operation_of, vote_settings
+from pipelines.scenes import vote_settings
 
 #: What a text encoder is recognised by.
 IDENTITY = ("name", "weights")
@@ -40,7 +40,7 @@ def plan_relabel(
         )
     written = _written(run)
     settings = _settings(run, checkpoint)
-    same = taxonomy.digest() == Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json").digest()
+    same = taxonomy.digest() == run.taxonomy.digest()
     vote, projection = vote_settings(run)
     if same:  # the stored scores are what the words give, whatever device the run was made on
         operation = Relabel(taxonomy, None, str(written["weights"]), 0.0, "both", 0.0, vote, projection)
@@ -89,8 +89,7 @@ def _settings(run: Run, checkpoint: str | None) -> OpenClipSettings:
 
 def _written(run: Run) -> Mapping[str, Any]:
     """What a run's shards say of the text encoder."""
-    if not run.frames:
-        raise UserError(f"{run.url} has no labelled frames")
+    run.check_labelled()
     encoder = run.frame(run.frames[0]).attributes.get("text_encoder")
     if not isinstance(encoder, Mapping) or "weights" not in encoder:
         raise UserError(
@@ -102,4 +101,4 @@ def _written(run: Run) -> Mapping[str, Any]:
 
 def _operations(run: Run) -> set[str]:
     """Of a derived run and its parents."""
-    return set() if run.parent is None else {operation_of(run)} | _operations(run.parent)
+    return set() if run.parent is None else {run.operation} | _operations(run.parent)

@@ -20,7 +20,7 @@ from labelgen.wording import whole_number
 
 if TYPE_CHECKING:
     from labelgen.records import Semantics
-    from labelgen.shards import Run
+    from labelgen.runs import Run
     from labelgen.taxonomy import Taxonomy
     from pipelines.derive import Operation, Runner
 
@@ -52,7 +52,6 @@ class Asked:
     retry_failed: bool
     max_failed: float
     as_json: bool
-    dataroot: Path | None = None
 
 
 def revote(
@@ -134,8 +133,8 @@ def revote(
     from labelgen.config import LabelSection, ProjectionSection
     from labelgen.geometry import ProjectionSettings
     from labelgen.labels import VoteSettings
+    from labelgen.runs import open_run
     from labelgen.settings_reading import checked, stored
-    from labelgen.shards import open_run
     from pipelines.passes import Revote
 
     opened = open_run(run)
@@ -214,19 +213,19 @@ def refine(
     `labelgen refine runs/nuscenes --retrieval --neighbours 16 --output runs/nuscenes-retrieval`
     """
     from labelgen.labels.calibrate import load
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
     from pipelines.passes import Calibrate, RefineFlat
 
     if sum((afi, retrieval, calibration is not None)) != 1:
         raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
-    asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json, dataroot)
+    asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
     if retrieval:
-        _retrieve(open_run(run), neighbours, weight, bank, asked)
+        _retrieve(open_run(run, dataroot), neighbours, weight, bank, asked)
         return
     operation: Operation = RefineFlat(as_published=as_published, fill=fill)
     if calibration is not None:
         operation = Calibrate(tuple(load(calibration).table.tolist()))
-    run_derivation(open_run(run), operation, asked)
+    run_derivation(open_run(run, dataroot), operation, asked)
 
 
 def _retrieve(parent: Run, neighbours: int, weight: float, most: int, asked: Asked) -> None:
@@ -305,12 +304,11 @@ def fuse(
     Example: `labelgen fuse runs/nuscenes --output runs/nuscenes-fused`
     """
     from labelgen.config import FusionSection, LabelSection, ProjectionSection
+    from labelgen.runs import any_poses, open_run
     from labelgen.settings_reading import stored
-    from labelgen.shards import open_run
     from pipelines.passes import fusion_of
-    from pipelines.scenes import any_poses
 
-    opened = open_run(run)
+    opened = open_run(run, dataroot)
     asked = {"ahead": ahead, "voxel": voxel, "decay_s": decay_s, "min_margin": min_margin}
     changed = {name: value for name, value in asked.items() if value is not None}
     config = opened.info.config
@@ -326,7 +324,7 @@ def fuse(
             f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
             "or number the things alone with --instances-only"
         )
-    run_derivation(opened, operation, Asked(output, scenes, ray, retry_failed, max_failed, as_json, dataroot))
+    run_derivation(opened, operation, Asked(output, scenes, ray, retry_failed, max_failed, as_json))
 
 
 def run_derivation(
@@ -347,9 +345,7 @@ def run_derivation(
         from pipelines.ray_scenes import RayScenes
 
         runner = RayScenes(None if asked.ray == "local" else asked.ray)
-    derivation = plan_derivation(
-        parent, operation, folder, asked.dataroot, taxonomy=taxonomy, attributes=attributes
-    )
+    derivation = plan_derivation(parent, operation, folder, taxonomy=taxonomy, attributes=attributes)
     prepare()
     console = PlainConsole(stderr=True)
     bar = frame_progress(console, len(parent), operation.name)

@@ -40,9 +40,9 @@ def export(
     `labelgen export runs/demo --format nuscenes-lidarseg --fill nearest --split mini_val --out results`
     """
     from labelgen.exports import export_run
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
 
-    done = export_run(open_run(run), format_name, out, dataroot=dataroot, fill=fill, split=split, task=task)
+    done = export_run(open_run(run, dataroot), format_name, out, fill=fill, split=split, task=task)
     if as_json:
         typer.echo(json.dumps(done))
     else:

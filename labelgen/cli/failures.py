@@ -25,7 +25,7 @@ def answer_for_failures(console: Console, run: str, failed: float, allowed: floa
         allowed: `MaxFailed`.
     """
     if failed > allowed:
-        from labelgen.shards import open_run
+        from labelgen.runs import open_run
 
         first = next(iter(open_run(run).failures.values()))
         complain(

@@ -16,7 +16,7 @@ from labelgen.cli.progress import frame_progress
 from labelgen.errors import UserError
 
 if TYPE_CHECKING:
-    from labelgen.shards import Run
+    from labelgen.runs import Run
 
 _MOST_WARNINGS = 8
 
@@ -69,19 +69,20 @@ def inspect(
     from labelgen.inspection.choose import find_frame
     from labelgen.inspection.failures import count_errors
     from labelgen.inspection.instances import count_instances, render_instances
-    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.picture import save_picture
     from labelgen.inspection.summary import render_summary, summarise_run
     from labelgen.inspection.tables import render_errors, render_worst
-    from labelgen.shards import open_run
+    from labelgen.inspection.worst import worst_of
+    from labelgen.runs import open_run
 
-    opened = open_run(run)
+    opened = open_run(run, dataroot)
     if sum((frame is not None, errors, worst is not None)) > 1:
         raise UserError("--frame, --errors and --worst are three questions; ask one at a time")
     if errors:
         _show(count_errors(opened), as_json, render_errors)
         return
     if worst is not None:
-        _show(RunSources(opened, dataroot).worst(worst), as_json, render_worst)
+        _show(worst_of(opened, worst), as_json, render_worst)
         return
     if frame is None:
         if out is not None:
@@ -93,12 +94,12 @@ def inspect(
             render_summary(PlainConsole(), summary)
         return
     frame_id = find_frame(opened, frame)
-    sources = RunSources(opened, dataroot)
+    drawn = opened.frame(frame_id)
     # Ids in the plan are checked to be safe in file names; those of a shard are not.
-    path = out or f"{opened.url}/report/{sources.frame(frame_id).frame_id}.png"
-    missing = sources.save_picture(frame_id, path, width)
+    path = out or f"{opened.url}/report/{drawn.planned.frame_id}.png"
+    missing = save_picture(drawn, path, width)
     told = captions_of(opened, frame_id)
-    counts = count_instances(opened.frame(frame_id).labels, sources.taxonomy)
+    counts = count_instances(drawn.labels, opened.taxonomy)
     if not as_json:
         render_instances(PlainConsole(stderr=True), counts)
         render_captions(PlainConsole(stderr=True), told)
@@ -147,20 +148,20 @@ def evaluate(
     """
     import numpy as np
 
-    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.evaluation import evaluate as evaluate_run
     from labelgen.inspection.summary import render_evaluation
     from labelgen.labels.calibrate import fit
     from labelgen.metrics import PROTOCOLS
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
 
-    opened = open_run(run)
+    opened = open_run(run, dataroot)
     if ladder:
-        _climb(opened, dataroot, as_json)
+        _climb(opened, as_json)
         return
-    result = RunSources(opened, dataroot).evaluate(classes)
+    result = evaluate_run(opened, classes)
     if protocol is not None:
         chosen = result["protocols"][protocol]
         if chosen["miou"] is None and result["points"]:
@@ -175,7 +176,7 @@ def evaluate(
         render_evaluation(PlainConsole(), result)
 
 
-def _climb(run: Run, dataroot: Path | None, as_json: bool) -> None:
+def _climb(run: Run, as_json: bool) -> None:
     from labelgen.inspection.ladder import keep_ladder
     from labelgen.inspection.tables import render_ladder
     from pipelines.ladder import RUNGS, climb
@@ -183,7 +184,7 @@ def _climb(run: Run, dataroot: Path | None, as_json: bool) -> None:
     while run.parent is not None:
         run = run.parent
     with frame_progress(PlainConsole(stderr=True), len(run), "ladder") as advance:
-        rungs = climb(run, dataroot, advance)
+        rungs = climb(run, advance)
     keep_ladder(run, rungs, RUNGS)
     if as_json:
         _print_json({"run": run.url, "ladder": rungs})
@@ -212,13 +213,11 @@ def report(
 
     Example: `labelgen report runs/demo`
     """
-    from labelgen.inspection.sources import RunSources
-    from labelgen.shards import open_run
+    from labelgen.inspection.reporting import report_run
+    from labelgen.runs import open_run
 
-    opened = open_run(run)
-    page, missing = RunSources(opened, dataroot).save_report(
-        out or f"{opened.url}/report", pictures, classes=classes
-    )
+    opened = open_run(run, dataroot)
+    page, missing = report_run(opened, out or f"{opened.url}/report", pictures, classes=classes)
     _announce("report", page, missing, as_json)
 
 

@@ -24,7 +24,7 @@ def diff(
     """
     from labelgen.inspection.diff import diff_runs
     from labelgen.inspection.tables import render_diff
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
 
     content = diff_runs(open_run(run_a), open_run(run_b))
     if as_json:
@@ -49,11 +49,10 @@ def view(
     Examples: `labelgen view runs/demo`, `labelgen view runs/demo --frames 0:5 --save demo.rrd`
     """
     from labelgen.inspection.choose import find_frame
-    from labelgen.inspection.sources import RunSources
     from labelgen.inspection.viewer import view_run
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
 
-    opened = open_run(run)
+    opened = open_run(run, dataroot)
     if ":" in frames:
         begin, _, end = frames.partition(":")
         try:
@@ -64,7 +63,7 @@ def view(
         chosen = (find_frame(opened, frames),)
     if not chosen:
         raise UserError(f"--frames {frames} selects nothing of {len(opened)} frames")
-    missing = view_run(RunSources(opened, dataroot), chosen, save)
+    missing = view_run(opened, chosen, save)
     console = PlainConsole(stderr=True, soft_wrap=True)
     for line in dict.fromkeys(missing):
         console.print(f"left out: {line}", style="yellow")

@@ -200,7 +200,7 @@ def judge_run(plan: Plan, console: Console) -> None:
     """
     from labelgen.datasets.checks import refuse
     from labelgen.inspection.verdict import judge
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
 
     frames = {frame.frame_id for frame in plan.selected}
     findings = judge(open_run(plan.job.run), frames, plan.job.config.allow)
@@ -259,9 +259,11 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
 
     They are about the fused run where there is one; its scores stand beside those of the frames alone.
     """
-    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.evaluation import evaluate_steps, has_truth
+    from labelgen.inspection.picture import save_picture
+    from labelgen.inspection.reporting import report_run
     from labelgen.inspection.summary import render_evaluation, render_steps, render_summary, summarise_run
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
     from labelgen.shards.place import open_store
     from labelgen.shards.there import refuses_writing
 
@@ -269,17 +271,16 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
     report, picture = f"{store.url}/report/index.html", f"{store.url}/report/frame.png"
     changed = plan.job.frames or (fused is not None and fused.scenes)
     if changed or not store.exists("report/index.html"):
-        opened = open_run(store)
+        opened = open_run(store, plan.job.root)
         render_summary(console, summarise_run(opened))
-        sources = RunSources(opened, plan.job.root)
-        steps = sources.steps() if sources.has_truth else []
+        steps = evaluate_steps(opened) if has_truth(opened) else []
         if steps:
             render_evaluation(console, steps[-1][1])
             render_steps(console, steps)
         try:
             if opened.frames:
-                sources.save_picture(opened.frames[0], picture)
-            sources.save_report(f"{store.url}/report", REPORT_PICTURES, steps)
+                save_picture(opened.frame(opened.frames[0]), picture)
+            report_run(opened, f"{store.url}/report", REPORT_PICTURES, steps)
         except UserError as error:
             if changed or not refuses_writing(error):
                 raise

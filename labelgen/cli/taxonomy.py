@@ -18,8 +18,8 @@ from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show, tell
 
 if TYPE_CHECKING:
+    from labelgen.runs import Run
     from labelgen.semantics.taxonomy_lint import Tables
-    from labelgen.shards import Run
     from labelgen.taxonomy_source import Finding
 
 app = App("Taxonomies: classes, and the open words that describe them to a text encoder.")
@@ -189,8 +189,8 @@ def _tables_of(dataset: str, dataroot: Path, version: str | None, known: Sequenc
 
 def _encoder_of(run: str | None, config: str | None) -> Any:
     from labelgen.config import load_config
+    from labelgen.runs import open_run
     from labelgen.semantics import make_encoder
-    from labelgen.shards import open_run
     from pipelines.relabel import run_encoder
 
     if run is not None:
@@ -224,7 +224,7 @@ def relabel_command(
 
     Example: `labelgen taxonomy relabel runs/nuscenes --taxonomy my.yaml --output runs/nuscenes-mine`
     """
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
     from labelgen.taxonomy import load_taxonomy
     from pipelines.relabel import plan_relabel
 

@@ -210,7 +210,7 @@ def predict(
 
     Example: `labelgen train predict runs/demo runs/demo-annotation-free --output runs/demo-net`
     """
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
     from pipelines.distill import predict as predict_run
 
     opened = open_run(run)
@@ -245,9 +245,9 @@ def distill(
 
     Example: `labelgen train distill slidr runs/demo --size demo`
     """
-    from labelgen.inspection.sources import RunSources
+    from labelgen.inspection.reporting import report_run
     from labelgen.inspection.training_report import write_report
-    from labelgen.shards import open_run
+    from labelgen.runs import open_run
     from pipelines.distill import distill as distill_run
 
     folder = output or _beside(open_run(run).url, f"distill-{method}")
@@ -257,8 +257,8 @@ def distill(
         first = make_task(method, run, folder / "pretrain", size, config, override, split, dataroot)
     training = make_task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
     summary = distill_run(first, training, rounds, lambda name, one: do_task(one, name), _labelling)
-    sources = RunSources(open_run(summary["predicted"]["run"]), training.cache.given)
-    sources.save_report(f"{summary['predicted']['run']}/report", 3)
+    predicted = open_run(summary["predicted"]["run"], training.run.given)
+    report_run(predicted, f"{predicted.url}/report", 3)
     page = write_report(folder, summary)
     labelled = summary["predicted"]
     if as_json:
@@ -286,8 +286,8 @@ def make_task(
 ) -> Task:
     """A training's task from the options that all trainings share."""
     from labelgen.distill import train
-    from labelgen.distill.cache import open_cache
     from labelgen.distill.config import load_train_config
+    from labelgen.distill.needs import open_for_training
     from labelgen.distill.protocols import ON_TRUTH, Task
     from labelgen.distill.splits import Split, split_frames
     from labelgen.distill.state import read_model
@@ -298,19 +298,19 @@ def make_task(
         settings = settings.model_copy(
             update={"backbone": source.backbone, "backbone_settings": source.backbone_settings}
         )
-    cache = open_cache(run, dataroot)
+    opened = open_for_training(run, dataroot)
     scored = None
     if val_run is None:
-        frames = split_frames(cache, split)
+        frames = split_frames(opened, split)
     else:
-        scored = open_cache(val_run)
-        frames = Split(cache.run.frames, scored.run.frames, f"all, scored on {val_run}")
+        scored = open_for_training(val_run)
+        frames = Split(opened.frames, scored.frames, f"all, scored on {val_run}")
     name = f"{method}-{fraction}" if method in ON_TRUTH else method
     return Task(
-        cache=cache,
+        run=opened,
         config=settings,
         split=frames,
-        folder=output or _beside(cache.run.url, name),
+        folder=output or _beside(opened.url, name),
         start=train.Start(start, keep_head),
         fraction=fraction,
         scored=scored,

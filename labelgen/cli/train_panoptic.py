@@ -90,11 +90,9 @@ def panoptic(
     from labelgen.distill.panoptic.variants import overrides
     from labelgen.inspection.fitting import show
     from labelgen.inspection.tables import panoptic_table
-    from labelgen.shards import open_run
-    from labelgen.taxonomy import Taxonomy
+    from labelgen.runs import open_run
 
-    opened = open_run(run)
-    taxonomy = Taxonomy.from_dict(opened.info.taxonomy, f"{opened.url}/run.json: taxonomy")
+    taxonomy = open_run(run).taxonomy
     chosen = load_class_split(classes, taxonomy)
     novel = [taxonomy.names[c] for c in chosen.novel]
     settings = {"classes": chosen.name, "novel": novel, "labels": labels.value}

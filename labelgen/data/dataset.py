@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from labelgen.data.fields import Sample, Transform, choose_fields, read_sample
-from labelgen.shards import Run, open_run
+from labelgen.shards import StoredRun
 
 DEFAULT_FIELDS = ("points/label", "points/confidence", "points/region", "regions/feature")
 
@@ -32,13 +32,13 @@ class LabelDataset(Dataset[Any]):
 
     def __init__(
         self,
-        run: Run | str | Path,
+        run: StoredRun | str | Path,
         fields: Sequence[str] = DEFAULT_FIELDS,
         *,
         frames: Sequence[str] | None = None,
         transform: Transform | None = None,
     ) -> None:
-        self.run = run if isinstance(run, Run) else open_run(run)
+        self.run = run if isinstance(run, StoredRun) else StoredRun(run)
         self.fields = choose_fields(self.run, fields)
         self.frames = self.run.frames if frames is None else tuple(frames)
         self.transform = transform

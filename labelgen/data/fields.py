@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelgen.errors import UserError
-from labelgen.shards import Run, StoredFrame
+from labelgen.shards import StoredFrame, StoredRun
 from labelgen.shards.columns import decode_uv
 from labelgen.shards.schema import ARRAYS
 
@@ -35,7 +35,7 @@ _HINTS = {
 }
 
 
-def choose_fields(run: Run, wanted: Sequence[str]) -> tuple[str, ...]:
+def choose_fields(run: StoredRun, wanted: Sequence[str]) -> tuple[str, ...]:
     """Names of arrays from names of arrays or groups (``points``, ``views``, ``regions``).
 
     Args:

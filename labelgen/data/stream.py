@@ -15,7 +15,7 @@ from labelgen.data.dataset import DEFAULT_FIELDS
 from labelgen.data.fields import Sample, Transform, arrays_of, choose_fields, read_sample
 from labelgen.data.order import Position, deal_shards, given_by_workers, order_frames
 from labelgen.errors import UserError
-from labelgen.shards import Run, open_run
+from labelgen.shards import StoredRun
 
 
 class ShardStream(IterableDataset[Any]):
@@ -46,7 +46,7 @@ class ShardStream(IterableDataset[Any]):
 
     def __init__(
         self,
-        run: Run | str | Path,
+        run: StoredRun | str | Path,
         fields: Sequence[str] = DEFAULT_FIELDS,
         *,
         frames: Sequence[str] | None = None,
@@ -63,7 +63,7 @@ class ShardStream(IterableDataset[Any]):
             raise UserError("give both rank and world_size, or neither")
         if window < 1 or prefetch < 0 or seed < 0:
             raise UserError(f"window {window}, prefetch {prefetch} or seed {seed} is too low")
-        self.run = run if isinstance(run, Run) else open_run(run)
+        self.run = run if isinstance(run, StoredRun) else StoredRun(run)
         self.fields = choose_fields(self.run, fields)
         self.shuffle, self.seed, self.window, self.prefetch = shuffle, seed, window, prefetch
         self.even, self.transform = even, transform

@@ -28,6 +28,11 @@ def truth(frame: Frame) -> Iterable[str | None]:
     return (frame.label_path, frame.panoptic_path)
 
 
+def images(frame: Frame) -> Iterable[str | None]:
+    """The cameras' files."""
+    return (camera.image_path for camera in frame.cameras)
+
+
 def no_files(frame: Frame) -> Iterable[str | None]:
     """None: the root itself is enough, as for tables."""
     return ()
@@ -35,7 +40,7 @@ def no_files(frame: Frame) -> Iterable[str | None]:
 
 def any_files(frame: Frame) -> Iterable[str | None]:
     """All of the frame's files."""
-    return (*clouds(frame), *truth(frame), *(camera.image_path for camera in frame.cameras))
+    return (*clouds(frame), *truth(frame), *images(frame))
 
 
 def find_root(

@@ -72,7 +72,7 @@ def make_model(config: TrainConfig, info: CacheInfo, compiled: bool = False) -> 
     """Make a model with random weights.
 
     Raises:
-        UserError: unknown names or settings, or the cache lacks what the method needs.
+        UserError: unknown names or settings, or the run lacks what the method needs.
     """
     backbone = make_backbone(config.backbone, config.backbone_settings)
     if config.method in ON_LABELS:

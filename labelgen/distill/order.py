@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from labelgen.data.order import deal_shards, order_frames
-from labelgen.shards import Run
+from labelgen.shards import StoredRun
 
 #: Shards over which frames are shuffled: 4096 frames, of which a few shards are read at a time.
 WINDOW = 64
@@ -31,7 +31,7 @@ class Batches(Sampler[list[tuple[int, int]]]):
 
     def __init__(
         self,
-        run: Run,
+        run: StoredRun,
         frames: tuple[str, ...],
         batch_size: int,
         seed: int,

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from labelgen.distill.afi_torch import smoother
 from labelgen.distill.batch import NONE, Batch
-from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
 from labelgen.distill.methods.segmentation import Segmentation
 from labelgen.distill.model import Model, make_model
+from labelgen.distill.needs import cloud_of
 from labelgen.distill.panoptic import Panoptic, Segments
 from labelgen.distill.samples import Samples, batches_of
 from labelgen.distill.state import read_model, weights_file
@@ -28,6 +28,7 @@ from labelgen.labels.afi import AfiSettings, ground_classes, refine_probability
 from labelgen.metrics import SegmentationScore
 from labelgen.models.checkpoints import load_weights
 from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
+from labelgen.runs import Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Predictor:
     Attributes:
         model: in evaluation mode, on the device.
         config: that it was made with.
-        info: of the cache whose frames are labelled.
+        info: of the run whose frames are labelled.
         device: of the model.
     """
 
@@ -56,27 +57,27 @@ class Predictor:
             embedded = self.model.method.eval().embed(torch.zeros(2, width, device=self.device))
         return embedded is not None and text is not None and embedded.shape[1] == text.shape[1]
 
-    def samples(self, cache: Cache, frames: Sequence[str]) -> Samples:
+    def samples(self, run: Run, frames: Sequence[str]) -> Samples:
         """The frames as they are: no augmentation, no limit on points."""
         backbone = self.model.backbone
         return Samples(
-            cache, frames, self.model.method.inputs, self.config.data,
+            run, frames, self.model.method.inputs, self.config.data,
             neighbours=backbone.neighbours, bounds=backbone.bounds, training=False,
         )  # fmt: skip
 
     def __call__(
-        self, cache: Cache, frames: Sequence[str], workers: int = 0
+        self, run: Run, frames: Sequence[str], workers: int = 0
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Frame by frame, its id and (N, C) class probabilities of its N raw points.
 
         Points that are no return have 0 for every class.
 
         Args:
-            cache: that the frames are of.
+            run: that the frames are of.
             frames: ids.
             workers: processes that make batches; 0: this one.
         """
-        for batch, raw in self._batches(cache, frames, workers):
+        for batch, raw in self._batches(run, frames, workers):
             probability = np.zeros((len(raw), self.info.classes), np.float32)
             if len(batch):
                 with self._computing():
@@ -86,40 +87,40 @@ class Predictor:
             yield batch.frame_id[0], probability
 
     def labels(
-        self, cache: Cache, frames: Sequence[str], workers: int = 0, afi: AfiSettings | None = None
+        self, run: Run, frames: Sequence[str], workers: int = 0, afi: AfiSettings | None = None
     ) -> Iterator[tuple[str, PointLabels]]:
         """Frame by frame, its id and the labels of its raw points.
 
         Args:
-            cache: that the frames are of.
+            run: that the frames are of.
             frames: ids.
             workers: processes that make batches; 0: this one.
             afi: smooths the probabilities first (`refine_probability`); not for panoptic networks.
         """
         if not isinstance(self.model.method, Panoptic):
-            ground = ground_classes(cache.taxonomy.names)
+            ground = ground_classes(run.taxonomy.names)
             smooth = None if self.device.type == "cpu" else smoother(self.device)
-            for frame_id, probability in self(cache, frames, workers):
-                views = _views(cache, frame_id)
+            for frame_id, probability in self(run, frames, workers):
+                views = _views(run, frame_id)
                 if afi is None:
                     yield frame_id, as_labels(probability, views)
                 else:
-                    xyz, _ = cache.cloud(frame_id)
+                    xyz, _ = cloud_of(run.frame(frame_id))
                     smoothed = refine_probability(xyz, probability, ground, afi, smooth)
                     yield frame_id, as_labels(smoothed, views)
             return
-        for batch, raw in self._batches(cache, frames, workers):
+        for batch, raw in self._batches(run, frames, workers):
             with self._computing():
                 moved = batch.to(self.device)
                 found = self.model.method.segments(moved, self.model.features(moved)) if len(batch) else None
-            yield batch.frame_id[0], segments_as_labels(found, raw, _views(cache, batch.frame_id[0]))
+            yield batch.frame_id[0], segments_as_labels(found, raw, _views(run, batch.frame_id[0]))
 
     def _batches(
-        self, cache: Cache, frames: Sequence[str], workers: int
+        self, run: Run, frames: Sequence[str], workers: int
     ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
         """Frame by frame, with the points that answer for its raw points."""
         order = [[(0, number)] for number in range(len(frames))]
-        for batch in batches_of(self.samples(cache, frames), order, workers):
+        for batch in batches_of(self.samples(run, frames), order, workers):
             assert batch.raw_point is not None
             yield batch, batch.raw_point.numpy()
 
@@ -134,11 +135,11 @@ def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predict
 
     Args:
         path: a ``.safetensors`` of `labelgen train`, or the training's folder.
-        info: of the cache that it is to label.
+        info: of the run that it is to label.
         device: to run on.
 
     Raises:
-        UserError: no such file, other classes than the cache's, weights that do not fit, or a method that
+        UserError: no such file, other classes than the run's, weights that do not fit, or a method that
             gives no classes.
     """
     weights, config, classes = read_model(path)
@@ -225,14 +226,14 @@ def _labels(
     )
 
 
-def _views(cache: Cache, frame_id: str) -> NDArray[np.uint8]:
-    views: NDArray[np.uint8] = cache.run.frame(frame_id).array("points/views")
+def _views(run: Run, frame_id: str) -> NDArray[np.uint8]:
+    views: NDArray[np.uint8] = run.frame(frame_id).array("points/views")
     return views
 
 
 def score(
     predictor: Predictor,
-    cache: Cache,
+    run: Run,
     frames: Sequence[str],
     workers: int = 0,
     on_frame: Callable[[], None] | None = None,
@@ -241,22 +242,22 @@ def score(
 
     Args:
         predictor: the network.
-        cache: with truth.
+        run: with truth.
         frames: ids.
         workers: processes that make batches.
         on_frame: called after each frame.
     """
-    found = SegmentationScore(cache.taxonomy.names)
-    for frame_id, probability in predictor(cache, frames, workers):
-        found.update(cache.truth(frame_id), best_class(probability))
+    found = SegmentationScore(run.taxonomy.names)
+    for frame_id, probability in predictor(run, frames, workers):
+        found.update(run.frame(frame_id).truth, best_class(probability))
         if on_frame:
             on_frame()
     return found
 
 
-def score_labels(cache: Cache, frames: Sequence[str]) -> SegmentationScore:
+def score_labels(run: Run, frames: Sequence[str]) -> SegmentationScore:
     """Score the run's own labels in the same way: what a network trained on them has to beat."""
-    found = SegmentationScore(cache.taxonomy.names)
+    found = SegmentationScore(run.taxonomy.names)
     for frame_id in frames:
-        found.update(cache.truth(frame_id), cache.run.frame(frame_id).labels.label)
+        found.update(run.frame(frame_id).truth, run.frame(frame_id).labels.label)
     return found

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.log import read_log
 from labelgen.distill.loop import Report
@@ -19,6 +18,7 @@ from labelgen.distill.predict import Predictor, score, score_labels
 from labelgen.distill.splits import Split, choose_fraction
 from labelgen.distill.train import Place, Start, train
 from labelgen.errors import UserError
+from labelgen.runs import Run
 
 RESULTS = "results.json"
 #: Trainings that learn from the data set's own labels.
@@ -30,22 +30,22 @@ class Task:
     """One training and how it is scored.
 
     Attributes:
-        cache: to learn from.
+        run: to learn from.
         config: of the training; its method says which protocol.
         split: frames to learn from and to score.
         folder: of the training.
         start: weights to start from.
         fraction: share of the true labels, per cent; of fine-tuning and probing.
-        scored: cache of the scored frames, where that is another run.
+        scored: run of the scored frames, where that is another run.
     """
 
-    cache: Cache
+    run: Run
     config: TrainConfig
     split: Split
     folder: Path
     start: Start = field(default_factory=Start)
     fraction: int = 100
-    scored: Cache | None = None
+    scored: Run | None = None
 
     @property
     def truth(self) -> bool:
@@ -59,7 +59,7 @@ class Task:
         """To learn from."""
         if not self.truth:
             return self.split.train
-        return choose_fraction(self.cache, self.split.train, self.fraction)
+        return choose_fraction(self.run, self.split.train, self.fraction)
 
 
 def run_task(task: Task, report: Report | None = None, place: Place | None = None) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def run_task(task: Task, report: Report | None = None, place: Place | None = Non
     if task.config.method == "probe" and task.start.checkpoint is None:
         raise UserError("a probe measures a checkpoint: name one with --from (of labelgen train pretrain)")
     predictor = train(
-        task.cache, task.config, task.frames, task.folder,
+        task.run, task.config, task.frames, task.folder,
         start=task.start, truth=task.truth, report=report, place=place,
     )  # fmt: skip
     if place is not None and place.rank:
@@ -115,26 +115,26 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
         run's own labels there, on the same points; ``frames``. Of the method panoptic what `score_panoptic`
         gives. None without truth, or where the method gives no class scores.
     """
-    cache = task.scored or task.cache
-    if not cache.dataset.categories or not predictor.gives_classes:
+    run = task.scored or task.run
+    if not run.dataset.categories or not predictor.gives_classes:
         return None
-    frames = [f for f in task.split.val if cache.frame(f).label_path is not None]
+    frames = [f for f in task.split.val if run.planned(f).label_path is not None]
     if not frames:
         return None
     if isinstance(predictor.model.method, Panoptic):
-        if any(cache.frame(f).panoptic_path is None for f in frames):
+        if any(run.planned(f).panoptic_path is None for f in frames):
             return None
-        classes, run = predictor.model.method.classes, cache.run
+        classes = predictor.model.method.classes
         return {
             "frames": len(frames),
             "network": score_panoptic(
-                predictor.labels(cache, frames, task.config.runtime.workers), cache, classes
+                predictor.labels(run, frames, task.config.runtime.workers), run, classes
             ),
-            "labels": score_panoptic(((f, run.frame(f).labels) for f in frames), cache, classes),
+            "labels": score_panoptic(((f, run.frame(f).labels) for f in frames), run, classes),
         }
     network, labels = (
-        score(predictor, cache, frames, task.config.runtime.workers),
-        score_labels(cache, frames),
+        score(predictor, run, frames, task.config.runtime.workers),
+        score_labels(run, frames),
     )
     return {
         "frames": len(frames),

@@ -1,4 +1,4 @@
-"""Frames of a cache as parts of a batch: augmented, thinned out, with neighbours."""
+"""Frames of a run as parts of a batch: augmented, thinned out, with neighbours."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader, Dataset
 from labelgen.data.fields import read_sample
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
 from labelgen.distill.batch import NONE, Batch
-from labelgen.distill.cache import Cache
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
+from labelgen.distill.needs import arrays_for, cloud_of
 from labelgen.distill.targets import TargetReader, from_zero
 from labelgen.errors import FrameError, LabelgenError, UserError
 from labelgen.records import NO_REGION
+from labelgen.runs import Run
 
 #: Arrays of one frame, by the names of `Batch`; numbers count within the frame.
 Part = dict[str, Any]
@@ -52,7 +53,7 @@ class Samples(Dataset[Part]):
     """Parts of batches by (epoch, number of the frame); randomness depends on seed, epoch and frame alone.
 
     Args:
-        cache: to read from.
+        run: to read from.
         frames: ids, in the order of their numbers.
         needs: optional fields of `Batch` that are wanted.
         config: of the data.
@@ -64,12 +65,12 @@ class Samples(Dataset[Part]):
         classes: its novel classes are hidden: their points come without label and instance.
 
     Raises:
-        UserError: the cache lacks what a field is made from (names it, and what makes it).
+        UserError: the run lacks what a field is made from (names it, and what makes it).
     """
 
     def __init__(
         self,
-        cache: Cache,
+        run: Run,
         frames: Sequence[str],
         needs: Sequence[str],
         config: DataConfig,
@@ -85,13 +86,13 @@ class Samples(Dataset[Part]):
             needs = [*needs, "label"]
         self.views = any(name.startswith("view_") for name in needs)
         needs = [*needs, *(["view_point"] if self.views else [])]
-        self.cache, self.frames, self.needs, self.config = cache, tuple(frames), frozenset(needs), config
-        self.arrays = cache.check(needs, truth)
+        self.run, self.frames, self.needs, self.config = run, tuple(frames), frozenset(needs), config
+        self.arrays = arrays_for(run, needs, truth)
         self.neighbours, self.bounds, self.seed, self.training = neighbours, bounds, seed, training
         self.targets: TargetReader | None = None
         if "label" in needs:
             self.targets = TargetReader(
-                cache, frames, needs, truth=truth, min_confidence=config.min_confidence, classes=classes
+                run, frames, needs, truth=truth, min_confidence=config.min_confidence, classes=classes
             )
         if config.polarmix and self.views:
             raise UserError("data.polarmix mixes frames, whose views would be lost; set it to 0 here")
@@ -103,7 +104,7 @@ class Samples(Dataset[Part]):
         epoch, number = key
         frame_id = self.frames[number]
         rng = np.random.default_rng([self.seed, epoch, zlib.crc32(frame_id.encode())])
-        stored = read_sample(self.cache.run.frame(frame_id), self.arrays)
+        stored = read_sample(self.run.frame(frame_id), self.arrays)
         cloud = self._cloud(frame_id, stored)
         if self.training and self.config.polarmix and rng.random() < self.config.polarmix:
             cloud = self._mixed(cloud, rng)
@@ -124,8 +125,8 @@ class Samples(Dataset[Part]):
         return part | self._views(stored, inverse) | self._regions(stored)
 
     def _cloud(self, frame_id: str, stored: dict[str, Any]) -> _Cloud:
-        xyz, intensity = self.cache.cloud(frame_id)
-        intensity = normalise_intensity(intensity, self.cache.frame(frame_id).lidar_layout)
+        xyz, intensity = cloud_of(self.run.frame(frame_id))
+        intensity = normalise_intensity(intensity, self.run.planned(frame_id).lidar_layout)
         if self.targets is None:
             return _Cloud(xyz, intensity)
         found = self.targets(frame_id, stored)
@@ -134,7 +135,7 @@ class Samples(Dataset[Part]):
     def _mixed(self, cloud: _Cloud, rng: np.random.Generator) -> _Cloud:
         """A sector of the cloud replaced by the same one of another frame."""
         other_id = self.frames[int(rng.integers(len(self.frames)))]
-        other = self._cloud(other_id, read_sample(self.cache.run.frame(other_id), self.arrays))
+        other = self._cloud(other_id, read_sample(self.run.frame(other_id), self.arrays))
         if cloud.instance is not None and other.instance is not None:
             other.instance[other.instance != NONE] += len(cloud.xyz)  # objects of the two stay apart
         begin, width = rng.uniform(-np.pi, np.pi), rng.uniform(np.pi / 4, np.pi)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labelgen.distill.cache import Cache
 from labelgen.errors import UserError
+from labelgen.runs import Run
 
 #: Shares of the training set, per cent, that the papers fine-tune on.
 FRACTIONS = (1, 5, 10, 25, 100)
@@ -28,7 +28,7 @@ HELD_OUT = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Frames of a cache, in the order of its plan.
+    """Frames of a run, in the order of its plan.
 
     Attributes:
         train, val: frame ids; no scene is in both.
@@ -40,11 +40,11 @@ class Split:
     name: str
 
 
-def split_frames(cache: Cache, name: str = "auto") -> Split:
+def split_frames(run: Run, name: str = "auto") -> Split:
     """Divide the frames of a run by scene.
 
     Args:
-        cache: the run.
+        run: the run.
         name: ``official`` (nuScenes' train and val, with those of v1.0-mini; SemanticKITTI's), ``slidr`` (the
             600 and 100 scenes of SLidR's "parametrize"), ``held-out`` (every fourth scene is scored), ``all``
             (every frame in both: the scores then say how well the labels were learned), a comma list of the
@@ -53,17 +53,17 @@ def split_frames(cache: Cache, name: str = "auto") -> Split:
     Raises:
         UserError: no such split or scene, or one part is empty.
     """
-    scenes = _scenes(cache)
+    scenes = _scenes(run)
     if name == "auto":
-        train, val = _official(cache, list(scenes))
+        train, val = _official(run, list(scenes))
         name = "official" if train and val else "held-out"
     if name == "all":
         frames = tuple(frame for members in scenes.values() for frame in members)
         return Split(frames, frames, name)
     if name == "official":
-        train, val = _official(cache, list(scenes))
+        train, val = _official(run, list(scenes))
     elif name == "slidr":
-        official, _ = _official(cache, list(scenes))
+        official, _ = _official(run, list(scenes))
         train, val = [s for s in official if s not in MINI_VAL], [s for s in scenes if s in MINI_VAL]
     elif name == "held-out":
         val = list(scenes)[HELD_OUT - 1 :: HELD_OUT] or list(scenes)[-1:]
@@ -73,20 +73,20 @@ def split_frames(cache: Cache, name: str = "auto") -> Split:
         if missing := sorted(named - scenes.keys()):
             raise UserError(
                 f"{', '.join(missing)} is neither a split (auto, official, slidr, held-out, all) nor a scene "
-                f"of {cache.run.url}; its scenes are {', '.join(list(scenes)[:10])}"
+                f"of {run.url}; its scenes are {', '.join(list(scenes)[:10])}"
             )
         val = [scene for scene in scenes if scene in named]
         train = [scene for scene in scenes if scene not in named]
     if not train or not val:
         empty = "training" if not train else "scoring"
         raise UserError(
-            f"split {name!r} leaves no scene of {cache.run.url} for {empty}; it has {len(scenes)} scenes: "
+            f"split {name!r} leaves no scene of {run.url} for {empty}; it has {len(scenes)} scenes: "
             "choose --split held-out, scene names, or all"
         )
     return Split(_frames(scenes, train), _frames(scenes, val), name)
 
 
-def choose_fraction(cache: Cache, frames: Sequence[str], percent: int) -> tuple[str, ...]:
+def choose_fraction(run: Run, frames: Sequence[str], percent: int) -> tuple[str, ...]:
     """The papers' share of the training frames.
 
     nuScenes (SLidR, UOV): every 100th scene of the training scenes in the order of the data set's table, the
@@ -94,7 +94,7 @@ def choose_fraction(cache: Cache, frames: Sequence[str], percent: int) -> tuple[
     list, the first one first. A run with too few scenes for that: every 100th frame in the plan's order.
 
     Args:
-        cache: the run.
+        run: the run.
         frames: that may be trained on.
         percent: one of `FRACTIONS`.
 
@@ -109,11 +109,11 @@ def choose_fraction(cache: Cache, frames: Sequence[str], percent: int) -> tuple[
     step = 100 // percent
     if step == 1:
         return tuple(frames)
-    if cache.dataset.dataset == "semantickitti":
-        return tuple(sorted(frames, key=lambda f: (cache.frame(f).scene_id, cache.frame(f).index))[::step])
+    if run.dataset.dataset == "semantickitti":
+        return tuple(sorted(frames, key=lambda f: (run.planned(f).scene_id, run.planned(f).index))[::step])
     chosen = set(frames)
     scenes = {
-        scene: [frame for frame in members if frame in chosen] for scene, members in _scenes(cache).items()
+        scene: [frame for frame in members if frame in chosen] for scene, members in _scenes(run).items()
     }
     with_frames = [scene for scene, members in scenes.items() if members]
     if len(with_frames) >= step:
@@ -121,17 +121,17 @@ def choose_fraction(cache: Cache, frames: Sequence[str], percent: int) -> tuple[
     return tuple(frames[step - 1 :: step] or frames[-1:])
 
 
-def _scenes(cache: Cache) -> dict[str, list[str]]:
+def _scenes(run: Run) -> dict[str, list[str]]:
     """{scene: labelled frames}, in the order of the plan."""
     scenes: dict[str, list[str]] = {}
-    for frame_id, frame in cache.plan.items():
-        if frame_id in cache.run:
+    for frame_id, frame in run.plan.items():
+        if frame_id in run:
             scenes.setdefault(frame.scene_id, []).append(frame_id)
     return scenes
 
 
-def _official(cache: Cache, scenes: Sequence[str]) -> tuple[list[str], list[str]]:
-    if cache.dataset.dataset == "semantickitti":
+def _official(run: Run, scenes: Sequence[str]) -> tuple[list[str], list[str]]:
+    if run.dataset.dataset == "semantickitti":
         return [s for s in scenes if s in KITTI_TRAIN], [s for s in scenes if s in KITTI_VAL]
     from nuscenes.utils import splits  # brings the whole devkit along
 

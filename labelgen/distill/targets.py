@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.distill.batch import IGNORE, NONE
-from labelgen.distill.cache import Cache
 from labelgen.distill.classes import ClassSplit
 from labelgen.errors import UserError
+from labelgen.runs import Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TargetReader:
     nuScenes and SemanticKITTI; of the run, only what has a number there.
 
     Args:
-        cache: to read from.
+        run: to read from.
         frames: that will be read.
         needs: fields of `Batch`; with ``instance``, truth is the data set's panoptic one.
         truth: read the data set's truth, with confidence 1, instead of the run's labels.
@@ -50,7 +50,7 @@ class TargetReader:
 
     def __init__(
         self,
-        cache: Cache,
+        run: Run,
         frames: Sequence[str],
         needs: Collection[str],
         *,
@@ -58,15 +58,15 @@ class TargetReader:
         min_confidence: float,
         classes: ClassSplit | None,
     ) -> None:
-        self.cache, self.truth, self.min_confidence = cache, truth, min_confidence
+        self.run, self.truth, self.min_confidence = run, truth, min_confidence
         self.objects = "instance" in needs
-        self.thing = cache.taxonomy.things()
+        self.thing = run.taxonomy.things()
         self.hidden = np.zeros(256, np.bool_) if classes is None else classes.is_novel()
         field = "panoptic_path" if self.objects else "label_path"
-        if truth and (without := [f for f in frames if getattr(cache.frame(f), field) is None]):
+        if truth and (without := [f for f in frames if getattr(run.planned(f), field) is None]):
             raise UserError(
                 f"{len(without)} frames have no truth to learn from, such as {without[0]}: "
-                f"{cache.run.url}/frames.parquet names no {field} for it"
+                f"{run.url}/frames.parquet names no {field} for it"
             )
 
     def __call__(self, frame_id: str, stored: Mapping[str, Any]) -> Targets:
@@ -74,7 +74,7 @@ class TargetReader:
 
         Args:
             frame_id: of the frame.
-            stored: {name: array of the run}; see `labelgen.distill.cache.SOURCES`.
+            stored: {name: array of the run}; see `labelgen.distill.needs.SOURCES`.
 
         Raises:
             FrameError: its truth is missing or damaged.
@@ -82,9 +82,9 @@ class TargetReader:
         """
         number = None
         if self.truth and self.objects:
-            label, number = self.cache.true_objects(frame_id)
+            label, number = self.run.frame(frame_id).objects
         elif self.truth:
-            label = self.cache.truth(frame_id)
+            label = self.run.frame(frame_id).truth
         else:
             label = stored["points/label"].copy()
         confidence = np.ones(len(label), np.float32)
@@ -94,8 +94,8 @@ class TargetReader:
             label[confidence < self.min_confidence] = IGNORE
             if self.objects:
                 number = stored["points/instance"].astype(np.int64)
-        if label.max(initial=0, where=label != IGNORE) >= len(self.cache.taxonomy):
-            raise UserError(f"frame {frame_id}: a label is none of the {len(self.cache.taxonomy)} classes")
+        if label.max(initial=0, where=label != IGNORE) >= len(self.run.taxonomy):
+            raise UserError(f"frame {frame_id}: a label is none of the {len(self.run.taxonomy)} classes")
         novel = self.hidden[label]
         label[novel] = IGNORE
         confidence[novel] = float(self.truth)  # that of any point without a label

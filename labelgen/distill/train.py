@@ -1,4 +1,4 @@
-"""One training from a cache: frames to batches to the loop to a file of weights."""
+"""One training from a run: frames to batches to the loop to a file of weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from labelgen.distill.batch import Batch
-from labelgen.distill.cache import Cache
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.loop import Report, fit, length_of
 from labelgen.distill.model import Model, make_model
+from labelgen.distill.needs import info_of
 from labelgen.distill.order import Batches, batches_per_epoch
 from labelgen.distill.predict import Predictor
 from labelgen.distill.samples import Samples, batches_of
@@ -22,6 +22,7 @@ from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_weights
 from labelgen.models.execution import select_device
 from labelgen.models.info import file_hash
+from labelgen.runs import Run
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Place:
 
 
 def train(
-    cache: Cache,
+    run: Run,
     config: TrainConfig,
     frames: Sequence[str],
     folder: Path,
@@ -66,7 +67,7 @@ def train(
     """Train and write ``model.safetensors``; a training that is done is read, one that was stopped goes on.
 
     Args:
-        cache: to learn from.
+        run: to learn from.
         config: of the training.
         frames: ids of the frames to learn from.
         folder: of the training.
@@ -76,28 +77,28 @@ def train(
         place: of this process among several.
 
     Raises:
-        UserError: the cache lacks what the method needs, the checkpoint does not fit, the folder is another
+        UserError: the run lacks what the method needs, the checkpoint does not fit, the folder is another
             training's, or a loss is not finite.
     """
     start, place = start or Start(), place or Place()
     device = select_device(config.runtime.device, config.runtime.threads)
     torch.manual_seed(config.seed)
-    model = make_model(config, cache.info)
+    model = make_model(config, info_of(run))
     if not frames:
-        raise UserError(f"no frames of {cache.run.url} to train on")
+        raise UserError(f"no frames of {run.url} to train on")
     samples = Samples(
-        cache, frames, model.method.needs, config.data,
+        run, frames, model.method.needs, config.data,
         neighbours=model.backbone.neighbours, bounds=model.backbone.bounds, seed=config.seed, truth=truth,
         classes=model.method.classes,
     )  # fmt: skip
     digest = config.digest(
-        run=cache.run.info.fingerprint,
+        run=run.info.fingerprint,
         frames=list(frames),
         start=start.describe(),
         truth=truth,
         world=place.world,
     )
-    predictor = Predictor(model, config, cache.info, device)
+    predictor = Predictor(model, config, info_of(run), device)
     if (folder / WEIGHTS).is_file():
         weights, found, _ = read_model(folder)
         if (folder / "digest").read_text().strip() != digest:
@@ -108,14 +109,14 @@ def train(
     if start.checkpoint is not None:
         load_backbone(model.backbone, config, start.checkpoint)
         if start.head:
-            load_head(model.method, start.checkpoint, cache.taxonomy.names)
+            load_head(model.method, start.checkpoint, run.taxonomy.names)
     per_epoch = batches_per_epoch(len(frames), config.optimizer.batch_size, place.world)
     length = length_of(config.optimizer, per_epoch)
 
     def batches_from(first: int) -> Iterable[Batch]:
         total = length.steps * config.optimizer.accumulate
         order = Batches(
-            cache.run, samples.frames, config.optimizer.batch_size, config.seed, total, first,
+            run, samples.frames, config.optimizer.batch_size, config.seed, total, first,
             place.rank, place.world,
         )  # fmt: skip
         return batches_of(samples, order, config.runtime.workers, device.type == "cuda")
@@ -128,6 +129,6 @@ def train(
     )  # fmt: skip
     if place.rank == 0:
         (folder / "digest").write_text(digest + "\n")
-        save_model(folder / WEIGHTS, weights, config, cache.taxonomy.names)
+        save_model(folder / WEIGHTS, weights, config, run.taxonomy.names)
     model.load_state_dict(weights)
     return predictor

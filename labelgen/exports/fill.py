@@ -7,19 +7,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from labelgen.errors import UserError
-from labelgen.exports.source import Source
-from labelgen.frame import Frame
+from labelgen.exports.classes import class_ids
 from labelgen.records import UNLABELLED
-from labelgen.shards import StoredFrame
+from labelgen.runs import RunFrame
 
 
-def filled(source: Source, frame: Frame, stored: StoredFrame, policy: str) -> NDArray[np.uint8]:
+def filled(frame: RunFrame, policy: str) -> NDArray[np.uint8]:
     """Labels without unlabelled points.
 
     Args:
-        source: of the export.
-        frame: what the data set says.
-        stored: what the run holds.
+        frame: of the run.
         policy: ``refuse``; ``nearest``: the label of the nearest labelled point in space; or a class's name.
 
     Returns:
@@ -29,27 +26,25 @@ def filled(source: Source, frame: Frame, stored: StoredFrame, policy: str) -> ND
         UserError: unlabelled points under ``refuse``, no labelled point, or an unknown policy.
         FrameError: ``nearest`` needs the points, and they cannot be read.
     """
-    label = source.labels(stored).copy()
+    label, names = class_ids(frame).copy(), frame.run.taxonomy.names
     bare = label == UNLABELLED
     if not bare.any():
         return label
     if policy == "refuse":
         raise UserError(
-            f"frame {stored.frame_id}: {int(bare.sum())} of {len(label)} points have no label, which this "
+            f"frame {frame.frame_id}: {int(bare.sum())} of {len(label)} points have no label, which this "
             "format forbids; choose --fill nearest or --fill CLASS"
         )
     if policy == "nearest":
-        xyz = source.xyz(frame, stored)
+        xyz = frame.xyz
         known = ~bare & np.isfinite(xyz).all(axis=1)
         if not known.any():
-            raise UserError(f"frame {stored.frame_id} has no labelled point to fill from")
+            raise UserError(f"frame {frame.frame_id} has no labelled point to fill from")
         # A point that is nowhere is as near to the sensor as to anything.
         _, nearest = cKDTree(xyz[known]).query(np.nan_to_num(xyz[bare]))
         label[bare] = label[known][nearest]
-    elif policy in source.taxonomy.names:
-        label[bare] = source.taxonomy.names.index(policy)
+    elif policy in names:
+        label[bare] = names.index(policy)
     else:
-        raise UserError(
-            f"--fill {policy}: refuse, nearest or a class is expected: {', '.join(source.taxonomy.names)}"
-        )
+        raise UserError(f"--fill {policy}: refuse, nearest or a class is expected: {', '.join(names)}")
     return label

@@ -11,8 +11,7 @@ from typing import Any
 from labelgen.errors import UserError
 from labelgen.exports import nuscenes, semantickitti, superpixels
 from labelgen.exports.output import Output, new_folder
-from labelgen.exports.source import Source
-from labelgen.shards import Run
+from labelgen.runs import Run
 
 
 @dataclass(frozen=True)
@@ -41,47 +40,47 @@ class Format:
     """
 
     text: str
-    write: Callable[[Source, Output, Options], None]
+    write: Callable[[Run, Output, Options], None]
     adds: bool = False
 
 
-def _overlay(source: Source, out: Output, _: Options) -> None:
-    kitti = source.info.dataset == "semantickitti"
-    (semantickitti.write_overlay if kitti else nuscenes.write_overlay)(source, out)
+def _overlay(run: Run, out: Output, _: Options) -> None:
+    kitti = run.dataset.dataset == "semantickitti"
+    (semantickitti.write_overlay if kitti else nuscenes.write_overlay)(run, out)
 
 
-def _lidarseg(source: Source, out: Output, options: Options) -> None:
-    nuscenes.write_lidarseg(source, out, options.fill, options.split)
+def _lidarseg(run: Run, out: Output, options: Options) -> None:
+    nuscenes.write_lidarseg(run, out, options.fill, options.split)
 
 
-def _panoptic(source: Source, out: Output, options: Options) -> None:
-    nuscenes.write_panoptic(source, out, options.fill, options.split, options.task)
+def _panoptic(run: Run, out: Output, options: Options) -> None:
+    nuscenes.write_panoptic(run, out, options.fill, options.split, options.task)
 
 
-def _semantickitti(source: Source, out: Output, _: Options) -> None:
-    semantickitti.write_semantickitti(source, out)
+def _semantickitti(run: Run, out: Output, _: Options) -> None:
+    semantickitti.write_semantickitti(run, out)
 
 
-def _uov(source: Source, out: Output, _: Options) -> None:
+def _uov(run: Run, out: Output, _: Options) -> None:
     from labelgen.exports.uov import write_uov
 
-    write_uov(source, out)
+    write_uov(run, out)
 
 
-def _openscene(source: Source, out: Output, options: Options) -> None:
+def _openscene(run: Run, out: Output, options: Options) -> None:
     from labelgen.exports.openscene import write_openscene
 
-    write_openscene(source, out, options.split)
+    write_openscene(run, out, options.split)
 
 
-def _scalr(source: Source, out: Output, options: Options) -> None:
+def _scalr(run: Run, out: Output, options: Options) -> None:
     from labelgen.exports.scalr import write_scalr
 
-    write_scalr(source, out, options.split)
+    write_scalr(run, out, options.split)
 
 
-def _superpixels(source: Source, out: Output, _: Options, name: str) -> None:
-    superpixels.write_superpixels(source, out, superpixels.PROFILES[name])
+def _superpixels(run: Run, out: Output, _: Options, name: str) -> None:
+    superpixels.write_superpixels(run, out, superpixels.PROFILES[name])
 
 
 FORMATS: dict[str, Format] = {
@@ -104,23 +103,21 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def export_run(
-    run: Run, name: str, out: Path, *, dataroot: Path | None = None, **options: Any
-) -> dict[str, Any]:
+def export_run(run: Run, name: str, out: Path, **options: Any) -> dict[str, Any]:
     """Write a run in another tool's format.
 
     Args:
-        run: open.
+        run: of `labelgen.open_run`.
         name: a key of `FORMATS`.
         out: a folder that does not exist yet, or is empty; for ``scalr`` also one with other splits.
-        dataroot: where the raw files are; None takes what the run's plan records.
         **options: fields of `Options`.
 
     Returns:
         ``format``, ``path``, ``frames`` and ``files``.
 
     Raises:
-        UserError: unknown format, something that the format cannot hold, or a folder that cannot be written.
+        UserError: unknown format, no labelled frames, one that the plan lacks, something that the format
+            cannot hold, or a folder that cannot be written.
     """
     if name not in FORMATS:
         raise UserError(f"unknown format {name!r}; there is {', '.join(FORMATS)}")
@@ -129,7 +126,9 @@ def export_run(
         raise UserError(f"task {chosen.task!r}; segmentation or tracking is expected")
     if not chosen.split or not chosen.split.replace("_", "").replace("-", "").isalnum():
         raise UserError(f"split {chosen.split!r} cannot be a folder's name")
-    source = Source(run, dataroot)
+    run.check_labelled()
+    for frame_id in run.frames:  # ids in the plan can stand in names of files
+        run.planned(frame_id)
     with new_folder(out, FORMATS[name].adds) as output:
-        FORMATS[name].write(source, output, chosen)
+        FORMATS[name].write(run, output, chosen)
     return {"format": name, "path": str(out), "frames": len(run.frames), "files": len(output.names)}

@@ -11,18 +11,21 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.datasets.roots import no_files
 from labelgen.errors import UserError
+from labelgen.exports.classes import class_ids, dataset_ids
 from labelgen.exports.fill import filled
 from labelgen.exports.output import Output
-from labelgen.exports.source import Source
+from labelgen.exports.tables import tables_of
 from labelgen.records import UNLABELLED
+from labelgen.runs import Run
 from labelgen.taxonomy import load_taxonomy
 
 _MOST_INSTANCES = 999
 _OWN = ("lidarseg", "panoptic")
 
 
-def write_overlay(source: Source, out: Output) -> None:
+def write_overlay(run: Run, out: Output) -> None:
     """A data root whose lidarseg labels are the run's: links to the originals, and ``lidarseg/`` of our own.
 
     Labels are the data set's general ids (0..31), 0 for unlabelled, so that trainers that read the ground
@@ -32,36 +35,37 @@ def write_overlay(source: Source, out: Output) -> None:
     Raises:
         UserError: the data root is not there, is no nuScenes, or has no label categories.
     """
-    table, version = source.dataset_ids(), source.tables.where.name
-    for entry in sorted(source.root.iterdir()):
+    table, root, tables = dataset_ids(run), run.need(no_files), tables_of(run).where
+    version = tables.name
+    for entry in sorted(root.iterdir()):
         if entry.name not in (version, *_OWN):
             out.link(entry.name, entry)
-    for entry in sorted(source.tables.where.iterdir()):
+    for entry in sorted(tables.iterdir()):
         if entry.stem not in _OWN:
             out.link(f"{version}/{entry.name}", entry)
     records = []
-    for frame, stored in source.frames():
+    for frame in map(run.frame, run.frames):
         name = f"lidarseg/{version}/{frame.frame_id}_lidarseg.bin"
-        out.array(name, table[source.labels(stored)])
+        out.array(name, table[class_ids(frame)])
         records.append({"token": frame.frame_id, "sample_data_token": frame.frame_id, "filename": name})
     out.json(f"{version}/lidarseg.json", records)
 
 
-def write_lidarseg(source: Source, out: Output, fill: str, split: str) -> None:
+def write_lidarseg(run: Run, out: Output, fill: str, split: str) -> None:
     """A lidarseg submission: uint8 1..16 per point; 0 is forbidden, so unlabelled points are filled.
 
     Raises:
         UserError: frames that failed, other classes than the challenge's, or what `filled` refuses.
     """
-    _check_complete(source)
-    table = _challenge_ids(source)
-    for frame, stored in source.frames():
-        values = table[filled(source, frame, stored, fill)]
+    _check_complete(run)
+    table = _challenge_ids(run)
+    for frame in map(run.frame, run.frames):
+        values = table[filled(frame, fill)]
         out.array(f"lidarseg/{split}/{frame.frame_id}_lidarseg.bin", values)
     out.json(f"{split}/submission.json", {"meta": _META})
 
 
-def write_panoptic(source: Source, out: Output, fill: str, split: str, task: str) -> None:
+def write_panoptic(run: Run, out: Output, fill: str, split: str, task: str) -> None:
     """A panoptic submission: uint16 1000 * class + instance; unlabelled points are void (0) unless filled.
 
     Instances count from 1 within a class: for ``segmentation`` in each frame, for ``tracking`` in each scene,
@@ -71,15 +75,15 @@ def write_panoptic(source: Source, out: Output, fill: str, split: str, task: str
         UserError: frames that failed, other classes than the challenge's, more than 999 instances of a class,
             or what `filled` refuses.
     """
-    _check_complete(source)
-    table = _challenge_ids(source)
-    things = source.taxonomy.things()
+    _check_complete(run)
+    table = _challenge_ids(run)
+    things = run.taxonomy.things()
     scene, numbers = "", defaultdict[int, dict[int, int]](dict)
-    for frame, stored in source.frames():
+    for frame in map(run.frame, run.frames):
         if task == "segmentation" or frame.scene_id != scene:
             scene, numbers = frame.scene_id, defaultdict(dict)
-        label = source.labels(stored) if fill == "refuse" else filled(source, frame, stored, fill)
-        instance = compact_instances(label, stored.labels.instance, things, numbers, frame.frame_id)
+        label = class_ids(frame) if fill == "refuse" else filled(frame, fill)
+        instance = compact_instances(label, frame.labels.instance, things, numbers, frame.frame_id)
         values = (table[label].astype(np.uint16) * 1000 + instance).astype(np.uint16)
         values[label == UNLABELLED] = 0
         buffer = io.BytesIO()
@@ -133,25 +137,25 @@ _META = {
 }
 
 
-def _check_complete(source: Source) -> None:
-    if failed := sorted(source.run.failures):
+def _check_complete(run: Run) -> None:
+    if failed := sorted(run.failures):
         raise UserError(
-            f"{source.run.url}: {len(failed)} frames failed, such as {failed[0]}; a submission needs all of "
+            f"{run.url}: {len(failed)} frames failed, such as {failed[0]}; a submission needs all of "
             "them: run the same job again with --retry-failed"
         )
 
 
-def _challenge_ids(source: Source) -> NDArray[np.uint8]:
+def _challenge_ids(run: Run) -> NDArray[np.uint8]:
     """(256,) uint8: the challenge's id of each class; its order, from 1, is that of our taxonomy of it."""
     challenge = load_taxonomy("nuscenes16").names
     table = np.zeros(256, np.uint8)
-    for spec in source.taxonomy.classes:
+    for spec in run.taxonomy.classes:
         if spec.name not in challenge:
             raise UserError(
-                f"class {spec.name} of taxonomy {source.taxonomy.name} is none of the challenge's: "
+                f"class {spec.name} of taxonomy {run.taxonomy.name} is none of the challenge's: "
                 f"{', '.join(challenge)}"
             )
         table[spec.id] = challenge.index(spec.name) + 1
-    if missing := set(challenge) - set(source.taxonomy.names):
-        raise UserError(f"taxonomy {source.taxonomy.name} lacks {', '.join(sorted(missing))}")
+    if missing := set(challenge) - set(run.taxonomy.names):
+        raise UserError(f"taxonomy {run.taxonomy.name} lacks {', '.join(sorted(missing))}")
     return table

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelgen.exports.classes import class_ids
 from labelgen.exports.output import Output
-from labelgen.exports.source import Source
 from labelgen.records import NO_REGION
+from labelgen.runs import Run
 from labelgen.shards import StoredFrame
 
 
-def write_openscene(source: Source, out: Output, split: str) -> None:
+def write_openscene(run: Run, out: Output, split: str) -> None:
     """3D frames and fused features.
 
     ``nuscenes_3d/<split>/<frame>.pth``: (coordinates, 0, labels). ``nuscenes_multiview_labelgen/<frame>.pt``:
@@ -25,11 +26,11 @@ def write_openscene(source: Source, out: Output, split: str) -> None:
     Raises:
         UserError, FrameError: the points are neither in the run nor below the data root.
     """
-    for frame, stored in source.frames():
-        xyz = source.xyz(frame, stored).astype(np.float64)
-        labels = source.labels(stored).astype(np.float64)
+    for frame in map(run.frame, run.frames):
+        xyz = frame.xyz.astype(np.float64)
+        labels = class_ids(frame).astype(np.float64)
         torch.save((xyz, 0, labels), out.path(f"nuscenes_3d/{split}/{frame.frame_id}.pth"))
-        feature, mask = fused_features(stored)
+        feature, mask = fused_features(frame)
         content = {"feat": torch.from_numpy(feature), "mask_full": torch.from_numpy(mask)}
         torch.save(content, out.path(f"nuscenes_multiview_labelgen/{frame.frame_id}.pt"))
 

@@ -13,8 +13,9 @@ from labelgen.bounded import read_npz
 from labelgen.datasets.nuscenes import LIDAR
 from labelgen.errors import UserError
 from labelgen.exports.output import Output, already_there
-from labelgen.exports.source import Source
+from labelgen.exports.tables import tables_of
 from labelgen.records import UNLABELLED
+from labelgen.runs import Run
 
 _FRAMES = "nuscenes_data_{}.npy"
 _LISTS = "list_files_nuscenes.npz"
@@ -23,7 +24,7 @@ _CLASSES = "mapping_class_index_nuscenes.npy"
 _LARGEST = 1 << 30
 
 
-def write_scalr(source: Source, out: Output, split: str) -> None:
+def write_scalr(run: Run, out: Output, split: str) -> None:
     """The index of a split, beside those of other splits that are there: the loaders want one folder.
 
     ``nuscenes_data_<split>.npy``: {number: {"point": ..., "CAM_*": ...}}, each with file name, calibration
@@ -36,15 +37,15 @@ def write_scalr(source: Source, out: Output, split: str) -> None:
             folder holds this split, other classes or anything else.
     """
     # Signed and from 1: the loader subtracts 1 and takes -1 for what is to be ignored.
-    classes = source.taxonomy.train_id_table(source.info.categories).astype(np.int64) + 1
+    classes = run.taxonomy.train_id_table(run.dataset.categories).astype(np.int64) + 1
     classes[classes == UNLABELLED + 1] = 0
     np.save(out.path(_CLASSES), classes, allow_pickle=False)
     lists = {} if out.before is None else _other_splits(out.before, split, out.folder / _CLASSES)
-    tables = source.tables
+    tables = tables_of(run)
     by_lidar = {shots[LIDAR]["token"]: shots for shots in tables.keyframes.values() if LIDAR in shots}
     index: dict[int, dict[str, Any]] = {}
     files: list[tuple[str, str, str]] = []
-    for number, (frame, _) in enumerate(source.frames()):
+    for number, frame in enumerate(map(run.planned, run.frames)):
         entry = {}
         for channel, shot in by_lidar[frame.frame_id].items():
             if channel == LIDAR or channel.startswith("CAM_"):

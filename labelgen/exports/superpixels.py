@@ -7,7 +7,7 @@ or merged, never wrapped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,11 @@ from scipy.ndimage import distance_transform_edt
 
 from labelgen.errors import UserError
 from labelgen.exports.output import Output
-from labelgen.exports.source import Source
-from labelgen.frame import Camera, Frame
+from labelgen.exports.tables import image_names
+from labelgen.frame import Camera
 from labelgen.geometry.rle import decode
 from labelgen.records import UNLABELLED, Regions
-from labelgen.shards import StoredFrame
+from labelgen.runs import Run, RunFrame
 
 
 @dataclass(frozen=True)
@@ -46,26 +46,26 @@ PROFILES = {
 }
 
 
-def write_superpixels(source: Source, out: Output, profile: Profile) -> None:
+def write_superpixels(run: Run, out: Output, profile: Profile) -> None:
     """One PNG for every image.
 
     Raises:
         UserError: more classes than ids, an image without a token, or a damaged mask.
     """
-    if profile.classes and len(source.taxonomy) >= profile.size:
+    if profile.classes and len(run.taxonomy) >= profile.size:
         raise UserError(
-            f"taxonomy {source.taxonomy.name} has {len(source.taxonomy)} classes; this format has room for "
+            f"taxonomy {run.taxonomy.name} has {len(run.taxonomy)} classes; this format has room for "
             f"{profile.size - 1}"
         )
-    for frame, stored in source.frames():
-        for number, camera in enumerate(frame.cameras):
-            painted = paint(stored.regions, number, camera, frame.frame_id)
+    names = image_names(run)
+    for frame in map(run.frame, run.frames):
+        for name, rows, painted in image_regions(frame, names):
             if profile.classes:
-                label = np.append(stored.semantics.label[stored.regions.camera_slice(number)], UNLABELLED)
+                label = np.append(frame.semantics.label[rows], UNLABELLED)
                 ids = np.where(label == UNLABELLED, profile.size - 1, label).astype(np.uint8)[painted]
             else:
                 ids = number_compactly(painted, profile.size)
-            out.png(profile.pattern.format(image_name(source, frame, camera)), ids)
+            out.png(profile.pattern.format(name), ids)
 
 
 def paint(regions: Regions, number: int, camera: Camera, frame_id: str) -> NDArray[np.int32]:
@@ -110,22 +110,21 @@ def number_compactly(painted: NDArray[np.int32], size: int) -> NDArray[np.uint8]
     return out.astype(np.uint8)
 
 
-def image_name(source: Source, frame: Frame, camera: Camera) -> str:
-    """What the files of an image are called: its sample_data token.
+def image_regions(
+    frame: RunFrame, names: Mapping[str, str]
+) -> Iterator[tuple[str, slice, NDArray[np.int32]]]:
+    """For every camera: name of the image's files, its rows of regions, and what is painted.
+
+    Args:
+        frame: of the run.
+        names: of `labelgen.exports.tables.image_names`.
 
     Raises:
-        UserError: the tables do not name the image.
+        UserError: the tables do not name the image, or a mask is damaged.
     """
-    name = source.image_names.get(camera.image_path)
-    if name is None or "/" in name or name.startswith("."):
-        raise UserError(f"frame {frame.frame_id}: {camera.image_path} is no keyframe of {source.root}")
-    return name
-
-
-def image_regions(
-    source: Source, frame: Frame, stored: StoredFrame
-) -> Iterator[tuple[str, slice, NDArray[np.int32]]]:
-    """For every camera: name of the image's files, its rows of regions, and what is painted."""
-    for number, camera in enumerate(frame.cameras):
-        painted = paint(stored.regions, number, camera, frame.frame_id)
-        yield image_name(source, frame, camera), stored.regions.camera_slice(number), painted
+    for number, camera in enumerate(frame.planned.cameras):
+        name = names.get(camera.image_path)
+        if name is None or "/" in name or name.startswith("."):
+            raise UserError(f"frame {frame.frame_id}: {camera.image_path} is no keyframe of {frame.run.root}")
+        painted = paint(frame.regions, number, camera, frame.frame_id)
+        yield name, frame.regions.camera_slice(number), painted

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 
 from labelgen.distill.vocabulary import load_vocabulary
+from labelgen.exports.classes import class_ids, dataset_ids
 from labelgen.exports.output import Output
-from labelgen.exports.source import Source
 from labelgen.exports.superpixels import image_regions
+from labelgen.exports.tables import image_names
 from labelgen.exports.words import Words, numbered
 from labelgen.records import NO_REGION, UNLABELLED
-from labelgen.shards import StoredFrame
+from labelgen.runs import Run, RunFrame
 
 _MOST = 149  # ids stay below 150, and 0 is the background
 
 
-def write_uov(source: Source, out: Output) -> None:
+def write_uov(run: Run, out: Output) -> None:
     """For every image ``superpixels/<token>.png`` (0 none, 1..K), ``.json`` and ``.pt`` (K + 1, D); for every
     frame ``lidarseg_ov/<token>_lidarseg.npy``, int32 region * 100 + general class, -1 for none.
 
@@ -33,14 +34,14 @@ def write_uov(source: Source, out: Output) -> None:
     Raises:
         UserError: the plan has no categories, or the run's text encoder is not here.
     """
-    ids = source.dataset_ids()
+    ids, names = dataset_ids(run), image_names(run)
     words: Words | None = None
-    for frame, stored in source.frames():
+    for frame in map(run.frame, run.frames):
         if words is None:
-            words = _words(source, stored)
+            words = _words(frame)
             _save(out, "superpixels/text_embedding.pt", torch.from_numpy(words.feature))
-        semantics = stored.semantics
-        for name, rows, painted in image_regions(source, frame, stored):
+        semantics = frame.semantics
+        for name, rows, painted in image_regions(frame, names):
             label = semantics.label[rows]
             seen, counts = np.unique(painted[painted >= 0], return_counts=True)
             counts, seen = counts[label[seen] != UNLABELLED], seen[label[seen] != UNLABELLED]
@@ -60,8 +61,8 @@ def write_uov(source: Source, out: Output) -> None:
             )
             table = np.concatenate([np.zeros((1, feature.shape[1]), np.float32), feature.astype(np.float32)])
             _save(out, f"superpixels/{name}.pt", torch.from_numpy(table))
-        labels = source.labels(stored)
-        region = stored.labels.region.astype(np.int32)
+        labels = class_ids(frame)
+        region = frame.labels.region.astype(np.int32)
         value = region * 100 + ids[labels]
         value[(labels == UNLABELLED) | (region == NO_REGION)] = -1
         buffer = io.BytesIO()
@@ -69,11 +70,11 @@ def write_uov(source: Source, out: Output) -> None:
         out.write(f"lidarseg_ov/{frame.frame_id}_lidarseg.npy", buffer.getvalue())
 
 
-def _words(source: Source, stored: StoredFrame) -> Words:
-    semantics = source.run.info.config.get("semantics", {})
-    encoder = stored.attributes.get("text_encoder")
-    vocabulary = load_vocabulary(semantics, encoder, source.taxonomy, otherwise="")
-    return Words(vocabulary, numbered(source.taxonomy))
+def _words(frame: RunFrame) -> Words:
+    semantics, taxonomy = frame.run.info.config.get("semantics", {}), frame.run.taxonomy
+    encoder = frame.attributes.get("text_encoder")
+    vocabulary = load_vocabulary(semantics, encoder, taxonomy, otherwise="")
+    return Words(vocabulary, numbered(taxonomy))
 
 
 def _save(out: Output, name: str, tensor: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labelgen.inspection.tables import human_bytes, human_time
-from labelgen.shards import Run
+from labelgen.runs import Run
 from labelgen.shards.calls import Call, Expected, read_calls
 
 #: The run's own files beside shards and manifests: run.json, frames.parquet, index.parquet.

@@ -10,7 +10,7 @@ from rich.console import Console
 from labelgen.inspection.fitting import make_table, show
 from labelgen.inspection.tables import plain
 from labelgen.records import UNLABELLED
-from labelgen.shards import Run
+from labelgen.runs import Run
 
 
 def captions_of(run: Run, frame_id: str) -> list[dict[str, Any]]:

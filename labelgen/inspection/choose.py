@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labelgen.errors import UserError
-from labelgen.shards import Run
+from labelgen.runs import Run
 from labelgen.wording import whole_number
 
 

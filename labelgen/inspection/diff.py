@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from labelgen.errors import UserError
 from labelgen.records import UNLABELLED
-from labelgen.shards import Run
-from labelgen.taxonomy import Taxonomy
+from labelgen.runs import Run
 
 _EXAMPLES = 3
 _NOTHING = "unlabelled"
@@ -81,7 +80,7 @@ def diff_runs(run_a: Run, run_b: Run) -> dict[str, Any]:
 
 def _by_name(run: Run, names: dict[str, int]) -> NDArray[np.int32]:
     """(256,) number of each of the run's class names in ``names``, which is added to."""
-    taxonomy = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy")
+    taxonomy = run.taxonomy
     table = np.empty(256, np.int32)
     for value in range(UNLABELLED):
         name = taxonomy.names[value] if value < len(taxonomy) else f"class {value}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labelgen.shards import Run
+from labelgen.runs import Run
 
 
 def count_errors(run: Run) -> dict[str, Any]:

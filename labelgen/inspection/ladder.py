@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from labelgen.errors import UserError
-from labelgen.shards import Run
+from labelgen.runs import Run
 from labelgen.shards.documents import plain_json
 
 #: In the run's folder.

@@ -28,7 +28,7 @@ from labelgen.inspection.scatter import SCRIPT_SOURCE, script_html
 from labelgen.inspection.summary import summarise_run
 from labelgen.inspection.tables import human_bytes
 from labelgen.records import Reason
-from labelgen.shards import Run
+from labelgen.runs import Run
 from labelgen.shards.place import open_store, put_file
 
 #: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
@@ -48,9 +48,9 @@ def write_report(
     """Write ``out_dir/index.html`` about a run.
 
     Args:
-        run: from `labelgen.shards.open_run`.
+        run: of `labelgen.open_run`.
         out_dir: a folder, made if it is missing, or an address.
-        pictures: shown in their order; see `labelgen.inspection.sources.RunSources.picture`.
+        pictures: shown in their order; see `labelgen.inspection.picture.draw`.
         steps: names and evaluations of the runs that this one comes from and, last, of this one; empty where
             there is no truth.
         scatter: see `report_html`.

@@ -8,8 +8,7 @@ from labelgen.inspection.bill import compare_bill
 from labelgen.inspection.tables import render_evaluation, render_plan, render_steps, render_summary
 from labelgen.inspection.tally import Tally
 from labelgen.inspection.verdict import judge
-from labelgen.shards import Run
-from labelgen.taxonomy import Taxonomy
+from labelgen.runs import Run
 
 __all__ = ["render_evaluation", "render_plan", "render_steps", "render_summary", "summarise_run"]
 
@@ -18,7 +17,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
     """Count what a run holds, from its manifests alone.
 
     Args:
-        run: from `labelgen.shards.open_run`.
+        run: of `labelgen.open_run`.
 
     Returns:
         Plain data. frames: labelled frames; partial: those of them that lacked a camera; failed; scenes;
@@ -32,7 +31,7 @@ def summarise_run(run: Run) -> dict[str, Any]:
     Raises:
         UserError: a shard is damaged; names it.
     """
-    names = Taxonomy.from_dict(run.info.taxonomy, f"{run.url}/run.json: taxonomy").names
+    names = run.taxonomy.names
     tally, regions = Tally(), 0
     entries = [run.entry(frame_id) for frame_id in run.frames]
     for entry in entries:

@@ -10,7 +10,8 @@ from functools import cached_property
 from labelgen.datasets.checks import CHECKS, Finding, Odd, check, noted_check
 from labelgen.datasets.checks.registry import NOTE
 from labelgen.records import Reason
-from labelgen.shards import FrameEntry, Run
+from labelgen.runs import Run
+from labelgen.shards import FrameEntry
 
 #: Share of the points that cameras see below which labels are few.
 LEAST_LABELLED = 0.2
@@ -106,7 +107,7 @@ def judge(run: Run, frames: Collection[str] | None = None, allow: Collection[str
     """What does not make sense about a run, from its manifests alone.
 
     Args:
-        run: from `labelgen.shards.open_run`.
+        run: of `labelgen.open_run`.
         frames: ids of the frames that count; None: all.
         allow: names of checks that are passed over.
 

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.images import load_image
-from labelgen.errors import FrameError, UserError
+from labelgen.errors import UserError
 from labelgen.geometry.rle import decode
 from labelgen.inspection.instances import instance_boxes
-from labelgen.inspection.sources import RunSources
+from labelgen.inspection.picture import if_there
 from labelgen.records import UNLABELLED, FrameRecord
-from labelgen.shards import StoredFrame
+from labelgen.runs import Run, RunFrame
 
 _WORLD, _CAR = "world", "world/ego_vehicle"
 _LARGEST = 640  # pixels of an image's side in the viewer
 
 
-def view_run(sources: RunSources, frames: Sequence[str], save: Path | None = None) -> list[str]:
+def view_run(run: Run, frames: Sequence[str], save: Path | None = None) -> list[str]:
     """Log frames to Rerun: into its viewer, or into a file that it opens later.
 
     Args:
-        sources: the run and its raw data.
+        run: of `labelgen.open_run`.
         frames: ids, in the order of the timeline.
         save: ``.rrd`` file to write; None opens the viewer.
 
@@ -39,38 +39,33 @@ def view_run(sources: RunSources, frames: Sequence[str], save: Path | None = Non
         import rerun as rr
     except ImportError as error:
         raise UserError("labelgen view needs Rerun: pip install 'labelgen[viz]'") from error
-    rr.init("labelgen", recording_id=sources.run.url, spawn=save is None)
+    rr.init("labelgen", recording_id=run.url, spawn=save is None)
     if save is not None:
         try:
             save.parent.mkdir(parents=True, exist_ok=True)
-            rr.save(save, default_blueprint=_blueprint(sources, frames))
+            rr.save(save, default_blueprint=_blueprint(run, frames))
         except (OSError, RuntimeError) as error:
             raise UserError(f"cannot write {save}: {error}") from error
     else:
-        rr.send_blueprint(_blueprint(sources, frames))
+        rr.send_blueprint(_blueprint(run, frames))
     rr.log(_WORLD, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     missing: list[str] = []
     for number, frame_id in enumerate(frames):
         rr.set_time("frame", sequence=number)
-        stored = sources.run.frame(frame_id)
-        rr.set_time("time", timestamp=np.datetime64(stored.timestamp_us, "us"))
-        _log_frame(rr, sources, stored, missing)
+        frame = run.frame(frame_id)
+        rr.set_time("time", timestamp=np.datetime64(frame.timestamp_us, "us"))
+        _log_frame(rr, frame, missing)
     rr.disconnect()
     return missing
 
 
-def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[str]) -> None:
-    frame, record = sources.frame(stored.frame_id), stored.record()
-    palette = sources.taxonomy.colors()
-    pose = frame.global_from_lidar
+def _log_frame(rr: Any, frame: RunFrame, missing: list[str]) -> None:
+    planned, record = frame.planned, frame.record()
+    palette = frame.run.taxonomy.colors()
+    pose = planned.global_from_lidar
     rr.log(_CAR, rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
-    xyz: NDArray[np.float32] | None
-    try:
-        xyz = sources.xyz(stored.frame_id)
-        truth = sources.truth(stored.frame_id) if sources.dataroot.is_dir() else None
-    except (FrameError, UserError) as error:
-        missing.append(str(error))
-        xyz, truth = stored.xyz, None
+    xyz = if_there(lambda: frame.xyz, missing)
+    truth = if_there(lambda: frame.truth, missing) if frame.has_truth else None
     if xyz is not None:
         finite = np.isfinite(xyz).all(axis=1)
         points, labels = xyz[finite], record.labels
@@ -82,7 +77,7 @@ def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[
         centers, halves, ids = instance_boxes(xyz, record.labels)
         boxes = rr.Boxes3D(centers=centers, half_sizes=halves, colors=palette[ids], class_ids=ids)
         rr.log(f"{_CAR}/instances", boxes)
-    for number, camera in enumerate(frame.cameras):
+    for number, camera in enumerate(planned.cameras):
         entity = f"{_CAR}/{camera.name}"
         step = max(1, -(-max(camera.width, camera.height) // _LARGEST))
         lidar_from_camera = np.linalg.inv(camera.camera_from_lidar)
@@ -95,11 +90,9 @@ def _log_frame(rr: Any, sources: RunSources, stored: StoredFrame, missing: list[
                 camera_xyz=rr.ViewCoordinates.RDF,
             ),
         )
-        try:
-            image = load_image(sources.dataroot, camera, stored.frame_id)[0]
+        image = if_there(partial(frame.image, number), missing)
+        if image is not None:
             rr.log(f"{entity}/image", rr.Image(image[::step, ::step]).compress(jpeg_quality=80))
-        except FrameError as error:
-            missing.append(str(error))
         regions = region_classes(record, number, camera.height, camera.width)[::step, ::step]
         # Colours, and not rr.SegmentationImage with an annotation context: Rerun 0.23 needs numpy 2 for that.
         alpha = np.where(regions == UNLABELLED, 0, 110).astype(np.uint8)
@@ -135,10 +128,10 @@ def _ramp(confidence: NDArray[np.uint8], bare: NDArray[np.bool_]) -> NDArray[np.
     return colors
 
 
-def _blueprint(sources: RunSources, frames: Sequence[str]) -> Any:
+def _blueprint(run: Run, frames: Sequence[str]) -> Any:
     import rerun.blueprint as rrb
 
-    cameras = [camera.name for camera in sources.frame(frames[0]).cameras] if frames else []
+    cameras = [camera.name for camera in run.planned(frames[0]).cameras] if frames else []
     space = rrb.Spatial3DView(
         origin=_WORLD,
         name="points",

@@ -9,16 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import FrameError, UserError
+from labelgen.inspection.evaluation import has_truth
 from labelgen.metrics import SegmentationScore
 from labelgen.records import UNLABELLED
-from labelgen.shards import Run
+from labelgen.runs import Run
+from labelgen.shards import StoredRun
 
-#: Truth of a frame by its id, (N,) uint8 class ids; None where there is none.
+#: Truth of a frame by its id, (N,) uint8 class ids; None or an error where there is none.
 TruthOf = Callable[[str], NDArray[np.uint8] | None]
 
 
+def worst_of(run: Run, count: int) -> list[dict[str, Any]]:
+    """The frames with the lowest mIoU, or where there is no truth the lowest confidence: see `worst_frames`.
+
+    Raises:
+        UserError: the run has no plan, or a shard is damaged.
+    """
+    known = has_truth(run) and run.root.is_dir()
+    truth_of = (lambda frame_id: run.frame(frame_id).truth) if known else None
+    return worst_frames(run, run.taxonomy.names, count, truth_of)
+
+
 def worst_frames(
-    run: Run, names: list[str], count: int, truth_of: TruthOf | None = None
+    run: StoredRun, names: list[str], count: int, truth_of: TruthOf | None = None
 ) -> list[dict[str, Any]]:
     """Rank frames by mIoU where there is truth, else by the mean confidence of all points (0 unlabelled).
 

@@ -6,7 +6,7 @@ from labelgen.shards.frames import StoredFrame
 from labelgen.shards.index import build_index, read_index
 from labelgen.shards.manifest import FrameEntry, Manifest
 from labelgen.shards.plan import merge_plan, read_plan
-from labelgen.shards.reader import Run, open_run
+from labelgen.shards.reader import StoredRun
 from labelgen.shards.resume import Progress, done_frames, resume
 from labelgen.shards.run import Parent, RunInfo, create_run, read_run_info
 from labelgen.shards.verify import verify
@@ -19,15 +19,14 @@ __all__ = [
     "Parent",
     "Problem",
     "Progress",
-    "Run",
     "RunInfo",
     "StoredFrame",
+    "StoredRun",
     "build_index",
     "compact",
     "create_run",
     "done_frames",
     "merge_plan",
-    "open_run",
     "read_index",
     "read_plan",
     "read_run_info",

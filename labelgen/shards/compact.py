@@ -14,7 +14,7 @@ from labelgen.shards.frames import StoredFrame
 from labelgen.shards.index import build_index
 from labelgen.shards.names import PLAN
 from labelgen.shards.place import open_store
-from labelgen.shards.reader import open_run
+from labelgen.shards.reader import StoredRun
 from labelgen.shards.resume import CHECKED_BYTES, resume
 from labelgen.shards.run import create_run
 from labelgen.shards.schema import MAX_FRAMES
@@ -47,7 +47,7 @@ def compact(
     source, target = open_store(run), open_store(out)
     if source.folder.resolve() == target.folder.resolve():
         raise UserError(f"{target.url} is the run itself; name another folder")
-    opened = open_run(source)
+    opened = StoredRun(source)
     info = opened.info
     create_run(
         target,

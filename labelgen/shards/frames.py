@@ -29,6 +29,9 @@ from labelgen.shards.point_features import FeatureSource, check_source, from_den
 from labelgen.shards.schema import ARRAYS, DENSE
 from labelgen.shards.shard import Shard
 
+#: Shards that hold a frame, with its row in each.
+Layers = Sequence[tuple[Shard, int]]
+
 
 class StoredFrame:
     """One frame of a run. Every array field is read on first use, checked, and kept.
@@ -45,8 +48,8 @@ class StoredFrame:
     def __init__(
         self,
         entry: FrameEntry,
-        layers: Sequence[tuple[Shard, int]],
-        apart: Sequence[tuple[Shard, int]] = (),
+        layers: Layers,
+        apart: Layers = (),
     ) -> None:
         self.entry = entry
         self._layers, self._apart = tuple(layers), tuple(apart)
@@ -217,12 +220,12 @@ class StoredFrame:
     @cached_property
     def xyz(self) -> NDArray[np.float32] | None:
         """(N, 3) float32 metres in the LiDAR frame, or None if the run did not store points."""
-        return self._points("xyz") if self._has("points/xyz") else None
+        return self._cloud_array("xyz")
 
     @cached_property
     def intensity(self) -> NDArray[np.float32] | None:
         """(N,) float32, or None if the run did not store points."""
-        return self._points("intensity") if self._has("points/intensity") else None
+        return self._cloud_array("intensity")
 
     @cached_property
     def dense(self) -> DenseFeatures | None:
@@ -301,8 +304,8 @@ class StoredFrame:
                 regions=self.regions if masks else self._regions((b"",) * self.num_regions),
                 semantics=self.semantics,
                 labels=self.labels,
-                xyz=self.xyz,
-                intensity=self.intensity,
+                xyz=self.xyz if self._has("points/xyz") else None,
+                intensity=self.intensity if self._has("points/intensity") else None,
                 hits=self.hits,
                 seconds=dict(entry.seconds),
             )
@@ -327,6 +330,9 @@ class StoredFrame:
         if len(values) < self.num_points:
             raise self._damage(f"points/{name}", f"holds {len(values)} of {self.num_points} points")
         return values[: self.num_points]
+
+    def _cloud_array(self, name: str) -> NDArray[Any] | None:
+        return self._points(name) if self._has(f"points/{name}") else None
 
     def _span(self, name: str) -> tuple[int, int]:
         shard, row = self._holder(name)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labelgen.errors import UserError
 from labelgen.records import Failure
 from labelgen.shards.damage import DamageError
-from labelgen.shards.frames import StoredFrame
+from labelgen.shards.frames import Layers, StoredFrame
 from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FrameEntry, Manifest
 from labelgen.shards.names import RUN_JSON
@@ -29,8 +29,19 @@ _MOST_PARENTS = 16
 _DERIVE = "run the parent's job again, or derive anew"
 
 
-class Run:
-    """A run as its manifests describe it at the time of opening; see `open_run`.
+class StoredRun:
+    """What is stored of a run, as its manifests describe it at the time of opening.
+
+    Only manifests are read; shards are opened when a field is asked for. `labelgen.open_run` gives what the
+    data set has besides, too.
+
+    Args:
+        path: folder of the run, or its address.
+        laid_over: derived runs that it is a parent of.
+
+    Raises:
+        UserError: no run there, written by a later version, or something in it is damaged (names file
+            and field).
 
     Attributes:
         path: folder of the run, or the local mirror of a remote one.
@@ -72,7 +83,7 @@ class Run:
         return frame_id in self._entries
 
     def __repr__(self) -> str:
-        return f"Run({self.url!r}, {len(self.frames)} frames, {len(self.failures)} failed)"
+        return f"{type(self).__name__}({self.url!r}, {len(self.frames)} frames, {len(self.failures)} failed)"
 
     @property
     def name(self) -> str:
@@ -110,9 +121,12 @@ class Run:
         Raises:
             UserError: the run has no such frame, or it failed.
         """
+        return StoredFrame(*self._parts(frame_id))
+
+    def _parts(self, frame_id: str) -> tuple[FrameEntry, Layers, Layers]:
         layers = list(self._layers(frame_id))
         apart = [(shard.apart, row) for shard, row in layers if shard.apart is not None]
-        return StoredFrame(self.entry(frame_id), layers, apart)
+        return self.entry(frame_id), layers, apart
 
     def point_features(self, frame_id: str, source: FeatureSource = "regions") -> NDArray[np.float16]:
         """(N, D) float16 feature of every point of a frame; see `StoredFrame.point_features`.
@@ -201,7 +215,7 @@ class Run:
             return None
         return f"frame {entry.frame_id} has {points} points in {self.parent.url}, and here {entry.num_points}"
 
-    def _open_parent(self, above: tuple[Path, ...]) -> Run | None:
+    def _open_parent(self, above: tuple[Path, ...]) -> StoredRun | None:
         if self.info.parent is None:
             return None
         field = f"{self.url}/{RUN_JSON}: parent.path"
@@ -216,13 +230,17 @@ class Run:
                 f"{field}: the parent run is gone: there is none at {store.url}{here}; bring it back, "
                 "or derive anew"
             )
-        parent = Run(store, above)
+        parent = self._beside(store, above)
         if parent.info.fingerprint != self.info.parent.fingerprint:
             raise UserError(
                 f"{self.url}/{RUN_JSON}: parent.fingerprint: {self.info.parent.fingerprint} is not "
                 f"{parent.info.fingerprint} of {store.url}; the parent was replaced: derive anew"
             )
         return parent
+
+    def _beside(self, store: Store, laid_over: tuple[Path, ...]) -> StoredRun:
+        """Open another run in the same way."""
+        return StoredRun(store, laid_over)
 
 
 def explained(store: Store, error: DamageError) -> DamageError:
@@ -235,20 +253,3 @@ def explained(store: Store, error: DamageError) -> DamageError:
             error.problem = replace(problem, detail=also)
             break
     return error
-
-
-def open_run(path: str | Path | Store) -> Run:
-    """Open a run for reading.
-
-    Only manifests are read; shards are opened when a field is asked for. Frames that are published later
-    need a new call.
-
-    Args:
-        path: folder of the run, or its address: ``s3://bucket/folder``, ``gs://bucket/folder``. What is
-            read of a remote run is kept in a local cache (see `labelgen.shards.remote`).
-
-    Raises:
-        UserError: no run there, written by a later version, or something in it is damaged (names file
-            and field).
-    """
-    return Run(path)

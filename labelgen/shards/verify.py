@@ -16,7 +16,7 @@ from labelgen.shards.interchange import differences
 from labelgen.shards.manifest import FEATURES, MANIFESTS, SHARDS, Manifest, file_problems, manifest_key
 from labelgen.shards.names import INDEX, PLAN, RUN_JSON
 from labelgen.shards.place import open_store
-from labelgen.shards.reader import Run
+from labelgen.shards.reader import StoredRun
 from labelgen.shards.resolve import load_manifests
 from labelgen.shards.resume import resume
 from labelgen.shards.run import RunInfo, read_run_info
@@ -93,7 +93,7 @@ def verify(
 def _parent_problems(store: Store) -> Iterator[Problem]:
     """Whether a derived run and its parent can be read together."""
     try:
-        found = list(Run(store).parent_problems())
+        found = list(StoredRun(store).parent_problems())
     except DamageError as error:  # in the parent: a problem of this run, but none that its own job heals
         yield Problem("run", f"{error.run}/{error.problem.where}", error.problem.detail)
     except UserError as error:

@@ -22,7 +22,8 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.records import PointLabels
-from labelgen.shards import open_run, verify
+from labelgen.runs import open_run
+from labelgen.shards import verify
 from pipelines.drain import STOPPED
 from pipelines.lease import living_drivers
 from tests.helpers.clusters import small_cluster

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from labelgen.datasets import DatasetInfo, plan_frames, write_frames
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 
 QUICK = ["--runner", "sequential", "--no-report"]
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from labelgen.datasets.checks import CHECKS, Check, Odd
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from pipelines import pseudolabels
 from tests.e2e.conftest import QUICK
 

@@ -7,7 +7,7 @@ import pytest
 
 from labelgen.datasets import load_cloud, plan_frames, write_frames
 from labelgen.geometry import project
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.e2e.conftest import FAST, QUICK
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from labelgen.shards.place import open_store
 from tests.e2e.conftest import arguments
 from tests.e2e.test_main_job import assert_same_record

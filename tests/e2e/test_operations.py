@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import open_run, writer
+from labelgen.runs import open_run
+from labelgen.shards import writer
 from labelgen.shards.calls import read_calls
 from pipelines import derive, sequential_runner
 from pipelines.derive import derive_scene

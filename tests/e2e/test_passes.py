@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import open_run, verify, writer
+from labelgen.runs import open_run
+from labelgen.shards import verify, writer
 from labelgen.shards.calls import read_calls
 from pipelines import derive
 from pipelines.drain import STOPPED

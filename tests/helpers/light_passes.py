@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.records import Failure
-from labelgen.shards import open_run
+from labelgen.runs import Scene, open_run
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, Outcome, derive, plan_derivation
-from pipelines.scenes import Scene
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def halve(
         from pipelines.ray_scenes import RayScenes
 
         runner = RayScenes(address)
-    derivation = plan_derivation(open_run(parent), operation or Halve(), output, None)
+    derivation = plan_derivation(open_run(parent), operation or Halve(), output)
     return derive(derivation, on_frame, None, runner, **options)
 
 

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from labelgen.datasets import DatasetInfo, load_cloud, plan_frames, write_frames
-from labelgen.distill.cache import Cache
+from labelgen.datasets import load_cloud, plan_frames, write_frames
 from labelgen.distill.config import DataConfig
 from labelgen.distill.panoptic import Segments
 from labelgen.distill.predict import segments_as_labels
 from labelgen.distill.samples import Samples, join
 from labelgen.records import UNLABELLED, PointLabels, Regions
-from labelgen.shards import create_run, open_run, write_shard
+from labelgen.runs import Scene, open_run
+from labelgen.shards import create_run, write_shard
 from labelgen.taxonomy import Taxonomy, load_taxonomy
 from pipelines.derive import Derived, derive, plan_derivation
-from pipelines.scenes import Scene
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 
@@ -73,11 +72,9 @@ class TrueSegments:
 
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived]:
         """Frame by frame."""
-        info = DatasetInfo(categories=_categories(scene))
-        cache = Cache(scene.run, scene.root, scene.plan, info, taxonomy)
         small = DataConfig(voxel=1e-3)  # of so few points, hardly two share one
         samples = Samples(
-            cache, scene.frame_ids, ("instance",), small,
+            scene.run, scene.frame_ids, ("instance",), small,
             neighbours=0, bounds=None, training=False, truth=True,
         )  # fmt: skip
         for number, frame_id in enumerate(scene.frame_ids):
@@ -95,7 +92,7 @@ class TrueSegments:
 
 def make_predicted_run(parent: Path, folder: Path, change: Change | None = None) -> Path:
     """A run laid over one of `make_bare_run`, with true segments for a network's."""
-    derive(plan_derivation(open_run(parent), TrueSegments(change), folder, None), lambda count: None)
+    derive(plan_derivation(open_run(parent), TrueSegments(change), folder), lambda count: None)
     return folder
 
 
@@ -103,9 +100,3 @@ def labels_of(run: Path) -> dict[str, PointLabels]:
     """{frame id: its labels}."""
     opened = open_run(run)
     return {frame_id: opened.frame(frame_id).labels for frame_id in opened.frames}
-
-
-def _categories(scene: Scene) -> dict[str, int]:
-    from labelgen.shards import read_plan
-
-    return read_plan(scene.run.store)[1].categories

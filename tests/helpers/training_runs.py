@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.runs import Run
 from labelgen.shards import build_index, create_run, write_shard
 from labelgen.taxonomy import ClassSpec, Taxonomy
 
@@ -109,6 +112,13 @@ def make_training_run(
         write_shard(run, group, [], fingerprint=FINGERPRINT, attributes=attributes, only=only)
     build_index(run)
     return run
+
+
+def with_plan(run: Run, frames: Mapping[str, Frame] | None = None, **info: Any) -> Run:
+    """The same run with other frames in its plan, or other things that hold for all of them."""
+    other = copy.copy(run)
+    other._plan = dict(run.plan if frames is None else frames), replace(run.dataset, **info)
+    return other
 
 
 def _record(

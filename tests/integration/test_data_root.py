@@ -10,7 +10,7 @@ import pytest
 
 from labelgen.config import RunConfig
 from labelgen.labels.calibrate import Calibration
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from pipelines import passes
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label

@@ -11,7 +11,7 @@ from labelgen.config import RunConfig
 from labelgen.datasets import plan_frames, write_frames
 from labelgen.errors import UserError
 from labelgen.records import Reason
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot

@@ -6,7 +6,7 @@ import pytest
 
 from labelgen.config import RunConfig
 from labelgen.demo.world import VAL_SEEDS, build
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from pipelines.ladder import RUNGS
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label

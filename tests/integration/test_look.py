@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from labelgen.inspection.instances import instance_boxes
-from labelgen.inspection.sources import RunSources
+from labelgen.inspection.reporting import report_run
 from labelgen.inspection.viewer import region_classes, view_run
 from labelgen.records import UNLABELLED
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.unit.exports.conftest import POINTS, SIZE, Labelled, labelled  # noqa: F401  (the fixture)
 
 BROWSER = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
@@ -22,7 +22,7 @@ BROWSER = next((path for name in ("chromium", "google-chrome") if (path := shuti
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 def test_the_report_works_from_a_file(labelled: Labelled, tmp_path: Path) -> None:  # noqa: F811
-    place, missing = RunSources(open_run(labelled.run)).save_report(tmp_path / "r", pictures=2)
+    place, missing = report_run(open_run(labelled.run), tmp_path / "r", pictures=2)
     page = Path(place)
     assert missing == []
     # Says in the page itself which pictures were loaded, as a reader's console would.
@@ -61,7 +61,7 @@ def test_a_run_in_rerun(labelled: Labelled, tmp_path: Path) -> None:  # noqa: F8
     rerun = pytest.importorskip("rerun")
     run = open_run(labelled.run)
     file = tmp_path / "run.rrd"
-    assert view_run(RunSources(run), run.frames[:2], file) == []
+    assert view_run(run, run.frames[:2], file) == []
     recording = rerun.dataframe.load_recording(file)
     table = recording.view(index="frame", contents="world/**").select().read_all()
     names = set(table.column_names)
@@ -74,7 +74,7 @@ def test_a_run_in_rerun(labelled: Labelled, tmp_path: Path) -> None:  # noqa: F8
         if "ego_vehicle/labels:" in name and name.lower().endswith(("classid", "class_ids"))
     ]
     label = labelled.records[run.frames[1]].labels.label
-    finite = np.isfinite(RunSources(run).xyz(run.frames[1])).all(1)
+    finite = np.isfinite(run.frame(run.frames[1]).xyz).all(1)
     assert table[column][1].as_py() == label[finite].tolist()
 
 
@@ -85,7 +85,7 @@ def test_regions_and_boxes(labelled: Labelled) -> None:  # noqa: F811
     assert classes.shape == (SIZE[1], SIZE[0])
     rows = record.regions.camera_slice(0)
     assert set(np.unique(classes)) <= {*record.semantics.label[rows].tolist(), UNLABELLED}
-    xyz = RunSources(run).xyz(run.frames[0])
+    xyz = run.frame(run.frames[0]).xyz
     centers, halves, ids = instance_boxes(xyz, record.labels)
     assert len(centers) == len(halves) == len(ids) > 0
     for value in np.unique(record.labels.instance[record.labels.instance > 0])[:5]:

@@ -15,7 +15,7 @@ from labelgen.datasets.semantickitti import CATEGORIES
 from labelgen.demo.world import build
 from labelgen.distill.batch import NONE
 from labelgen.records import UNLABELLED, Reason
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.cli import Shell
 from tests.helpers.panoptic_runs import labels_of, make_bare_run, make_predicted_run
@@ -296,11 +296,10 @@ def test_a_split_that_does_not_fit_is_one_line(kitti, shell, tmp_path, split, wo
 
 def test_a_run_seen_in_rerun_has_its_instances(city, tmp_path):
     rerun = pytest.importorskip("rerun")
-    from labelgen.inspection.sources import RunSources
     from labelgen.inspection.viewer import view_run
 
     opened = open_run(city[2])
-    assert view_run(RunSources(opened), opened.frames[:1], tmp_path / "run.rrd") == []
+    assert view_run(opened, opened.frames[:1], tmp_path / "run.rrd") == []
     recording = rerun.dataframe.load_recording(tmp_path / "run.rrd")
     names = set(recording.view(index="frame", contents="world/**").select().read_all().column_names)
     assert any("ego_vehicle/instances:" in name for name in names)

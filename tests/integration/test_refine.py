@@ -9,7 +9,8 @@ import pytest
 
 from labelgen.config import RunConfig
 from labelgen.datasets import plan_frames, read_frames, write_frames
-from labelgen.shards import create_run, open_run, verify, write_shard
+from labelgen.runs import open_run
+from labelgen.shards import create_run, verify, write_shard
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot

@@ -13,7 +13,8 @@ from labelgen.config import RunConfig
 from labelgen.data import LabelDataset, collate
 from labelgen.exports import import_labels
 from labelgen.geometry import rle
-from labelgen.shards import open_run, read_plan
+from labelgen.runs import open_run
+from labelgen.shards import read_plan
 from labelgen.taxonomy import load_taxonomy
 from pipelines.reclass import Relabel
 from pipelines.relabel import plan_relabel

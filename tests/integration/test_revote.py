@@ -11,7 +11,8 @@ import pytest
 from labelgen.config import RunConfig
 from labelgen.labels import VoteSettings
 from labelgen.labels.revote import Ballot, cameras_present
-from labelgen.shards import open_run, read_plan, verify
+from labelgen.runs import open_run
+from labelgen.shards import verify
 from pipelines.scenes import vote_settings
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
@@ -144,10 +145,9 @@ def test_what_cannot_be(made, shell, tmp_path):
 
 def test_the_stored_hits_are_what_the_masks_say(made):
     opened = open_run(made[0])
-    plan = {frame.frame_id: frame for frame in read_plan(opened.store)[0]}
     stored, projection = vote_settings(opened)
     for frame_id in opened.frames:
-        record, cameras = opened.frame(frame_id).record(), plan[frame_id].cameras
+        record, cameras = opened.frame(frame_id).record(), opened.planned(frame_id).cameras
         assert record.hits.reach == 8
         older = replace(record, hits=None)
         for settings in (stored, stored.model_copy(update={"edge_px": 3.0}), VoteSettings()):

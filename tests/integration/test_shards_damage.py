@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import open_run, resume, verify
+from labelgen.shards import StoredRun, resume, verify
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import make_run, some_records, write
 
@@ -39,7 +39,7 @@ def reader_never_lies(run: Path) -> bool:
     """Every frame is either an error or exactly what was written; True if all could be read."""
     try:
         for record in records():
-            assert_stored(open_run(run).frame(record.frame_id).record(), record)
+            assert_stored(StoredRun(run).frame(record.frame_id).record(), record)
     except UserError:
         return False
     return True

@@ -25,11 +25,11 @@ from labelgen.datasets import DatasetInfo
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards import (
+    StoredRun,
     build_index,
     clients,
     create_run,
     merge_plan,
-    open_run,
     resume,
     verify,
     write_shard,
@@ -110,7 +110,7 @@ def _full(run: Path, at: int | None, answers: Any) -> None:
 def never_lies(run: Path | str) -> None:
     """Every frame is refused or exactly what was written."""
     try:
-        opened = open_run(run)
+        opened = StoredRun(run)
     except UserError:
         return
     for record in records():
@@ -132,7 +132,7 @@ def named(run: Path | str) -> list[str]:
 
 def check_healed(run: Path | str) -> None:
     job(run)
-    opened = open_run(run)
+    opened = StoredRun(run)
     assert sorted(opened.frames) == sorted(record.frame_id for record in records())
     for record in records():
         assert_stored(opened.frame(record.frame_id).record(), record)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 
 from labelgen.records import FrameStatus
-from labelgen.shards import open_run, verify, write_shard
+from labelgen.shards import StoredRun, verify, write_shard
 from labelgen.shards.columns import pack, uv_steps
 from tests.helpers.records import assert_stored, make_record
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
@@ -63,7 +63,7 @@ def test_any_group_comes_back(records: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder))
         write(run, records, [make_failure("f")])
-        opened = open_run(run)
+        opened = StoredRun(run)
         assert sorted(opened.frames) == sorted(record.frame_id for record in records)
         for record in records:
             assert_stored(opened.frame(record.frame_id).record(), record, 1 / uv_steps(records))

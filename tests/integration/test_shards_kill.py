@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from labelgen.records import FrameRecord
-from labelgen.shards import build_index, open_run, read_index, resume, verify, write_shard, writer
+from labelgen.shards import StoredRun, build_index, read_index, resume, verify, write_shard, writer
 from labelgen.shards.manifest import manifest_key
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
@@ -67,12 +67,12 @@ def test_of_several_writers_of_one_shard_one_wins(tmp_path: Path) -> None:
             process.join()
             assert process.exitcode == 0
         assert len(attempts) == 1  # all report the same success
-        (manifest,) = open_run(run).manifests
+        (manifest,) = StoredRun(run).manifests
         assert os.listdir(run / "shards") == [f"{manifest.shard_id}-{attempts.pop()}.zarr"]
         assert os.listdir(run / "manifests") == [f"{manifest.shard_id}.json"]
         assert verify(run, deep=True) == []
         # The three gave different values: all that is stored is of one of them.
-        stored = [frame.record() for frame in open_run(run).stream()]
+        stored = [frame.record() for frame in StoredRun(run).stream()]
         whose = [
             seed
             for seed in range(3)
@@ -112,7 +112,7 @@ def run_job(run: Path, kill_after: float | None = None) -> float:
 
 
 def check_complete(run: Path, expected: list[FrameRecord]) -> None:
-    opened = open_run(run)
+    opened = StoredRun(run)
     named = Counter(frame.frame_id for manifest in opened.manifests for frame in manifest.frames)
     assert named == Counter(record.frame_id for record in expected)
     for record in expected:
@@ -135,7 +135,7 @@ def test_killed_at_random_times_and_called_again(tmp_path: Path) -> None:
         run = make_run(tmp_path / f"run-{number}")
         for _ in range(5):
             run_job(run, kill_after=float(rng.uniform(0, whole / 3)))
-            opened = open_run(run)  # a reader in between sees whole frames only
+            opened = StoredRun(run)  # a reader in between sees whole frames only
             for frame_id in opened.frames:
                 assert_stored(opened.frame(frame_id).record(), everything[frame_id])
             if len(opened) == len(everything):
@@ -204,14 +204,14 @@ def test_killed_before_each_change_to_the_disk(tmp_path: Path, scenario: str) ->
         assert process.exitcode == -signal.SIGKILL
         if scenario == "damaged":
             resume(run)
-        opened = open_run(run)
+        opened = StoredRun(run)
         for frame_id in opened.frames:
             assert_stored(opened.frame(frame_id).record(), records()[int(frame_id[-1])])
         resume(run)
         write(run, records(count=2), [make_failure("frame-2")])
-        assert set(open_run(run).failures) == {"frame-2"}
+        assert set(StoredRun(run).failures) == {"frame-2"}
         verify(run, clean=True, min_age=-1)
         assert verify(run, deep=True) == []
-        assert sorted(open_run(run).frames) == ["frame-0", "frame-1"]
+        assert sorted(StoredRun(run).frames) == ["frame-0", "frame-1"]
         assert len(os.listdir(run / "shards")) == len(os.listdir(run / "manifests")) == 1
         shutil.rmtree(run)

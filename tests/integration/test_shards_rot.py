@@ -12,9 +12,9 @@ import pytest
 from labelgen.errors import UserError
 from labelgen.shards import (
     Problem,
+    StoredRun,
     build_index,
     done_frames,
-    open_run,
     read_plan,
     resume,
     suspects,
@@ -60,14 +60,14 @@ def found(run: Path) -> list[Problem]:
 
 def all_right(run: Path) -> None:
     assert found(run) == []
-    opened = open_run(run)
+    opened = StoredRun(run)
     for record in records():
         assert_stored(opened.frame(record.frame_id).record(), record)
         assert np.array_equal(opened.frame(record.frame_id).dense.values, record.dense.values)
 
 
 def read(run: Path, field: str = "labels") -> None:
-    for frame in open_run(run).stream():
+    for frame in StoredRun(run).stream():
         getattr(frame, field)
 
 
@@ -143,7 +143,7 @@ def test_repair_sets_aside_at_once(run: Path, flipped: str) -> None:
     assert [problem.kind for problem in verify(run, deep=True, repair=True)] == ["torn-shard"]
     assert not (run / manifest_key(flipped)).exists()
     assert found(run) == []
-    assert len(open_run(run)) == 1
+    assert len(StoredRun(run)) == 1
     assert job(run) == 2
     all_right(run)
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_set_aside_is_one_line(
 
 
 def test_no_more_is_checked_than_is_asked_for(run: Path, flipped: str) -> None:
-    manifest = next(one for one in open_run(run).manifests if one.shard_id == flipped)
+    manifest = next(one for one in StoredRun(run).manifests if one.shard_id == flipped)
     parts = [manifest, manifest.apart()]
     size = sum(size for part in parts if part is not None for _, size in part.files())
     assert len(done_frames(run, checked_bytes=size // 2).done) == 3
@@ -257,7 +257,7 @@ def test_the_same_job_heals(root: Path, labelled: Path, tmp_path: Path, pattern:
     assert label_what_is_left(plan).labelled == todo
     assert found(run) == []
     assert plan_of(root, run).progress.damaged == ()
-    assert (len(read_plan(run)[0]), len(open_run(run))) == (4, 4)
+    assert (len(read_plan(run)[0]), len(StoredRun(run))) == (4, 4)
 
 
 @pytest.fixture
@@ -350,5 +350,5 @@ def test_class_names_that_changed_places(root: Path, labelled: Path, tmp_path: P
     assert "run: run.json" in checked.out
     assert "run.json" in shell("inspect", run).err
     label_what_is_left(plan_of(root, run))
-    assert open_run(run).info.taxonomy == open_run(labelled).info.taxonomy
+    assert StoredRun(run).info.taxonomy == StoredRun(labelled).info.taxonomy
     assert shell("verify", run, "--deep").code == 0

@@ -16,10 +16,10 @@ import pytest
 from labelgen.errors import UserError
 from labelgen.shards import (
     DamageError,
+    StoredRun,
     build_index,
     clients,
     done_frames,
-    open_run,
     read_index,
     resume,
     suspects,
@@ -50,7 +50,7 @@ STORES = [("obstore", "s3"), ("fsspec", "s3"), ("obstore", "gs")]
 
 
 def check(url: str, records: list[Any]) -> None:
-    opened = open_run(url)
+    opened = StoredRun(url)
     assert sorted(opened.frames) == sorted(record.frame_id for record in records)
     for record in records:
         assert_stored(opened.frame(record.frame_id).record(), record)
@@ -64,12 +64,12 @@ def test_write_read_verify_index_resume(
     records = some_records(count=4, captions=True, **SMALL)
     url = f"{server.bucket(scheme)}/runs/one"
     with pytest.raises(UserError, match=r"runs/one is not a run"):
-        open_run(url)
+        StoredRun(url)
     make_run(Path(url))  # a Path makes one slash of two; it is understood
     write(url, records[:2], [make_failure("frame-x")])
     write(url, records[2:])
     check(url, records)
-    assert set(open_run(url).failures) == {"frame-x"}
+    assert set(StoredRun(url).failures) == {"frame-x"}
     assert verify(url) == verify(url, deep=True) == []
     assert len(done_frames(url).done) == 4
     build_index(url)
@@ -182,7 +182,7 @@ def test_a_store_that_stays_away_at_the_commit(bucket: str, server: S3Server) ->
                 # The first put is done, its replies are lost; the later ones meet it and lose their replies.
                 write(url, some_records(count=2, **SMALL))
         server.fault = None
-        done = len(open_run(url).frames)
+        done = len(StoredRun(url).frames)
         assert done == (0 if fault == "503" else 2)
         assert len(open_store(url).children("shards")) == 1
         resume(url)
@@ -200,11 +200,11 @@ def test_a_store_that_cannot_be_read_says_nothing_of_the_files(
     url = f"{server.bucket(scheme)}/run"
     make_run(Path(url))
     manifest = write(url, some_records(count=2, **SMALL))
-    opened = open_run(url)
+    opened = StoredRun(url)
     for part in ("/manifests/", "/shards/", ""):
         server.fault = lambda method, path, part=part: fault if method == "GET" and part in path else None  # type: ignore[misc]
-        for look in (open_run, resume, build_index, lambda run: verify(run, deep=True)):
-            if part != "/shards/" or look not in (open_run, resume, build_index):
+        for look in (StoredRun, resume, build_index, lambda run: verify(run, deep=True)):
+            if part != "/shards/" or look not in (StoredRun, resume, build_index):
                 with pytest.raises(UserError, match=advice):
                     look(url)
     with pytest.raises(UserError, match=advice):
@@ -236,7 +236,7 @@ def test_damage_is_named_never_read_and_healed(bucket: str, what: str) -> None:
     problems = verify(url, deep=True)
     assert not problems[0].harmless
     with pytest.raises(UserError):
-        open_run(url).frame("frame-0").record()
+        StoredRun(url).frame("frame-0").record()
     if what != "changed":  # sizes agree: only --deep tells
         assert resume(url).damaged
         write(url, records)
@@ -251,7 +251,7 @@ def test_dense_features_lie_beside_the_shards(bucket: str) -> None:
     records = some_records(count=2, dense="int8", **SMALL)
     manifest = write(url, records)
     for _ in range(2):  # from the store, then from the copies
-        opened = open_run(url)
+        opened = StoredRun(url)
         for record in records:
             dense = opened.frame(record.frame_id).dense
             assert dense is not None
@@ -270,10 +270,10 @@ def test_the_cache_keeps_its_limit(bucket: str, tmp_path: Path) -> None:
     records = some_records(count=6, **SMALL)
     for record in records:
         write(url, [record])
-    (largest,) = {max(size for _, size in m.files()) for m in open_run(url).manifests[:1]}
+    (largest,) = {max(size for _, size in m.files()) for m in StoredRun(url).manifests[:1]}
     limit = 4 * largest
     store = RemoteStore(url, tmp_path / "small", limit)
-    opened = open_run(store)
+    opened = StoredRun(store)
     for _ in range(2):
         for record in records:
             assert_stored(opened.frame(record.frame_id).record(), record)
@@ -281,7 +281,7 @@ def test_the_cache_keeps_its_limit(bucket: str, tmp_path: Path) -> None:
             assert kept <= limit
             opened = pickle.loads(pickle.dumps(opened))  # as a worker gets it
     with pytest.raises(UserError, match="LABELGEN_CACHE_GB"):
-        open_run(RemoteStore(url, tmp_path / "tiny", 10)).frame("frame-0").record()
+        StoredRun(RemoteStore(url, tmp_path / "tiny", 10)).frame("frame-0").record()
 
 
 def test_a_damaged_copy_is_fetched_again(bucket: str) -> None:
@@ -361,11 +361,11 @@ def test_a_cache_that_cannot_be_written_is_no_fault_of_the_store(
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("LABELGEN_CACHE", str(place / "cache"))
         with pytest.raises(UserError, match=r"the cache .* cannot be written: Not a directory") as caught:
-            _ = open_run(url).frame("frame-0").labels
+            _ = StoredRun(url).frame("frame-0").labels
         assert not isinstance(caught.value, DamageError)
     monkeypatch.setenv("LABELGEN_CACHE", str(tmp_path / "cache"))
 
-    opened, really = open_run(url), Path.open
+    opened, really = StoredRun(url), Path.open
 
     def full(path: Path, *_: object) -> object:
         return really(Path("/dev/full"), "wb")
@@ -379,7 +379,7 @@ def test_a_forked_process_is_told_what_to_do(bucket: str) -> None:
     url = f"{bucket}/run"
     make_run(Path(url))
     write(url, some_records(count=1, **SMALL))
-    opened = open_run(url)
+    opened = StoredRun(url)
     reading, writing = os.pipe()
     if not (child := os.fork()):
         try:
@@ -397,7 +397,7 @@ def test_the_mirror_holds_what_describes_the_run(bucket: str) -> None:
     url = f"{bucket}/run"
     make_run(Path(url))
     write(url, some_records(count=1, **SMALL))
-    opened = open_run(url)
+    opened = StoredRun(url)
     assert json.loads((opened.path / "run.json").read_text())["format"] == "labelgen-run"
     assert opened.url == url
 

@@ -27,16 +27,21 @@ def run(tmp_path_factory) -> Path:
 
 def test_the_page_about_shards(run, monkeypatch):
     text = (DOCS / "shards.md").read_text()
-    read, stream = re.findall(r"```python\n(.*?)```", text.partition("## Read")[2], re.DOTALL)[:2]
+    read, door, stream = re.findall(r"```python\n(.*?)```", text.partition("## Read")[2], re.DOTALL)[:3]
     assert "runs/demo" in read
     names: dict[str, object] = {}
     exec(read.replace("runs/demo", str(run)), names)
     opened = names["run"]
-    assert isinstance(opened, labelgen.shards.Run)
+    assert isinstance(opened, labelgen.runs.Run)
     frame = opened.frame(opened.frames[0])
     unknown = frame.labels.region == 65535
     assert unknown.any()
     assert not unknown.all()
+
+    exec(door.replace("runs/demo", str(run)).replace("data/city", str(opened.root)), names)
+    last = names["frame"]
+    assert last.frame_id == opened.frames[-1]
+    assert len(last.truth) == len(last.xyz) == last.num_points
 
     given = []
     names |= {"DataLoader": lambda data, **more: given.append(data) or DataLoader(data, batch_size=None)}

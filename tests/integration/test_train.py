@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelgen.records import NO_CAMERA, NO_REGION
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.helpers.cli import Shell
 from tests.helpers.training_runs import make_training_run
 

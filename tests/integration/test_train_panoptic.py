@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.helpers.cli import Shell
 from tests.helpers.training_runs import make_training_run
 

@@ -24,6 +24,7 @@ ROOMS = [
     "labels",
     "config",
     "shards",
+    "runs",
     "data",
     "metrics",
     "distill",

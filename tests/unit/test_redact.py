@@ -131,10 +131,10 @@ def test_an_address_with_credentials_is_refused_without_them(address, monkeypatc
 
 
 def test_a_traceback_is_printed_without_them(monkeypatch, capsys):
-    def fail(path):
+    def fail(path, dataroot):
         raise RuntimeError(f"no answer from https://me:{SECRET}@host/x for {path}")
 
-    monkeypatch.setattr("labelgen.shards.open_run", fail)
+    monkeypatch.setattr("labelgen.runs.open_run", fail)
     found = Shell(monkeypatch, capsys)("inspect", "runs/a")
     assert found.code == 1
     assert "in fail\n" in found.err

@@ -16,7 +16,8 @@ from labelgen.distill.config import load_train_config
 from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings
 from labelgen.labels.retrieval import RetrievalSettings
-from labelgen.shards import open_run, verify
+from labelgen.runs import open_run
+from labelgen.shards import verify
 from pipelines.passes import FuseScene, RefineFlat, fusion_of
 from pipelines.planning import Request, make_plan
 from tests.helpers.light_jobs import LIGHT

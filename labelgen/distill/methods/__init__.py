@@ -22,16 +22,16 @@ PRETRAINING: dict[str, type[Method]] = {
 
 
 def make_method(name: str, settings: Mapping[str, Any], width: int, info: CacheInfo) -> Method:
-    """Make a method with heads for a backbone and a cache.
+    """Make a method with heads for a backbone and a run.
 
     Args:
         name: a key of `PRETRAINING`.
         settings: what differs from the method's defaults.
         width: C of the backbone's features.
-        info: of the cache.
+        info: of the run.
 
     Raises:
-        UserError: no such method or setting, or the cache lacks what the method needs.
+        UserError: no such method or setting, or the run lacks what the method needs.
     """
     if name not in PRETRAINING:
         raise UserError(f"unknown method {name!r}; there are {', '.join(sorted(PRETRAINING))}")

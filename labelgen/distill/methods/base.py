@@ -20,7 +20,7 @@ from labelgen.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What holds for all frames of a cache, for methods to build their heads from.
+    """What holds for all frames of a run, for methods to build their heads from.
 
     Attributes:
         taxonomy: classes, words, templates.
@@ -56,17 +56,17 @@ class Method(nn.Module, ABC):
         Settings: of the method, of its class.
         classes: base and novel ones, where some are not to be learned from: batches come without the latter.
         needs: optional fields of `Batch` that the loss reads, such as ``("view_region", "region_feature")``;
-            a cache without what they are made from is refused by name before training begins. May depend on
+            a run without what they are made from is refused by name before training begins. May depend on
             the settings, so that those of an instance count.
         inputs: optional fields of `Batch` that labelling a frame reads.
 
     Args:
         settings: of the method; an instance of its ``Settings``.
         width: C of the backbone's features.
-        info: of the cache.
+        info: of the run.
 
     Raises:
-        UserError: the cache lacks what the method's heads are built from (says what, and what makes it).
+        UserError: the run lacks what the method's heads are built from (says what, and what makes it).
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings

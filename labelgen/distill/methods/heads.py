@@ -142,7 +142,7 @@ def class_words(info: CacheInfo, vocabulary: str, method: str) -> tuple[Tensor, 
     """(W, D) L2-normalised texts and (W,) class of each, void words left out.
 
     Args:
-        info: of the cache.
+        info: of the run.
         vocabulary: ``words``: all of the taxonomy, by the run's text encoder; ``classes``: the stored texts.
         method: for errors.
 

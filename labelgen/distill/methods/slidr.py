@@ -49,7 +49,7 @@ class TolerantSettings(SlidrSettings):
 class Slidr(Method):
     """Superpoints against superpixels: a linear head on each side, InfoNCE over all regions of the batch.
 
-    The image side is the cache's frozen region feature through a trainable linear layer, in place of a
+    The image side is the run's frozen region feature through a trainable linear layer, in place of a
     pooled map of ResNet features through a trainable 1x1 convolution.
     """
 

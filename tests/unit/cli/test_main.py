@@ -4,16 +4,16 @@ import errno
 
 import pytest
 
-import labelgen.shards
+import labelgen.runs
 from pipelines import planning
 from tests.helpers.cli import Shell
 
 
 def test_a_disk_that_fails_is_one_line(monkeypatch, capsys):
-    def open_run(run):
+    def open_run(run, dataroot):
         raise OSError(errno.EROFS, "Read-only file system", f"{run}/manifests")
 
-    monkeypatch.setattr(labelgen.shards, "open_run", open_run)
+    monkeypatch.setattr(labelgen.runs, "open_run", open_run)
     result = Shell(monkeypatch, capsys)("inspect", "somewhere")
     assert (result.code, result.err) == (2, "error: somewhere/manifests: Read-only file system\n")
 

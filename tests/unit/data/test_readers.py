@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 import labelgen
 from labelgen.data import LabelDataset, ShardStream, collate
 from labelgen.errors import UserError
-from labelgen.shards import Parent, create_run, open_run, write_shard
+from labelgen.shards import Parent, StoredRun, create_run, write_shard
 from tests.helpers.runs import FINGERPRINT, make_run, some_records, write
 
 FIELDS = ("points/label", "views", "regions/feature")
@@ -82,7 +82,7 @@ def test_ranks_and_workers_share_the_frames(run: Path, ranks: int, workers: int,
 
 def test_values_survive_forked_and_spawned_workers(run: Path) -> None:
     by_id = {record.frame_id: record for record in records()}
-    opened = open_run(run)
+    opened = StoredRun(run)
     opened.frame("frame-0").record()  # things were open before
     for context in ("fork", "forkserver"):
         loader = DataLoader(
@@ -110,7 +110,7 @@ def test_epochs_have_their_own_order(run: Path) -> None:
     assert sorted(second) == sorted(first)
     assert ids(ShardStream(run, ["points/label"], seed=2)) != first
     assert ids(ShardStream(run, ["points/label"], shuffle=False)) == [
-        frame_id for shard in open_run(run).shards() for frame_id in shard
+        frame_id for shard in StoredRun(run).shards() for frame_id in shard
     ]
 
 

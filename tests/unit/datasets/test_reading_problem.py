@@ -9,7 +9,7 @@ import pytest
 from labelgen.datasets.checks.texts import reading_problem
 from labelgen.semantics import make_encoder
 from labelgen.semantics.settings import OpenClipSettings
-from labelgen.shards import open_run
+from labelgen.shards import StoredRun
 from tests.helpers.clip_folder import write_clip_folder
 from tests.helpers.runs import make_run, some_records, write
 
@@ -70,5 +70,5 @@ def test_captions_come_back_as_they_were(tmp_path):
     texts = tuple((TEXTS * 2)[k] for k in range(len(record.regions)))
     run = make_run(tmp_path / "run")
     write(run, [replace(record, semantics=replace(record.semantics, caption=texts))])
-    stored = open_run(run).frame(record.frame_id).semantics.caption
+    stored = StoredRun(run).frame(record.frame_id).semantics.caption
     assert stored == tuple(text.encode("utf-8", "replace").decode() for text in texts)

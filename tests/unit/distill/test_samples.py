@@ -1,4 +1,4 @@
-"""Batches from a cache: what goes in comes out, numbers fit, randomness depends on seed, epoch and frame."""
+"""Batches from a run: what goes in comes out, numbers fit, randomness depends on seed, epoch and frame."""
 
 import pickle
 from dataclasses import fields, replace
@@ -10,28 +10,28 @@ from torch._utils import ExceptionWrapper
 
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
 from labelgen.distill.batch import NONE
-from labelgen.distill.cache import SOURCES, open_cache
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
+from labelgen.distill.needs import SOURCES, open_for_training
 from labelgen.distill.order import Batches
 from labelgen.distill.samples import Samples, batches_of, join, nearest, plain
 from labelgen.errors import FrameError, UserError
 from labelgen.records import NO_REGION
 from tests.helpers import training_runs
-from tests.helpers.training_runs import PER_CLASS, WIDTH, make_training_run
+from tests.helpers.training_runs import PER_CLASS, WIDTH, make_training_run, with_plan
 
 EVERYTHING = tuple(SOURCES)
 BOX = ((-10.0, -10.0, -3.0), (10.0, 10.0, 4.0))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return open_cache(make_training_run(tmp_path_factory.mktemp("run"), captions=True))
+def opened(tmp_path_factory):
+    return open_for_training(make_training_run(tmp_path_factory.mktemp("run"), captions=True))
 
 
-def samples(cache, needs=EVERYTHING, config=None, **more):
+def samples(opened, needs=EVERYTHING, config=None, **more):
     given = {"neighbours": 5, "bounds": BOX} | more
-    return Samples(cache, cache.run.frames, needs, config or DataConfig(), **given)
+    return Samples(opened, opened.frames, needs, config or DataConfig(), **given)
 
 
 def same(one, two):
@@ -42,12 +42,12 @@ def same(one, two):
     return True
 
 
-def test_what_was_stored_comes_out_by_its_own_numbers(cache):
-    whole = samples(cache, training=False)
+def test_what_was_stored_comes_out_by_its_own_numbers(opened):
+    whole = samples(opened, training=False)
     batch = join([whole[0, 0], whole[0, 1]])
     begin = regions = 0
     for number, frame_id in enumerate(batch.frame_id):
-        record = cache.run.frame(frame_id).record()
+        record = opened.frame(frame_id).record()
         rows = batch.frame == number
         raw = batch.raw_point[batch.raw_frame == number].numpy()
         inside = ((record.xyz >= BOX[0]) & (record.xyz < BOX[1])).all(1)
@@ -73,22 +73,22 @@ def test_what_was_stored_comes_out_by_its_own_numbers(cache):
     torch.testing.assert_close(batch.inputs[:, 4], batch.xyz.norm(dim=1))
 
 
-def test_the_label_of_a_point_is_that_of_its_own_raw_point(cache):
-    one = samples(cache, ("label", "confidence"), training=False)[0, 0]
-    record = cache.run.frame(cache.run.frames[0]).record()
-    rows = rows_of(cache, one)
+def test_the_label_of_a_point_is_that_of_its_own_raw_point(opened):
+    one = samples(opened, ("label", "confidence"), training=False)[0, 0]
+    record = opened.frame(opened.frames[0]).record()
+    rows = rows_of(opened, one)
     assert np.array_equal(one["label"], record.labels.label[rows])
     assert np.allclose(one["confidence"], record.labels.confidence[rows] / 255)
-    true = samples(cache, ("label", "confidence"), training=False, truth=True)[0, 0]
+    true = samples(opened, ("label", "confidence"), training=False, truth=True)[0, 0]
     truth = np.repeat(np.arange(3), PER_CLASS)
     truth[0] = 255
     assert np.array_equal(true["label"], truth[rows])
     assert (true["confidence"] == 1).all()
 
 
-def rows_of(cache, one):
+def rows_of(opened, one):
     """Raw row of each point of a part that was not moved, by its place."""
-    xyz = cache.run.frame(one["frame_id"]).record().xyz
+    xyz = opened.frame(one["frame_id"]).record().xyz
     place = {tuple(row): n for n, row in enumerate(xyz.tolist())}
     return [place[tuple(row)] for row in one["xyz"].tolist()]
 
@@ -99,19 +99,19 @@ def partition(numbers):
 
 
 @pytest.mark.parametrize("truth", [True, False])
-def test_objects_are_those_of_the_source_with_the_labels_of_the_same_points(cache, truth):
-    whole = samples(cache, ("instance",), training=False, truth=truth)
+def test_objects_are_those_of_the_source_with_the_labels_of_the_same_points(opened, truth):
+    whole = samples(opened, ("instance",), training=False, truth=truth)
     parts = [whole[0, 0], whole[0, 1]]
     batch = join(parts)
     begin = 0
-    for part, frame_id in zip(parts, cache.run.frames[:2], strict=True):
-        rows = rows_of(cache, part)
+    for part, frame_id in zip(parts, opened.frames[:2], strict=True):
+        rows = rows_of(opened, part)
         if truth:
-            stored = np.load(cache.root / f"{frame_id}.npz")["data"][rows]
+            stored = np.load(opened.root / f"{frame_id}.npz")["data"][rows]
             label, number = stored // 1000 - 1, stored
             assert np.array_equal(part["label"], np.where(label > 2, 255, label))
         else:
-            labels = cache.run.frame(frame_id).labels
+            labels = opened.frame(frame_id).labels
             label, number = labels.label[rows], labels.instance[rows].astype(int)
             assert np.array_equal(part["label"], label)
         expected = np.where((label == 1) & (number > 0), number, -1)
@@ -119,12 +119,12 @@ def test_objects_are_those_of_the_source_with_the_labels_of_the_same_points(cach
         assert count == 2 if truth else 1 <= count <= 2
         assert partition(part["instance"]) == partition(expected)
         assert set(part["instance"]) == set(range(-1, count))
-        mine = batch.instance[batch.frame == cache.run.frames.index(frame_id)].numpy()
+        mine = batch.instance[batch.frame == opened.frames.index(frame_id)].numpy()
         assert np.array_equal(mine, np.where(part["instance"] < 0, -1, part["instance"] + begin))
         begin += count
     assert batch.instance.dtype == torch.int64
     moved = join(
-        [samples(cache, ("instance",), DataConfig(max_points=60), truth=truth)[0, n] for n in (0, 1)]
+        [samples(opened, ("instance",), DataConfig(max_points=60), truth=truth)[0, n] for n in (0, 1)]
     )
     assert set(moved.label[moved.instance >= 0].tolist()) == {1}
     present = torch.unique(moved.instance[moved.instance >= 0])
@@ -133,13 +133,13 @@ def test_objects_are_those_of_the_source_with_the_labels_of_the_same_points(cach
         assert len(torch.unique(moved.frame[moved.instance == number])) == 1
 
 
-def test_objects_of_two_frames_that_are_mixed_stay_apart(cache):
+def test_objects_of_two_frames_that_are_mixed_stay_apart(opened):
     config = DataConfig(polarmix=1, rotate=False, flip=0, scale=0, max_points=None)
-    mixed = samples(cache, ("instance",), config, bounds=None, truth=True)
+    mixed = samples(opened, ("instance",), config, bounds=None, truth=True)
     true = {}
-    for frame_id in cache.run.frames:
-        numbers = np.load(cache.root / f"{frame_id}.npz")["data"]
-        for row, number in zip(cache.run.frame(frame_id).xyz.tolist(), numbers.tolist(), strict=True):
+    for frame_id in opened.frames:
+        numbers = np.load(opened.root / f"{frame_id}.npz")["data"]
+        for row, number in zip(opened.frame(frame_id).xyz.tolist(), numbers.tolist(), strict=True):
             true[tuple(row)] = (frame_id, number) if number // 1000 == 2 else None
     several = 0
     for epoch in range(6):
@@ -154,9 +154,9 @@ def test_objects_of_two_frames_that_are_mixed_stay_apart(cache):
 @pytest.mark.parametrize("truth", [True, False])
 def test_what_is_novel_never_reaches_a_batch(tmp_path, truth):
     """Batches are the same to the bit whether novel points have a truth or none at all."""
-    made = [open_cache(make_training_run(tmp_path / name, ("a",), 2)) for name in ("one", "two")]
+    made = [open_for_training(make_training_run(tmp_path / name, ("a",), 2)) for name in ("one", "two")]
     if truth:
-        for frame_id in made[1].run.frames:
+        for frame_id in made[1].frames:
             path = made[1].root / f"{frame_id}.npz"
             stored = np.load(path)["data"]
             assert (stored // 1000 == 2).sum() > 9
@@ -186,74 +186,74 @@ def test_what_is_novel_never_reaches_a_batch(tmp_path, truth):
 
 
 def test_frames_without_instances_are_named_or_have_none(tmp_path):
-    cache = open_cache(make_training_run(tmp_path, ("a",), 2))
-    bare = dict(cache.plan)
+    opened = open_for_training(make_training_run(tmp_path, ("a",), 2))
+    bare = dict(opened.plan)
     bare["a-1"] = replace(bare["a-1"], panoptic_path=None)
     with pytest.raises(
         UserError, match=r"1 frames have no truth .* a-1: .*frames\.parquet names no panoptic_path"
     ):
-        samples(replace(cache, plan=bare), ("instance",), truth=True)
-    samples(replace(cache, plan=bare), ("label",), truth=True)
-    part = samples(replace(cache, plan=bare), ("instance",), training=False)[0, 1]  # of the run
+        samples(with_plan(opened, bare), ("instance",), truth=True)
+    samples(with_plan(opened, bare), ("label",), truth=True)
+    part = samples(with_plan(opened, bare), ("instance",), training=False)[0, 1]  # of the run
     assert part["instance"].max() >= 0
     (tmp_path / "data" / "a-1.npz").unlink()
     with pytest.raises(FrameError, match=r"a-1: a-1\.npz: no such file"):
-        samples(cache, ("instance",), truth=True)[0, 1]
+        samples(opened, ("instance",), truth=True)[0, 1]
     np.savez(tmp_path / "data" / "a-1.npz", data=np.zeros(3, np.uint16))
     with pytest.raises(FrameError, match=r"a-1: a-1\.npz: 3 labels for 240 points"):
-        samples(cache, ("instance",), truth=True)[0, 1]
+        samples(opened, ("instance",), truth=True)[0, 1]
     np.savez(tmp_path / "data" / "a-1.npz", data=np.full(240, 3000, np.uint16))  # nothing but stuff
-    part = samples(cache, ("instance",), truth=True, training=False)[0, 1]
+    part = samples(opened, ("instance",), truth=True, training=False)[0, 1]
     assert set(part["instance"]) == {-1}
     assert set(part["label"]) == {2}
-    both = samples(cache, ("instance",), truth=True, training=False)
+    both = samples(opened, ("instance",), truth=True, training=False)
     assert set(join([both[0, 1], both[0, 0]]).instance.tolist()) == {-1, 0, 1}
 
 
-def test_labels_of_low_confidence_are_no_labels(cache):
-    sure = samples(cache, ("label", "confidence"), DataConfig(min_confidence=0.5), training=False)[0, 0]
+def test_labels_of_low_confidence_are_no_labels(opened):
+    sure = samples(opened, ("label", "confidence"), DataConfig(min_confidence=0.5), training=False)[0, 0]
     assert set(sure["label"][sure["confidence"] < 0.5]) == {255}
     assert (sure["label"][sure["confidence"] >= 0.5] != 255).all()
 
 
-def test_randomness_is_of_seed_epoch_and_frame(cache):
+def test_randomness_is_of_seed_epoch_and_frame(opened):
     config = DataConfig(max_points=50)
-    one = samples(cache, config=config)
-    assert same(join([one[3, 1]]), join([samples(cache, config=config)[3, 1]]))
-    others = (one[2, 1], samples(cache, config=config, seed=1)[3, 1])
+    one = samples(opened, config=config)
+    assert same(join([one[3, 1]]), join([samples(opened, config=config)[3, 1]]))
+    others = (one[2, 1], samples(opened, config=config, seed=1)[3, 1])
     assert not any(np.allclose(one[3, 1]["xyz"], other["xyz"]) for other in others)
     assert len(one[0, 0]["xyz"]) == 50
 
 
-def test_workers_change_nothing_and_samples_can_be_pickled(cache):
-    one = samples(cache)
+def test_workers_change_nothing_and_samples_can_be_pickled(opened):
+    one = samples(opened)
     again = pickle.loads(pickle.dumps(one))
     assert same(join([one[1, 0]]), join([again[1, 0]]))
 
 
-def test_resumed_batches_are_those_that_were_to_come(cache):
+def test_resumed_batches_are_those_that_were_to_come(opened):
     def keys(start, rank=0, world=1, workers=0):
-        return list(Batches(cache.run, cache.run.frames, 1, 5, 11, start, rank, world))
+        return list(Batches(opened, opened.frames, 1, 5, 11, start, rank, world))
 
     assert keys(0)[7:] == keys(7)
     assert sorted(number for ((_, number),) in keys(0)[:4]) == [0, 1, 2, 3]
     halves = [keys(0, rank, 2)[:2] for rank in (0, 1)]
     assert sorted(number for half in halves for ((_, number),) in half) == [0, 1, 2, 3]
-    few = Batches(cache.run, cache.run.frames[:1], 3, 0, 2)
+    few = Batches(opened, opened.frames[:1], 3, 0, 2)
     assert list(few) == [[(0, 0)] * 3, [(1, 0)] * 3]  # too few frames for a batch: repeated
 
 
-def test_a_batch_of_the_loader_is_that_of_its_samples(cache):
-    one = samples(cache)
-    order = Batches(cache.run, one.frames, 2, 0, 2)
+def test_a_batch_of_the_loader_is_that_of_its_samples(opened):
+    one = samples(opened)
+    order = Batches(opened, one.frames, 2, 0, 2)
     made = list(batches_of(one, order, workers=0))
     assert same(made[1], join([one[key] for key in list(order)[1]]))
 
 
 @pytest.mark.slow
-def test_two_worker_processes_make_the_same_batches(cache):
-    one = samples(cache)
-    order = list(Batches(cache.run, one.frames, 2, 0, 5))
+def test_two_worker_processes_make_the_same_batches(opened):
+    one = samples(opened)
+    order = list(Batches(opened, one.frames, 2, 0, 5))
     here, there = (list(batches_of(one, order, workers)) for workers in (0, 2))
     assert len(here) == 5
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
@@ -298,32 +298,32 @@ def test_moves_are_what_they_say():
     assert np.allclose(grown, share * xyz, atol=1e-5)
 
 
-def test_polarmix_brings_a_sector_of_another_frame(cache):
+def test_polarmix_brings_a_sector_of_another_frame(opened):
     config = DataConfig(polarmix=1, rotate=False, flip=0, scale=0, max_points=None)
-    mixed = samples(cache, ("label", "confidence"), config, bounds=None)
-    owner = {tuple(row): n for n, f in enumerate(cache.run.frames) for row in cache.run.frame(f).xyz.tolist()}
+    mixed = samples(opened, ("label", "confidence"), config, bounds=None)
+    owner = {tuple(row): n for n, f in enumerate(opened.frames) for row in opened.frame(f).xyz.tolist()}
     found = [{owner[tuple(row)] for row in mixed[epoch, 0]["xyz"].tolist()} for epoch in range(6)]
     assert any(len(frames) == 2 for frames in found)
     assert all(0 in frames for frames in found)
     with pytest.raises(UserError, match="polarmix"):
-        samples(cache, config=config)
+        samples(opened, config=config)
     angles = np.array([[1, 0, 0], [0, 1, 0], [-1, 0.001, 0]], np.float32)
     assert in_sector(angles, -0.1, 0.2).tolist() == [True, False, False]
 
 
 def test_a_cache_without_a_field_says_so_and_what_makes_it(tmp_path):
-    cache = open_cache(make_training_run(tmp_path, ("a",), 1, features=False))
+    opened = open_for_training(make_training_run(tmp_path, ("a",), 1, features=False))
     with pytest.raises(UserError, match=r"regions/feature.*labelgen run"):
-        samples(cache, ("region_feature",))
+        samples(opened, ("region_feature",))
     with pytest.raises(UserError, match=r"regions/caption_feature.*caption"):
-        samples(cache, ("caption_feature",))
+        samples(opened, ("caption_feature",))
     with pytest.raises(UserError, match="no truth"):
-        samples(replace(cache, dataset=replace(cache.dataset, categories={})), ("label",), truth=True)
+        samples(with_plan(opened, categories={}), ("label",), truth=True)
 
 
-def test_frames_without_points_in_bounds_make_an_empty_part(cache):
+def test_frames_without_points_in_bounds_make_an_empty_part(opened):
     far = ((500.0, 500.0, 500.0), (501.0, 501.0, 501.0))
-    batch = join([samples(cache, bounds=far, training=False)[0, 0]])
+    batch = join([samples(opened, bounds=far, training=False)[0, 0]])
     assert len(batch) == 0
     assert len(batch.view_point) == 0
     assert set(batch.raw_point.tolist()) == {NONE}
@@ -342,13 +342,13 @@ def test_no_return_is_no_input(tmp_path, monkeypatch, none):
         return replace(record, xyz=xyz, intensity=intensity), *truth
 
     monkeypatch.setattr(training_runs, "_record", spoiled)
-    cache = open_cache(make_training_run(tmp_path))
-    part = samples(cache, ["label"], bounds=None, training=False)[0, 0]
+    opened = open_for_training(make_training_run(tmp_path))
+    part = samples(opened, ["label"], bounds=None, training=False)[0, 0]
     assert np.isfinite(part["inputs"]).all()
-    gone = np.zeros(cache.run.entry(part["frame_id"]).num_points, bool)
+    gone = np.zeros(opened.entry(part["frame_id"]).num_points, bool)
     gone[::3] = True
     np.testing.assert_array_equal(part["raw_point"] == NONE, gone)
-    kept = samples(cache, ["label"], bounds=None, config=DataConfig(voxel=1e-6))[0, 0]
+    kept = samples(opened, ["label"], bounds=None, config=DataConfig(voxel=1e-6))[0, 0]
     assert len(kept["xyz"]) == (~gone).sum()
 
 
@@ -378,20 +378,20 @@ def test_a_frame_whose_cloud_is_not_there_is_named(tmp_path):
     with pytest.raises(
         UserError, match=r"data root .*data holds none of the run's files, such as a-0\.pcd\.bin"
     ):
-        open_cache(run)
+        open_for_training(run)
     raw = np.random.default_rng(0).normal(size=(sum(PER_CLASS) + 1, 5)).astype("<f4")
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw[1:].tobytes())
-    cache = open_cache(run)
+    opened = open_for_training(run)
     (tmp_path / "data" / "a-0.pcd.bin").unlink()
     order = [[(0, 0)]]
     with pytest.raises(FrameError, match=r"^frame a-0: a-0\.pcd\.bin: no such file.*--dataroot"):
-        list(batches_of(samples(cache), order, workers=0))
+        list(batches_of(samples(opened), order, workers=0))
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw.tobytes())
     with pytest.raises(FrameError, match="241 points, but 240 were labelled"):
-        list(batches_of(samples(cache), order, workers=0))
+        list(batches_of(samples(opened), order, workers=0))
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw[1:].tobytes())
-    (batch,) = batches_of(samples(cache, bounds=None, training=False), order, workers=0)
+    (batch,) = batches_of(samples(opened, bounds=None, training=False), order, workers=0)
     assert {tuple(row) for row in batch.xyz.tolist()} <= {tuple(row) for row in raw[1:, :3].tolist()}
-    unlabelled = {name: replace(frame, label_path=None) for name, frame in cache.plan.items()}
+    unlabelled = {name: replace(frame, label_path=None) for name, frame in opened.plan.items()}
     with pytest.raises(UserError, match="1 frames have no truth"):
-        samples(replace(cache, plan=unlabelled), ("label",), truth=True)
+        samples(with_plan(opened, unlabelled), ("label",), truth=True)

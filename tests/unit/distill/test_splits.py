@@ -1,27 +1,34 @@
 """Splits and subsets: no scene on both sides, the papers' own lists, presets that hold together."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from nuscenes.utils import splits as official
 
-from labelgen.distill.cache import Cache
 from labelgen.distill.config import load_train_config
 from labelgen.distill.methods import PRETRAINING
 from labelgen.distill.model import ON_LABELS
 from labelgen.distill.splits import MINI_VAL, choose_fraction, split_frames
 from labelgen.errors import UserError
 from labelgen.frame import Frame
-from tests.helpers.training_runs import TAXONOMY
 
 
-class FakeRun(set):
+class FakeRun:
+    """A run of which nothing is asked but its plan."""
+
     url = "toy"
 
+    def __init__(self, plan, dataset, labelled):
+        self.plan, self.dataset, self.labelled = plan, dataset, set(labelled)
 
-def cache_of(scenes, frames=2, dataset="nuscenes"):
-    """A cache of frames alone; the plan goes through the scenes in the order given."""
+    def __contains__(self, frame_id):
+        return frame_id in self.labelled
+
+    def planned(self, frame_id):
+        return self.plan[frame_id]
+
+
+def run_of(scenes, frames=2, dataset="nuscenes"):
+    """A run of frames alone; the plan goes through the scenes in the order given."""
     plan = {
         f"{scene}-{n}": Frame(f"{scene}-{n}", scene, n, n, "x", "nuscenes", np.eye(4), ())
         for scene in scenes
@@ -29,7 +36,7 @@ def cache_of(scenes, frames=2, dataset="nuscenes"):
     }
     from labelgen.datasets import DatasetInfo
 
-    return Cache(FakeRun(plan), None, plan, DatasetInfo(dataset=dataset), TAXONOMY)
+    return FakeRun(plan, DatasetInfo(dataset=dataset), plan)
 
 
 def scenes_in(frames):
@@ -40,7 +47,7 @@ def test_slidr_holds_out_one_hundred_scenes_of_the_official_training_split():
     assert len(MINI_VAL) == 100
     assert set(official.train) >= MINI_VAL
     assert not MINI_VAL & set(official.val)
-    everything = cache_of([*official.val, *official.train], 1)
+    everything = run_of([*official.val, *official.train], 1)
     one = split_frames(everything, "slidr")
     assert (len(one.train), len(one.val)) == (600, 100)
     both = split_frames(everything)
@@ -49,47 +56,47 @@ def test_slidr_holds_out_one_hundred_scenes_of_the_official_training_split():
 
 def test_one_per_cent_are_seven_whole_scenes_in_the_order_of_the_table():
     order = official.train[::-1]  # any order of the table
-    cache = cache_of([*official.val, *order], 3)
-    train = split_frames(cache).train
+    opened = run_of([*official.val, *order], 3)
+    train = split_frames(opened).train
     for percent, count in ((1, 7), (5, 35), (10, 70), (25, 175), (100, 700)):
-        chosen = choose_fraction(cache, train, percent)
+        chosen = choose_fraction(opened, train, percent)
         assert len(chosen) == 3 * count
         step = 100 // percent
         assert scenes_in(chosen) == order[step - 1 :: step]
     with pytest.raises(UserError, match="--fraction 7"):
-        choose_fraction(cache, train, 7)
+        choose_fraction(opened, train, 7)
 
 
 def test_kitti_takes_every_hundredth_scan_and_sequence_08_is_scored():
-    cache = cache_of([f"{n:02d}" for n in range(11)], 191, "semantickitti")
-    one = split_frames(cache)
+    opened = run_of([f"{n:02d}" for n in range(11)], 191, "semantickitti")
+    one = split_frames(opened)
     assert scenes_in(one.val) == ["08"]
     assert scenes_in(one.train) == [f"{n:02d}" for n in range(11) if n != 8]
-    chosen = choose_fraction(cache, one.train, 1)
+    chosen = choose_fraction(opened, one.train, 1)
     assert list(chosen) == sorted(one.train, key=lambda f: (f[:2], int(f[3:])))[::100]
     assert len(chosen) == 20  # ceil(1910 / 100)
 
 
 def test_few_scenes_are_cut_by_frames_and_held_out_by_scene():
-    cache = cache_of(["d", "c", "b", "a", "e"], 60)
-    one = split_frames(cache)
+    opened = run_of(["d", "c", "b", "a", "e"], 60)
+    one = split_frames(opened)
     assert one.name == "held-out"
     assert scenes_in(one.val) == ["a"]
     assert scenes_in(one.train) == ["d", "c", "b", "e"]
-    assert choose_fraction(cache, one.train, 1) == (one.train[99], one.train[199])
-    assert choose_fraction(cache, one.train[:5], 1) == one.train[4:5]
-    assert scenes_in(split_frames(cache_of(["x", "y"])).val) == ["y"]
-    named = split_frames(cache, "b, c")
+    assert choose_fraction(opened, one.train, 1) == (one.train[99], one.train[199])
+    assert choose_fraction(opened, one.train[:5], 1) == one.train[4:5]
+    assert scenes_in(split_frames(run_of(["x", "y"])).val) == ["y"]
+    named = split_frames(opened, "b, c")
     assert scenes_in(named.val) == ["c", "b"]
     assert set(named.train).isdisjoint(named.val)
-    whole = split_frames(cache, "all")
+    whole = split_frames(opened, "all")
     assert whole.train == whole.val
     for wrong in ("z", "official", "slidr", "a,b,c,d,e"):
         with pytest.raises(UserError, match=r"scene|split"):
-            split_frames(cache, wrong)
+            split_frames(opened, wrong)
     with pytest.raises(UserError, match="leaves no scene"):
-        split_frames(cache_of(["only"]))
-    lost = replace(cache, run=FakeRun(frame for frame in cache.plan if frame[0] != "a"))
+        split_frames(run_of(["only"]))
+    lost = FakeRun(opened.plan, opened.dataset, [frame for frame in opened.plan if frame[0] != "a"])
     assert scenes_in(split_frames(lost).val) == ["e"]  # failed frames are not there
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from labelgen.distill import loop
-from labelgen.distill.cache import open_cache
 from labelgen.distill.config import OptimizerConfig, load_train_config
 from labelgen.distill.log import Log, read_log
 from labelgen.distill.loop import Averaged, Length, length_of, rate_at
 from labelgen.distill.methods import PRETRAINING
 from labelgen.distill.model import make_model, parameter_groups
+from labelgen.distill.needs import info_of, open_for_training
 from labelgen.distill.predict import load_predictor, score, score_labels
 from labelgen.distill.protocols import Task, run_task
 from labelgen.distill.splits import split_frames
@@ -38,38 +38,38 @@ def settings(method, *more):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return open_cache(make_training_run(tmp_path_factory.mktemp("run"), captions=True))
+def opened(tmp_path_factory):
+    return open_for_training(make_training_run(tmp_path_factory.mktemp("run"), captions=True))
 
 
 def losses_of(folder):
     return [float(line["loss"]) for line in read_log(folder)]
 
 
-def test_it_overfits_one_frame_on_true_labels(cache, tmp_path):
+def test_it_overfits_one_frame_on_true_labels(opened, tmp_path):
     config = settings(
         "finetune",
         "optimizer={epochs: 60, batch_size: 1, learning_rate: 0.01}",
         "data={rotate: false, flip: 0}",
     )
-    frame = cache.run.frames[:1]
-    predictor = train(cache, config, frame, tmp_path, truth=True)
-    assert score(predictor, cache, frame).result()["miou_all"] > 0.95
+    frame = opened.frames[:1]
+    predictor = train(opened, config, frame, tmp_path, truth=True)
+    assert score(predictor, opened, frame).result()["miou_all"] > 0.95
     assert losses_of(tmp_path)[-1] < 0.2 * losses_of(tmp_path)[0]
-    again = load_predictor(tmp_path, cache.info, torch.device("cpu"))
-    assert score(again, cache, frame).result() == score(predictor, cache, frame).result()
+    again = load_predictor(tmp_path, info_of(opened), torch.device("cpu"))
+    assert score(again, opened, frame).result() == score(predictor, opened, frame).result()
 
 
-def test_annotation_free_training_beats_its_own_labels_on_the_whole_cloud(cache, tmp_path):
+def test_annotation_free_training_beats_its_own_labels_on_the_whole_cloud(opened, tmp_path):
     config = settings("annotation-free", "optimizer={epochs: 40, learning_rate: 0.01, ema: 0}")
-    result = run_task(Task(cache, config, split_frames(cache, "b"), tmp_path))
+    result = run_task(Task(opened, config, split_frames(opened, "b"), tmp_path))
     network, labels = (result["scores"][name]["miou_all"] for name in ("network", "labels"))
     assert network > labels + 0.05
-    assert result["scores"]["labels"] == score_labels_as_stored(cache, split_frames(cache, "b").val)
+    assert result["scores"]["labels"] == score_labels_as_stored(opened, split_frames(opened, "b").val)
 
 
-def score_labels_as_stored(cache, frames):
-    found = score_labels(cache, frames)
+def score_labels_as_stored(opened, frames):
+    found = score_labels(opened, frames)
     return found.result() | {"protocols": found.protocols()}
 
 
@@ -80,7 +80,7 @@ def score_labels_as_stored(cache, frames):
         ["optimizer={name: sgd, learning_rate: 0.05}"],
     ],
 )
-def test_a_training_that_was_stopped_goes_on_to_the_same_losses(cache, tmp_path, more):
+def test_a_training_that_was_stopped_goes_on_to_the_same_losses(opened, tmp_path, more):
     each = "runtime={log_every: 4, save_minutes: 0}"  # a line is the mean of steps before and after
     config = settings("ppkt", *more, "optimizer.epochs=4", "settings.pairs=40", each)
 
@@ -88,11 +88,11 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_losses(cache, tmp_path,
         if step == 3:
             raise KilledError
 
-    train(cache, config, cache.run.frames, tmp_path / "whole")
+    train(opened, config, opened.frames, tmp_path / "whole")
     with pytest.raises(KilledError):
-        train(cache, config, cache.run.frames, tmp_path / "two", report=kill)
+        train(opened, config, opened.frames, tmp_path / "two", report=kill)
     seen = []
-    train(cache, config, cache.run.frames, tmp_path / "two", report=lambda step, line: seen.append(step))
+    train(opened, config, opened.frames, tmp_path / "two", report=lambda step, line: seen.append(step))
     assert seen
     assert seen[0] > 1  # it did not begin anew
     whole, two = losses_of(tmp_path / "whole"), losses_of(tmp_path / "two")
@@ -100,39 +100,39 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_losses(cache, tmp_path,
     for name, value in read_model(tmp_path / "whole")[0].items():
         torch.testing.assert_close(read_model(tmp_path / "two")[0][name], value, rtol=1e-5, atol=1e-6)
     seen.clear()
-    train(cache, config, cache.run.frames, tmp_path / "two", report=lambda step, line: seen.append(step))
+    train(opened, config, opened.frames, tmp_path / "two", report=lambda step, line: seen.append(step))
     assert not seen  # it is done
 
 
-def test_losses_that_are_not_finite_stop_it_and_name_the_frames(cache, tmp_path, monkeypatch):
+def test_losses_that_are_not_finite_stop_it_and_name_the_frames(opened, tmp_path, monkeypatch):
     def broken(self, batch, features):
         return {"loss": features.sum() * math.nan}
 
     monkeypatch.setattr(PRETRAINING["slidr"], "forward", broken)
     with pytest.raises(UserError, match=r"step 1: the loss is not finite.*[ab]-[01]"):
-        train(cache, settings("slidr", "optimizer.epochs=1"), cache.run.frames, tmp_path)
+        train(opened, settings("slidr", "optimizer.epochs=1"), opened.frames, tmp_path)
 
 
-def test_batches_without_a_target_end_a_training_without_a_checkpoint(cache, tmp_path, monkeypatch):
+def test_batches_without_a_target_end_a_training_without_a_checkpoint(opened, tmp_path, monkeypatch):
     def empty(self, batch, features):
         return {"loss": features.sum() * 0}
 
     monkeypatch.setattr(PRETRAINING["slidr"], "forward", empty)
     with pytest.raises(UserError, match=r"nothing to learn from in \d+ steps.*[ab]-[01]"):
-        train(cache, settings("slidr", "optimizer.epochs=1"), cache.run.frames, tmp_path)
+        train(opened, settings("slidr", "optimizer.epochs=1"), opened.frames, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".pt", ".safetensors")]
 
 
 @pytest.mark.parametrize("method", sorted(PRETRAINING))
-def test_every_method_trains_from_a_cache_and_its_backbone_is_taken_over(cache, tmp_path, method):
+def test_every_method_trains_from_a_cache_and_its_backbone_is_taken_over(opened, tmp_path, method):
     more = ["settings.vocabulary=classes"] if method == "tmp" else []
     config = settings(method, "optimizer.epochs=2", *more)
-    split = split_frames(cache, "b")
-    result = run_task(Task(cache, config, split, tmp_path / "first"))
+    split = split_frames(opened, "b")
+    result = run_task(Task(opened, config, split, tmp_path / "first"))
     losses = losses_of(tmp_path / "first")
     assert all(math.isfinite(value) for value in losses)
     probe = settings("probe", "optimizer.epochs=1")
-    run_task(Task(cache, probe, split, tmp_path / "probe", Start(tmp_path / "first")))
+    run_task(Task(opened, probe, split, tmp_path / "probe", Start(tmp_path / "first")))
     before, after = (read_model(tmp_path / name)[0] for name in ("first", "probe"))
     names = [name for name in before if name.startswith("backbone.")]
     assert names
@@ -140,38 +140,38 @@ def test_every_method_trains_from_a_cache_and_its_backbone_is_taken_over(cache, 
     assert result["scores"] is None or result["scores"]["frames"] == 2
 
 
-def test_folders_and_checkpoints_of_others_are_refused(cache, tmp_path):
+def test_folders_and_checkpoints_of_others_are_refused(opened, tmp_path):
     config = settings("slidr", "optimizer={epochs: 1, max_steps: 1}")
-    train(cache, config, cache.run.frames, tmp_path / "one")
+    train(opened, config, opened.frames, tmp_path / "one")
     with pytest.raises(UserError, match="another training"):
-        train(cache, config.model_copy(update={"seed": 1}), cache.run.frames, tmp_path / "one")
+        train(opened, config.model_copy(update={"seed": 1}), opened.frames, tmp_path / "one")
     (tmp_path / "one" / "model.safetensors").rename(tmp_path / "kept.safetensors")
     with pytest.raises(UserError, match="other settings"):
-        train(cache, config.model_copy(update={"seed": 1}), cache.run.frames, tmp_path / "one")
+        train(opened, config.model_copy(update={"seed": 1}), opened.frames, tmp_path / "one")
     wider = settings("probe", "backbone=waffleiron-3-16")
     with pytest.raises(UserError, match="waffleiron-3-12, not waffleiron-3-16"):
-        train(cache, wider, cache.run.frames, tmp_path / "two", start=Start(tmp_path / "kept.safetensors"))
+        train(opened, wider, opened.frames, tmp_path / "two", start=Start(tmp_path / "kept.safetensors"))
     with pytest.raises(UserError, match="--from"):
-        run_task(Task(cache, settings("probe"), split_frames(cache, "b"), tmp_path / "three"))
+        run_task(Task(opened, settings("probe"), split_frames(opened, "b"), tmp_path / "three"))
     for content in (b"", b"nothing", b"\x80\x04\x95"):
         (tmp_path / "bad.safetensors").write_bytes(content)
         with pytest.raises(UserError, match=r"bad\.safetensors"):
             read_model(tmp_path / "bad.safetensors")
     (tmp_path / "one" / "state.pt").write_bytes(b"\x80\x04}q\x00.")
     with pytest.raises(UserError, match=r"state\.pt cannot be read"):
-        train(cache, config, cache.run.frames, tmp_path / "one")
+        train(opened, config, opened.frames, tmp_path / "one")
 
 
-def test_a_head_is_taken_over_where_the_classes_are_the_same(cache, tmp_path):
+def test_a_head_is_taken_over_where_the_classes_are_the_same(opened, tmp_path):
     config = settings("annotation-free", "optimizer={max_steps: 1, ema: 0}")
-    train(cache, config, cache.run.frames, tmp_path)
-    model = make_model(config, cache.info)
-    assert load_head(model.method, tmp_path, cache.taxonomy.names)
+    train(opened, config, opened.frames, tmp_path)
+    model = make_model(config, info_of(opened))
+    assert load_head(model.method, tmp_path, opened.taxonomy.names)
     assert torch.equal(model.method.layer.weight, read_model(tmp_path)[0]["method.layer.weight"])
     assert not load_head(model.method, tmp_path, ["other", "classes", "here"])
 
 
-def test_rates_rise_and_fall_as_they_should(cache):
+def test_rates_rise_and_fall_as_they_should(opened):
     chosen = OptimizerConfig(learning_rate=1.0, min_rate=0.1, warmup=2, epochs=10, accumulate=2)
     length = length_of(chosen, 10)
     assert length == Length(50, 5)
@@ -183,7 +183,7 @@ def test_rates_rise_and_fall_as_they_should(cache):
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
     config = settings("annotation-free", "optimizer={layer_decay: 0.5, head_rate: 3, weight_decay: 0.2}")
-    model = make_model(config, cache.info)
+    model = make_model(config, info_of(opened))
     scale = {id(p): g for g in parameter_groups(model, config) for p in g["params"]}
     assert len(scale) == sum(1 for _ in model.parameters())
     assert scale[id(model.method.layer.weight)]["scale"] == 3
@@ -221,25 +221,25 @@ def test_averaged_weights_follow_the_formula():
     assert float(averaged.weights["weight"]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_bfloat16_learns_about_the_same(cache, tmp_path):
+def test_bfloat16_learns_about_the_same(opened, tmp_path):
     losses = []
     for precision in ("float32", "bfloat16"):
         more = f"runtime.precision={precision}"
         config = settings("annotation-free", "optimizer={epochs: 3, ema: 0}", more)
-        train(cache, config, cache.run.frames, tmp_path / precision)
+        train(opened, config, opened.frames, tmp_path / precision)
         losses.append(losses_of(tmp_path / precision))
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_frames_without_points_are_passed_over_and_stay_without_labels(cache, tmp_path, monkeypatch):
+def test_frames_without_points_are_passed_over_and_stay_without_labels(opened, tmp_path, monkeypatch):
     nowhere = "backbone_settings={low: [500, 500, 500], high: [516, 516, 512]}"
     config = settings("annotation-free", nowhere, "optimizer.epochs=1")
     with pytest.raises(UserError, match="nothing to learn from in 2 steps"):
-        train(cache, config, cache.run.frames, tmp_path / "refused")
+        train(opened, config, opened.frames, tmp_path / "refused")
     monkeypatch.setattr(loop._Targets, "count", lambda *taken, last: None)
-    predictor = train(cache, config, cache.run.frames, tmp_path)
+    predictor = train(opened, config, opened.frames, tmp_path)
     assert "loss" not in read_log(tmp_path)[0]
-    found = score(predictor, cache, cache.run.frames[:1]).result()
+    found = score(predictor, opened, opened.frames[:1]).result()
     assert found["labelled"] == 0
     assert found["points"] == sum(PER_CLASS) - 1

@@ -13,7 +13,8 @@ from labelgen.errors import UserError
 from labelgen.exports import export_run
 from labelgen.exports.nuscenes import compact_instances
 from labelgen.records import UNLABELLED
-from labelgen.shards import create_run, merge_plan, open_run, write_shard
+from labelgen.runs import open_run
+from labelgen.shards import create_run, merge_plan, write_shard
 from tests.helpers.nuscenes_root import CATEGORIES, VERSION
 from tests.helpers.runs import FINGERPRINT, make_failure
 from tests.unit.exports.conftest import Labelled
@@ -101,12 +102,11 @@ def test_a_lidarseg_submission_passes_the_devkit_s_validator(labelled: Labelled,
 
 def test_nearest_is_nearest(labelled: Labelled) -> None:
     from labelgen.exports.fill import filled
-    from labelgen.exports.source import Source
 
-    source = Source(open_run(labelled.run))
-    frame, stored = next(source.frames())
-    label, xyz = source.labels(stored), source.xyz(frame, stored)
-    got = filled(source, frame, stored, "nearest")
+    run = open_run(labelled.run)
+    frame = run.frame(run.frames[0])
+    label, xyz = frame.labels.label, frame.xyz
+    got = filled(frame, "nearest")
     known = np.flatnonzero((label != UNLABELLED) & np.isfinite(xyz).all(1))
     for point in np.flatnonzero(label == UNLABELLED)[:20]:
         distance = np.linalg.norm(xyz[known] - np.nan_to_num(xyz[point]), axis=1)

@@ -18,8 +18,9 @@ from labelgen.exports.superpixels import number_compactly
 from labelgen.exports.words import Words, numbered
 from labelgen.geometry.rle import decode
 from labelgen.records import NO_REGION, UNLABELLED, Reason
+from labelgen.runs import open_run
 from labelgen.semantics.prompts import Vocabulary
-from labelgen.shards import create_run, open_run, verify, write_shard
+from labelgen.shards import create_run, verify, write_shard
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from labelgen.inspection.bill import compare_bill, shown
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from labelgen.shards.calls import record_call
 from tests.helpers.runs import make_run, some_records, write
 

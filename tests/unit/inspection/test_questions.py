@@ -14,7 +14,8 @@ from labelgen.inspection.failures import count_errors
 from labelgen.inspection.range_image import COLUMNS, ROWS, draw_range
 from labelgen.inspection.worst import worst_frames
 from labelgen.records import UNLABELLED, Failure, FrameRecord
-from labelgen.shards import create_run, open_run, write_shard
+from labelgen.runs import open_run
+from labelgen.shards import create_run, write_shard
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.runs import FINGERPRINT, some_records
 

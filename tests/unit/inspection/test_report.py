@@ -17,7 +17,8 @@ from labelgen.inspection.ladder import keep_ladder, kept_ladder
 from labelgen.inspection.markup import Html, join, tag
 from labelgen.inspection.report import report_html, save_report
 from labelgen.inspection.tally import Tally
-from labelgen.shards import Parent, create_run, open_run
+from labelgen.runs import open_run
+from labelgen.shards import Parent, create_run
 from labelgen.taxonomy import load_taxonomy
 from tests.helpers.runs import FINGERPRINT, some_records, write
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from labelgen.inspection.tally import Tally
 from labelgen.records import UNLABELLED, Reason
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.helpers.runs import make_run, some_records, write
 
 NAMES = ["car", "road", "tree"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import Parent, compact, create_run, open_run, read_index, verify, write_shard
+from labelgen.shards import Parent, StoredRun, compact, create_run, read_index, verify, write_shard
 from labelgen.shards.manifest import data_file
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
@@ -19,7 +19,7 @@ from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records
 def data_of(run: Path) -> dict[str, dict[str, bytes]]:
     """{shard id: {file: bytes}} of everything but names of attempts."""
     out = {}
-    for manifest in open_run(run).manifests:
+    for manifest in StoredRun(run).manifests:
         names = [data_file(name, len(entry.shape)) for name, entry in manifest.arrays.items() if entry.size]
         out[manifest.shard_id] = {name: (run / str(manifest.path) / name).read_bytes() for name in names}
     return out
@@ -37,12 +37,12 @@ def test_the_way_does_not_show(tmp_path: Path) -> None:
         assert compact(run, tmp_path / f"out-{number}") == 1
     out = tmp_path / "out-0"
     assert data_of(out) == data_of(tmp_path / "out-1")
-    opened = open_run(out)
+    opened = StoredRun(out)
     assert opened.frames == tuple(record.frame_id for record in records)
     assert set(opened.failures) == {"bad"}
     for record in records:
         assert_stored(opened.frame(record.frame_id).record(), record, 1 / 16)
-        before = open_run(tmp_path / "run-0").frame(record.frame_id)
+        before = StoredRun(tmp_path / "run-0").frame(record.frame_id)
         for name in ("views/uv", "views/depth", "regions/feature"):
             assert np.array_equal(before.array(name), opened.frame(record.frame_id).array(name))
     assert opened.frame("frame-0").attributes["class_names"] == ["a"]
@@ -61,7 +61,7 @@ def test_more_than_a_shard_and_what_does_not_go_together(tmp_path: Path) -> None
     ]
     write(run, other)
     assert compact(run, tmp_path / "out") == 3
-    opened = open_run(tmp_path / "out")
+    opened = StoredRun(tmp_path / "out")
     assert [len(m.frames) for m in sorted(opened.manifests, key=lambda m: -len(m.frames))] == [64, 6, 2]
     assert len(opened.frames) == 72
 
@@ -89,7 +89,7 @@ def test_a_derived_run_becomes_one_run(tmp_path: Path) -> None:
     ]
     write_shard(derived, changed, [], fingerprint=fingerprint, only=["points"])
     compact(derived, tmp_path / "out")
-    opened = open_run(tmp_path / "out")
+    opened = StoredRun(tmp_path / "out")
     assert opened.parent is None
     assert opened.info.fingerprint == fingerprint
     for record in changed:

@@ -10,7 +10,7 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.records import NO_REGION, DenseFeatures
-from labelgen.shards import open_run
+from labelgen.shards import StoredRun
 from labelgen.shards.compact import compact
 from labelgen.shards.point_features import from_dense, from_regions
 from labelgen.shards.resume import done_frames
@@ -37,7 +37,7 @@ def same(found: DenseFeatures, given: DenseFeatures) -> None:
 
 def test_what_was_given_is_read(made):
     run, records = made
-    opened = open_run(run)
+    opened = StoredRun(run)
     for record in records:
         same(opened.frame(record.frame_id).dense, record.dense)
         assert opened.frame(record.frame_id).record().dense is None  # megabytes that few ask for
@@ -56,7 +56,7 @@ def test_they_stand_apart(made):
 def test_they_can_be_removed(made):
     run, records = made
     shutil.rmtree(run / "features")
-    opened = open_run(run)
+    opened = StoredRun(run)
     frame = opened.frame(records[0].frame_id)
     assert (frame.labels.label == records[0].labels.label).all()
     assert frame.point_features("regions").shape == (200, 8)
@@ -88,7 +88,7 @@ def test_an_attempt_that_no_manifest_names_is_a_leftover(made):
 def test_compaction_keeps_them(made, tmp_path):
     run, records = made
     compact(run, tmp_path / "compact")
-    opened = open_run(tmp_path / "compact")
+    opened = StoredRun(tmp_path / "compact")
     for record in records:
         same(opened.frame(record.frame_id).dense, record.dense)
 
@@ -97,10 +97,10 @@ def test_a_run_without_any_says_what_to_do(tmp_path):
     run = make_run(tmp_path / "run")
     write(run, some_records())
     with pytest.raises(UserError, match=r"label with semantics\.dense_features"):
-        open_run(run).point_features("frame-0", "dense")
+        StoredRun(run).point_features("frame-0", "dense")
     with pytest.raises(UserError, match="There are regions and dense"):
-        open_run(run).point_features("frame-0", "both")  # type: ignore[arg-type]
-    assert open_run(run).frame("frame-0").dense is None
+        StoredRun(run).point_features("frame-0", "both")  # type: ignore[arg-type]
+    assert StoredRun(run).frame("frame-0").dense is None
 
 
 def test_frames_of_one_shard_with_other_grids_are_refused(tmp_path):

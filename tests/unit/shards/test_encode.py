@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.half import stored_feature
-from labelgen.shards import open_run
+from labelgen.shards import StoredRun
 from labelgen.shards.encode import write_group
 from tests.helpers.runs import make_run, some_records, write
 
@@ -53,7 +53,7 @@ def test_cut_features_take_less_room_and_are_read_as_they_are(tmp_path, bits, le
         np.testing.assert_allclose((cut * feature).sum(1), 1, atol=2e-2)
         records[number] = replace(record, semantics=replace(record.semantics, feature=cut))
     manifest = write(run, records)
-    opened = open_run(run)
+    opened = StoredRun(run)
     for record in records:
         assert opened.frame(record.frame_id).semantics.feature.tobytes() == record.semantics.feature.tobytes()
     array = zarr.open_array(run / manifest.path / "regions/feature", mode="r")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.shards import open_run, verify
+from labelgen.shards import StoredRun, verify
 from labelgen.shards.interchange import differences
 from tests.helpers.runs import make_run, some_records, write
 
@@ -21,12 +21,12 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_zarr_reads_what_was_written(run: Path) -> None:
-    (manifest,) = open_run(run).manifests
+    (manifest,) = StoredRun(run).manifests
     assert list(differences(run, manifest)) == []
 
 
 def test_other_values_are_told_by_array(run: Path) -> None:
-    (manifest,) = open_run(run).manifests
+    (manifest,) = StoredRun(run).manifests
     entry = manifest.arrays["points/label"]
     wrong = manifest.model_copy(
         update={"arrays": {**manifest.arrays, "points/label": entry.model_copy(update={"blake2b": "0" * 32})}}
@@ -38,7 +38,7 @@ def test_other_values_are_told_by_array(run: Path) -> None:
 
 def test_metadata_that_zarr_refuses(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer's mistake that our own reader shares: only the second opinion can tell."""
-    (manifest,) = open_run(run).manifests
+    (manifest,) = StoredRun(run).manifests
     assert manifest.path is not None
     (run / manifest.path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "surprise": 1}')
     assert next(differences(run, manifest)).kind == "not-zarr"
@@ -49,7 +49,7 @@ def test_metadata_that_zarr_refuses(run: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_problem_fields_are_plain(run: Path) -> None:
-    (manifest,) = open_run(run).manifests
+    (manifest,) = StoredRun(run).manifests
     gone = manifest.model_copy(update={"path": "shards/none.zarr"})
     (problem,) = differences(run, gone)
     assert set(dataclasses.asdict(problem)) >= {"kind", "where", "detail"}

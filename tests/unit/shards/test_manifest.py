@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from labelgen.errors import UserError
 from labelgen.seal import CHECKSUM, sealed_json
-from labelgen.shards import DamageError, open_run
+from labelgen.shards import DamageError, StoredRun
 from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import Manifest, manifest_key, read_manifest
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
@@ -172,4 +172,4 @@ def test_a_damaged_manifest_stops_opening(tmp_path: Path) -> None:
     manifest = write(run, some_records())
     (run / manifest_key(manifest.shard_id)).write_text("{")
     with pytest.raises(UserError, match=rf"{manifest.shard_id}\.json.*verify"):
-        open_run(run)
+        StoredRun(run)

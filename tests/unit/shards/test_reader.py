@@ -16,7 +16,7 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.records import FrameRecord, PointLabels
-from labelgen.shards import DamageError, Parent, Run, create_run, open_run, verify, write_shard
+from labelgen.shards import DamageError, Parent, StoredRun, create_run, verify, write_shard
 from labelgen.shards.encode import write_group
 from labelgen.shards.shard import Shard, digest
 from tests.helpers.records import assert_stored, make_record
@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_frames_by_id(run: Path) -> None:
-    opened = open_run(str(run))
+    opened = StoredRun(str(run))
     assert len(opened) == 3
     assert "frame-1" in opened
     assert "frame-x" not in opened
@@ -53,11 +53,11 @@ def test_hits_are_optional_and_masks_need_not_be_read(tmp_path: Path) -> None:
         records = some_records(count=2, reach=reach)
         write(run, records)
         for record in records:
-            frame = open_run(run).frame(record.frame_id)
+            frame = StoredRun(run).frame(record.frame_id)
             assert frame.hit_reach == reach
             assert_stored(frame.record(), record)
         shutil.rmtree(next((run / "shards").iterdir()) / "regions" / "rle_bytes")
-        quick = open_run(run).frame("frame-0").record(masks=False)
+        quick = StoredRun(run).frame("frame-0").record(masks=False)
         assert quick.regions.rle == (b"",) * 12
         assert np.array_equal(quick.regions.area, records[0].regions.area)
 
@@ -67,7 +67,7 @@ def test_hits_beyond_what_a_byte_holds_are_stored_without_their_surroundings(tmp
     assert record.hits is not None
     run = make_run(tmp_path / "run")
     write(run, [replace(record, hits=replace(record.hits, reach=86))])
-    hits = open_run(run).frame("frame-0").hits
+    hits = StoredRun(run).frame("frame-0").hits
     assert hits is not None
     assert (hits.reach, hits.inside) == (0, None)
     assert np.array_equal(hits.region, record.hits.region)
@@ -84,12 +84,12 @@ def test_a_reach_that_no_writer_gives_is_refused(tmp_path: Path) -> None:
         entry = {"size": len(raw), "blake2b": hashlib.blake2b(raw, digest_size=16).hexdigest()}
         edit(path, lambda content, entry=entry: content["metadata"].update({"zarr.json": entry}))
         with pytest.raises(DamageError, match="hit_reach is"):
-            _ = open_run(run).frame("frame-0").hits
+            _ = StoredRun(run).frame("frame-0").hits
 
 
 def test_single_arrays_of_a_frame(run: Path) -> None:
     (record, *_) = some_records(count=3)
-    frame = open_run(run).frame("frame-0")
+    frame = StoredRun(run).frame("frame-0")
     assert np.array_equal(frame.array("points/confidence"), record.labels.confidence)
     assert np.array_equal(frame.array("views/visible"), record.views.visible)
     assert np.array_equal(frame.array("regions/feature"), record.semantics.feature)
@@ -104,7 +104,7 @@ def test_opening_reads_no_shard(run: Path) -> None:
     for path in (run / "shards").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    frame = open_run(run).frame("frame-0")
+    frame = StoredRun(run).frame("frame-0")
     assert frame.num_points == 200
     with pytest.raises(UserError, match=r"zarr\.json"):
         _ = frame.labels
@@ -112,7 +112,7 @@ def test_opening_reads_no_shard(run: Path) -> None:
 
 def test_only_the_field_that_is_asked_for_is_read(run: Path) -> None:
     shutil.rmtree(next((run / "shards").iterdir()) / "regions" / "feature")
-    frame = open_run(run).frame("frame-0")
+    frame = StoredRun(run).frame("frame-0")
     assert len(frame.labels) == 200
     assert len(frame.regions) == 12
     with pytest.raises(UserError, match="regions/feature"):
@@ -124,7 +124,7 @@ def test_streaming_gives_every_frame_once(tmp_path: Path) -> None:
     records = some_records(count=7, points=50)
     for group in (records[:3], records[3:], [records[1], records[5]]):
         write(run, group)
-    streamed = {frame.frame_id: frame.record() for frame in open_run(run).stream()}
+    streamed = {frame.frame_id: frame.record() for frame in StoredRun(run).stream()}
     assert sorted(streamed) == [record.frame_id for record in records]
     for record in records:
         assert_stored(streamed[record.frame_id], record)
@@ -135,7 +135,7 @@ def test_more_shards_than_are_kept(tmp_path: Path) -> None:
     records = some_records(count=5, points=5, regions=2)
     for record in records:
         write(run, [record])
-    opened = open_run(run)
+    opened = StoredRun(run)
     import labelgen.shards.reader as module
 
     kept, module._KEPT_SHARDS = module._KEPT_SHARDS, 2
@@ -147,13 +147,13 @@ def test_more_shards_than_are_kept(tmp_path: Path) -> None:
         module._KEPT_SHARDS = kept
 
 
-def _labelled(run: Run) -> int:
+def _labelled(run: StoredRun) -> int:
     return sum(int((frame.labels.label != 255).sum()) for frame in run.stream())
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_an_open_run_may_be_used_in_other_processes(run: Path, method: str) -> None:
-    opened = open_run(run)
+    opened = StoredRun(run)
     want = _labelled(opened)
     context: Any = multiprocessing.get_context(method)
     with context.Pool(1) as pool:
@@ -169,7 +169,7 @@ def forge(run: Path, **changes: np.ndarray) -> None:
     (path,) = (run / "manifests").glob("*.json")
     data = json.loads(path.read_text())
     folder = run / data["path"]
-    shard = Shard(run, open_run(run).manifests[0])
+    shard = Shard(run, StoredRun(run).manifests[0])
     attributes = dict(shard.attributes)
     content = {name: shard.array(name) for name in data["arrays"]}
     for name, values in changes.items():
@@ -188,7 +188,7 @@ def forge(run: Path, **changes: np.ndarray) -> None:
 
 
 def read_all(run: Path) -> list[FrameRecord]:
-    return [frame.record() for frame in open_run(run).stream()]
+    return [frame.record() for frame in StoredRun(run).stream()]
 
 
 @pytest.mark.parametrize(
@@ -220,14 +220,14 @@ def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str
     write(run, some_records(count=3, captions=True, parents=True, reach=8))
     forge(run)
     assert len(read_all(run)) == 3
-    array = Shard(run, open_run(run).manifests[0]).array(name.replace("__", "/"))
+    array = Shard(run, StoredRun(run).manifests[0]).array(name.replace("__", "/"))
     forge(run, **{name: values(array).astype(array.dtype)})
     with pytest.raises(DamageError, match=r"shards/.*: (frame frame|does not)"):
         read_all(run)
 
 
 def test_other_frames_than_the_manifest_s_are_noticed(run: Path) -> None:
-    shard = Shard(run, open_run(run).manifests[0])
+    shard = Shard(run, StoredRun(run).manifests[0])
     forge(run, frame__id=shard.array("frame/id")[::-1].copy())
     assert [problem.kind for problem in verify(run)] == ["torn-shard"]
 
@@ -291,7 +291,7 @@ def test_a_derived_run_lies_over_its_parent(run: Path) -> None:
     manifest = write_shard(derived, records, [], fingerprint="derived", only=["points"])
     assert manifest is not None
     assert {name.partition("/")[0] for name in manifest.arrays} == {"frame", "points"}
-    opened = open_run(derived)
+    opened = StoredRun(derived)
     assert opened.frames == ("frame-0", "frame-1")
     for record in records:
         assert_stored(opened.frame(record.frame_id).record(), record)
@@ -304,26 +304,26 @@ def test_a_derived_run_may_change_some_of_the_regions(run: Path) -> None:
     semantics = replace(record.semantics, label=(record.semantics.label + 1).astype(np.uint8))
     record = replace(record, semantics=semantics)
     write_shard(derived, [record], [], fingerprint="derived", only=["points", "regions/label"])
-    assert_stored(open_run(derived).frame("frame-0").record(), record)
+    assert_stored(StoredRun(derived).frame("frame-0").record(), record)
 
 
 def test_a_derived_run_needs_its_own_parent(run: Path) -> None:
     gone = derive(run.parent / "gone", "../absent")
     with pytest.raises(UserError, match="parent run is gone"):
-        open_run(gone)
+        StoredRun(gone)
     other = derive(run.parent / "other", "../run", fingerprint="another")
     with pytest.raises(UserError, match=r"parent\.fingerprint"):
-        open_run(other)
+        StoredRun(other)
     itself = derive(run.parent / "itself", ".", fingerprint="derived")
     with pytest.raises(UserError, match="own parent"):
-        open_run(itself)
+        StoredRun(itself)
     fewer = derive(run.parent / "fewer", "../run")
     record = make_record(np.random.default_rng(0), frame_id="frame-0", points=7)
     stray = make_record(np.random.default_rng(0), frame_id="stray")
     write_shard(fewer, [record, stray], [], fingerprint="derived", only=["points"])
     for frame_id, said in (("frame-0", "200 points"), ("stray", "no frame stray")):
         with pytest.raises(UserError, match=said):
-            open_run(fewer).frame(frame_id)
+            StoredRun(fewer).frame(frame_id)
 
 
 def test_only_what_is_there_can_be_chosen(run: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.records import FrameStatus
-from labelgen.shards import build_index, done_frames, open_run, read_index, resume, verify
+from labelgen.shards import StoredRun, build_index, done_frames, read_index, resume, verify
 from labelgen.shards.index import SCHEMA
 from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
@@ -82,19 +82,19 @@ def test_a_changed_source_is_to_be_done_again_and_then_counts(tmp_path: Path) ->
     assert ("a", "new") not in done_frames(run).done
     write(run, [new])
     assert ("a", "new") in done_frames(run).done
-    assert open_run(run).frames == ("a",)
-    assert_stored(open_run(run).frame("a").record(), new)
+    assert StoredRun(run).frames == ("a",)
+    assert_stored(StoredRun(run).frame("a").record(), new)
     # The two columns that this test plans with are all that readers need, but no whole plan.
     assert {problem.kind for problem in verify(run, deep=True)} == {"damaged-plan"}
     plan(run, {"a": "old"})
-    assert_stored(open_run(run).frame("a").record(), old)
+    assert_stored(StoredRun(run).frame("a").record(), old)
 
 
 def test_a_plan_without_sources_is_no_obstacle(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write(run, [make_record(np.random.default_rng(0), frame_id="a", source_id="")])
     plan(run, {"a": None, "b": None})
-    assert open_run(run).frames == ("a",)
+    assert StoredRun(run).frames == ("a",)
 
 
 def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
     write(run, some_records(count=1))
     (run / "frames.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(UserError, match=r"frames\.parquet"):
-        open_run(run)
+        StoredRun(run)
     pq.write_table(pa.table({"id": [1]}), run / "frames.parquet")
     with pytest.raises(UserError, match=r"frames\.parquet.*frame_id"):
-        open_run(run)
+        StoredRun(run)
 
 
 def test_progress_counts_what_is_sound_and_names_the_rest(tmp_path: Path) -> None:
@@ -127,12 +127,12 @@ def test_progress_counts_what_is_sound_and_names_the_rest(tmp_path: Path) -> Non
         assert set(progress.failed) == {("x", "source-0"), ("frame-5", "source-0")}
         assert {problem.kind for problem in progress.damaged} == kinds
     assert not done_frames(run).damaged
-    assert open_run(run).frames == ("frame-0", "frame-1")
+    assert StoredRun(run).frames == ("frame-0", "frame-1")
     assert [path.name for path in (run / "manifests").glob("*.json")] == [f"{sound.shard_id}.json"]
     for record in records[2:]:
         write(run, [record])
-    assert len(open_run(run)) == 6
-    assert set(open_run(run).failures) == {"x"}
+    assert len(StoredRun(run)) == 6
+    assert set(StoredRun(run).failures) == {"x"}
     assert all(problem.harmless for problem in verify(run, deep=True))
 
 
@@ -220,6 +220,6 @@ def test_entries_know_what_the_index_shows(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     (record,) = some_records(count=1)
     write(run, [record])
-    entry = open_run(run).entry("frame-0")
+    entry = StoredRun(run).entry("frame-0")
     assert isinstance(entry, FrameEntry)
     assert sum(entry.histogram.values()) == entry.labelled == (record.labels.label != 255).sum()

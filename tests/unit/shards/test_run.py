@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from labelgen.errors import UserError
-from labelgen.shards import Parent, create_run, open_run, read_run_info, resume, verify
+from labelgen.shards import Parent, StoredRun, create_run, read_run_info, resume, verify
 from tests.helpers.runs import make_run, some_records, write
 
 SETTINGS: dict[str, Any] = {
@@ -116,11 +116,11 @@ def test_a_damaged_run_json_is_written_anew_by_the_same_job_alone(tmp_path: Path
     write(run, some_records(count=1))
     (run / "run.json").write_bytes((run / "run.json").read_bytes()[:-20])
     with pytest.raises(UserError, match=r"run\.json"):
-        open_run(run)
+        StoredRun(run)
     with pytest.raises(UserError, match=r"run\.json"):
         create_run(run, fingerprint="another", config={}, taxonomy={}, models=[])
     make_run(run)
-    assert open_run(run).frames == ("frame-0",)
+    assert StoredRun(run).frames == ("frame-0",)
     assert [problem.kind for problem in verify(run)] == ["leftover"]
 
 
@@ -129,8 +129,8 @@ def test_a_damaged_plan_is_moved_aside_by_the_next_job(tmp_path: Path) -> None:
     write(run, some_records(count=1))
     (run / "frames.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"frames\.parquet"):
-        open_run(run)
+        StoredRun(run)
     assert len(resume(run).done) == 1
-    assert open_run(run).frames == ("frame-0",)
+    assert StoredRun(run).frames == ("frame-0",)
     assert not (run / "frames.parquet").exists()
     assert len(list(run.glob("frames.parquet.damaged-*"))) == 1

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from labelgen.cli.main import app
 from labelgen.errors import UserError
 from labelgen.records import FrameRecord
-from labelgen.shards import Manifest, build_index, open_run, verify
+from labelgen.shards import Manifest, StoredRun, build_index, verify
 from labelgen.shards.manifest import manifest_key
 from tests.helpers.runs import make_run, some_records, write
 
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def only(run: Path) -> Manifest:
-    (manifest,) = open_run(run).manifests
+    (manifest,) = StoredRun(run).manifests
     return manifest
 
 
@@ -127,7 +127,7 @@ def test_clean_removes_old_leftovers_alone(run: Path) -> None:
     assert kinds(run, clean=True) == ["set-aside"]
     verify(run, clean=True, min_age=-1)
     assert verify(run, deep=True) == []
-    assert len(open_run(run)) == 2
+    assert len(StoredRun(run)) == 2
 
 
 def test_clean_never_follows_links(run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from labelgen.errors import UserError
 from labelgen.records import Failure
-from labelgen.shards import atomic, commit, done_frames, open_run, verify, write_shard
+from labelgen.shards import StoredRun, atomic, commit, done_frames, verify, write_shard
 from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import list_manifests, manifest_key
 from labelgen.shards.writer import shard_id_of
@@ -62,7 +62,7 @@ def test_rows_are_in_the_order_of_scene_and_time(run: Path) -> None:
     records = [replace(records[0], scene_id="z"), replace(records[1], timestamp_us=9), records[2]]
     manifest = write(run, records)
     assert [frame.frame_id for frame in manifest.frames] == ["frame-2", "frame-1", "frame-0"]
-    assert open_run(run).frames == ("frame-2", "frame-1", "frame-0")
+    assert StoredRun(run).frames == ("frame-2", "frame-1", "frame-0")
 
 
 def test_the_second_write_of_a_group_changes_nothing(run: Path) -> None:
@@ -76,7 +76,7 @@ def test_all_failed_publishes_a_manifest_without_a_shard(run: Path) -> None:
     manifest = write(run, [], [make_failure("a"), make_failure("b")])
     assert manifest.path is None
     assert not shards(run)
-    opened = open_run(run)
+    opened = StoredRun(run)
     assert opened.frames == ()
     assert set(opened.failures) == {"a", "b"}
     with pytest.raises(UserError, match=r"frame a failed in load: FrameError: cannot be read"):
@@ -94,8 +94,8 @@ def test_a_retry_that_succeeds_counts(run: Path) -> None:
     progress = done_frames(run)
     assert progress.done == {("frame-0", "source-0")}
     assert not progress.failed
-    assert open_run(run).frames == ("frame-0",)
-    assert not open_run(run).failures
+    assert StoredRun(run).frames == ("frame-0",)
+    assert not StoredRun(run).failures
     assert verify(run, deep=True) == []
 
 
@@ -117,7 +117,7 @@ def test_messages_are_bounded_and_of_any_text(run: Path) -> None:
     assert len(manifest.failed[0].message) <= 1_000
     assert manifest.failed[0].traceback.endswith("the end")
     assert len(manifest.failed[0].traceback) < 10_000
-    assert open_run(run).frame("frame-0").record().notes == (r"bad \udcfe",)
+    assert StoredRun(run).frame("frame-0").record().notes == (r"bad \udcfe",)
 
 
 def test_attributes_come_back_exactly(run: Path) -> None:
@@ -125,7 +125,7 @@ def test_attributes_come_back_exactly(run: Path) -> None:
     half, single = rng.normal(size=(4, 7)).astype(np.float16), rng.normal(size=(4, 7)).astype(np.float32)
     given = {"class_names": ["car", "Fußgänger"], "half": half, "single": single, "ids": np.arange(3)}
     write_shard(run, some_records(count=1), [], fingerprint=FINGERPRINT, attributes=given)
-    attributes = open_run(run).frame("frame-0").attributes
+    attributes = StoredRun(run).frame("frame-0").attributes
     assert attributes["class_names"] == ["car", "Fußgänger"]
     assert attributes["ids"] == [0, 1, 2]
     assert np.array_equal(np.array(attributes["half"], np.float16), half)
@@ -187,7 +187,7 @@ def test_a_lost_reply_is_not_a_lost_race(run: Path, monkeypatch: pytest.MonkeyPa
     real = atomic.create
     monkeypatch.setattr(atomic, "create", lambda path, data: real(path, data) and False)
     manifest = write(run, some_records())
-    assert open_run(run).frames == ("frame-0", "frame-1", "frame-2")
+    assert StoredRun(run).frames == ("frame-0", "frame-1", "frame-2")
     assert shards(run) == [f"{manifest.shard_id}-{manifest.attempt}.zarr"]
 
 
@@ -204,7 +204,7 @@ def test_an_error_after_publishing_keeps_the_data(run: Path, monkeypatch: pytest
         with pytest.raises(UserError, match="Input/output error"):
             write(run, some_records())
     assert verify(run, deep=True) == []
-    assert len(open_run(run)) == 3
+    assert len(StoredRun(run)) == 3
 
 
 @pytest.mark.parametrize("damage", ["manifest", "shard", "file"])
@@ -222,7 +222,7 @@ def test_what_is_damaged_is_written_again(run: Path, damage: str) -> None:
     assert second.attempt != first.attempt
     assert len(list((run / "manifests").glob("*.damaged-*"))) == 1
     assert all(problem.harmless for problem in verify(run, deep=True))
-    assert_stored(open_run(run).frame("frame-1").record(), some_records()[1])
+    assert_stored(StoredRun(run).frame("frame-1").record(), some_records()[1])
 
 
 def test_setting_aside_gives_back_what_is_sound(run: Path) -> None:
