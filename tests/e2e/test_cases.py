@@ -290,10 +290,11 @@ def test_commands(cases, tmp_path, case, right):
     done = subprocess.run(
         ["bash", str(cases / "shell.sh"), case, str(tmp_path)],
         env={**os.environ, "PATH": path},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    said = done.stdout + done.stderr
+    said = done.stdout
     assert re.search(right, said), said
     assert "Traceback" not in said
