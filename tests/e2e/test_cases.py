@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from labelgen.records import Reason
-from labelgen.shards import open_run
+from labelgen.runs import open_run
 from tests.helpers.cli import Result, Shell
 
 ROOT = Path(__file__).resolve().parents[2]
