@@ -40,7 +40,7 @@ from labelgen.taxonomy import load_taxonomy
 from pipelines.main_job import execute
 from pipelines.planning import Request, make_plan
 from pipelines.relabel import plan_relabel
-from pipelines.scenes import vote_settings
+from pipelines.voting import vote_settings
 
 PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000

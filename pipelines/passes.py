@@ -25,7 +25,7 @@ from labelgen.records import UNLABELLED, Failure, FrameRecord, PointLabels
 from labelgen.runs import RunFrame, Scene
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
-from pipelines.scenes import votable
+from pipelines.voting import votable
 
 
 @dataclass(frozen=True)

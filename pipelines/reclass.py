@@ -24,7 +24,7 @@ from labelgen.shards.place import open_store
 from labelgen.shards.store import Store
 from labelgen.taxonomy import Taxonomy
 from pipelines.derive import Derived, failure
-from pipelines.scenes import votable
+from pipelines.voting import votable
 
 #: What both store: labels, and the regions' classes.
 STORED = ("points", "regions/class_scores", "regions/label")

@@ -14,7 +14,7 @@ from labelgen.semantics.strategies import caption_temperature
 from labelgen.settings_reading import stored
 from labelgen.taxonomy import Taxonomy
 from pipelines.reclass import Relabel, check_voted
-from pipelines.scenes import vote_settings
+from pipelines.voting import vote_settings
 
 #: What a text encoder is recognised by.
 IDENTITY = ("name", "weights")

@@ -231,7 +231,7 @@ def refine(
 def _retrieve(parent: Run, neighbours: int, weight: float, most: int, asked: Asked) -> None:
     from labelgen.labels.retrieval import RetrievalSettings, build_bank
     from pipelines.reclass import Retrieve, check_voted, keep_bank
-    from pipelines.scenes import vote_settings
+    from pipelines.voting import vote_settings
 
     check_voted(parent, "refine")
     folder = asked.output or default_output(parent, "retrieval")

@@ -13,7 +13,7 @@ from labelgen.labels import VoteSettings
 from labelgen.labels.revote import Ballot, cameras_present
 from labelgen.runs import open_run
 from labelgen.shards import verify
-from pipelines.scenes import vote_settings
+from pipelines.voting import vote_settings
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot
