@@ -23,7 +23,7 @@ from harness import Claim
 from torch.utils.data import DataLoader, IterableDataset
 
 from labelgen.data import ShardStream, collate
-from labelgen.geometry.hits import inside_of_steps
+from labelgen.geometry.steps import inside_of_steps
 from labelgen.records import FrameRecord, FrameStatus, PointLabels, RegionHits, Regions, Semantics, Views
 from labelgen.runs import open_run
 from labelgen.shards import StoredFrame, create_run, write_shard

@@ -69,10 +69,8 @@ def inspect(
     from labelgen.inspection.choose import find_frame
     from labelgen.inspection.failures import count_errors
     from labelgen.inspection.instances import count_instances, render_instances
-    from labelgen.inspection.picture import save_picture
     from labelgen.inspection.summary import render_summary, summarise_run
     from labelgen.inspection.tables import render_errors, render_worst
-    from labelgen.inspection.worst import worst_of
     from labelgen.runs import open_run
 
     opened = open_run(run, dataroot)
@@ -82,6 +80,8 @@ def inspect(
         _show(count_errors(opened), as_json, render_errors)
         return
     if worst is not None:
+        from labelgen.inspection.worst import worst_of
+
         _show(worst_of(opened, worst), as_json, render_worst)
         return
     if frame is None:
@@ -93,6 +93,8 @@ def inspect(
         else:
             render_summary(PlainConsole(), summary)
         return
+    from labelgen.inspection.picture import save_picture
+
     frame_id = find_frame(opened, frame)
     drawn = opened.frame(frame_id)
     # Ids in the plan are checked to be safe in file names; those of a shard are not.

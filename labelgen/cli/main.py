@@ -77,6 +77,11 @@ def main(prefix: Sequence[str] = ()) -> None:
     Args:
         prefix: put before the arguments; ``python -m pipelines.pseudolabels`` gives ``run``.
     """
+    if not prefix and sys.argv[1:] == ["--version"]:
+        print(
+            f"labelgen {__version__}"
+        )  # before Typer looks at it, which takes twice as long as all the rest
+        return
     sweep()
     try:
         with warnings_as_lines():

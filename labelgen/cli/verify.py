@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Dataroot, Json, RunFolder
-from labelgen.shards import Problem, build_index, read_index
-from labelgen.shards import compact as compact_run
-from labelgen.shards import verify as verify_run
 from labelgen.wording import one_line
+
+if TYPE_CHECKING:
+    from labelgen.shards import Problem
 
 
 def verify(
@@ -39,6 +39,8 @@ def verify(
 
     Example: `labelgen verify runs/demo --deep`
     """
+    from labelgen.shards import verify as verify_run
+
     problems = verify_run(run, deep=deep, clean=clean, repair=repair, dataroot=dataroot)
     ok = all(problem.harmless for problem in problems)
     if as_json:
@@ -55,6 +57,8 @@ def index(run: RunFolder, as_json: Json = False) -> None:
 
     Example: `labelgen index runs/demo`
     """
+    from labelgen.shards import build_index, read_index
+
     path = build_index(run)
     status = read_index(run)["status"].to_pylist()
     failed = status.count("failed")
@@ -76,6 +80,8 @@ def compact(
 
     Example: `labelgen compact runs/demo runs/demo-compact`
     """
+    from labelgen.shards import compact as compact_run
+
     count = compact_run(run, out)
     if as_json:
         typer.echo(json.dumps({"path": out, "shards": count}))

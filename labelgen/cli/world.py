@@ -13,7 +13,7 @@ from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
-from labelgen.demo.world.seeds import DEFAULT_SEED, split_of
+from labelgen.demo.seeds import DEFAULT_SEED, split_of
 from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show
 from labelgen.wording import whole_number

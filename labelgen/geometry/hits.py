@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 from labelgen.geometry.rle import Runs, measure, parse
+from labelgen.geometry.steps import whole_reach
 from labelgen.records import NO_REGION, RegionHits, Regions, Views
 
 #: Most pairs of a view and a region in a frame: a hundred regions over each of 600,000 points.
 MOST_HITS = 1 << 26
-#: Largest step of ``inside`` that can be stored: beyond a reach of 85 pixels it is looked up again.
-MOST_STEPS = 255
 
 
 def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach: float = 0.0) -> RegionHits:
@@ -66,31 +65,6 @@ def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach
     around = np.concatenate([np.zeros(0, np.float32), *(part[2] for part in pairs)])
     offsets, region, around = _group(view, region, around, len(views))
     return RegionHits(offsets, region, around if look else None, look)
-
-
-def whole_reach(reach: float) -> int:
-    """Pixels that ``inside`` looks at for a reach: whole ones, at least one; 0 for none."""
-    return max(1, round(reach)) if reach else 0
-
-
-def inside_steps(inside: NDArray[np.float32], reach: int) -> NDArray[np.uint8]:
-    """What `inside_of_steps` gives back as it was: ``inside`` has 3 reach values only.
-
-    Args:
-        inside: as `region_hits` gives it.
-        reach: that it was looked up with, at most `MOST_STEPS` // 3.
-    """
-    return np.rint(inside * np.float32(3 * reach)).astype(np.uint8)
-
-
-def inside_of_steps(steps: NDArray[np.uint8], reach: int) -> NDArray[np.float32]:
-    """Undo `inside_steps`, to the last bit."""
-    sides, nearest = np.divmod(np.arange(3 * reach, dtype=np.int64), reach)
-    # In the order of `_around`, whose sums are rounded one by one.
-    values = (((nearest + 1) / reach + (sides > 0)) + (sides > 1)) / 3
-    table = np.concatenate([[0.0], values]).astype(np.float32)
-    found: NDArray[np.float32] = table[steps]
-    return found
 
 
 def view_region(hits: RegionHits) -> NDArray[np.uint16]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from labelgen.frame import Camera
 from labelgen.geometry import ProjectionSettings, region_hits
-from labelgen.geometry.hits import whole_reach
 from labelgen.geometry.occlusion import is_visible
+from labelgen.geometry.steps import whole_reach
 from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import class_evidence, vote

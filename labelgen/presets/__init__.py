@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from labelgen.errors import UserError
-from labelgen.settings_reading import suggestion
 
 PRESETS = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 
@@ -18,6 +17,8 @@ def find_preset(name: str) -> Path:
     """
     path = PRESETS.get(name, Path(name))
     if not path.is_file():
+        from labelgen.settings_reading import suggestion
+
         raise UserError(
             f"configuration {name!r} is neither a file nor a preset; {suggestion(name, list(PRESETS))}"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.geometry.hits import MOST_STEPS, inside_steps
+from labelgen.geometry.steps import MOST_STEPS, inside_steps
 from labelgen.half import half_metres
 from labelgen.records import FrameRecord, PointLabels, Regions
 from labelgen.shards.schema import ARRAYS, DENSE, ID_BYTES, UV_STEPS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.errors import UserError
-from labelgen.geometry.hits import MOST_STEPS, inside_of_steps
+from labelgen.geometry.steps import MOST_STEPS, inside_of_steps
 from labelgen.records import (
     NO_REGION,
     DenseFeatures,

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from labelgen.errors import UserError
 from labelgen.records import NO_REGION, DenseFeatures, Views
@@ -83,6 +82,8 @@ def _averaged(
     weights: NDArray[np.float32],
     table: NDArray[np.float32],
 ) -> NDArray[np.float16]:
+    from scipy import sparse  # not for those who read labels alone
+
     matrix = sparse.csr_matrix((weights, (points, columns)), shape=(num_points, len(table)), dtype=np.float32)
     mean = matrix @ table
     length = np.linalg.norm(mean, axis=1, keepdims=True)

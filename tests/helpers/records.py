@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelgen.frame import Frame
-from labelgen.geometry.hits import inside_of_steps
+from labelgen.geometry.steps import inside_of_steps
 from labelgen.records import (
     NO_CAMERA,
     NO_REGION,

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.shards import create_run
+from labelgen.taxonomy import load_taxonomy
+from tests.helpers.runs import FINGERPRINT, some_records, write
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "labelgen").rglob("*.py")) + sorted((ROOT / "pipelines").rglob("*.py"))
 
@@ -173,6 +177,36 @@ def test_the_core_loads_neither_torch_nor_ray():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    """Packages that a new process has loaded in the end."""
+    code += "\nimport sys\nprint(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    return set(done.stderr.split())
+
+
+HEAVY = {"numba", "scipy", "pandas", "cv2", "torch", "ray", "transformers", "skimage", "sklearn"}
+
+
+def test_the_command_line_starts_without_what_takes_long():
+    assert not loaded_by("import labelgen.cli.main") & (HEAVY | {"numpy", "pyarrow", "pydantic"})
+
+
+def test_a_run_is_opened_and_looked_at_without_what_takes_long(tmp_path):
+    folder = tmp_path / "run"
+    taxonomy = load_taxonomy("nuscenes16").to_dict()
+    create_run(folder, fingerprint=FINGERPRINT, config={}, taxonomy=taxonomy, models=[])
+    write(folder, some_records(count=2))
+    code = (
+        "import sys, labelgen\n"
+        "from labelgen.cli.main import app\n"
+        "run = labelgen.open_run(sys.argv[1])\n"
+        "record = run.frame(run.frames[0]).record()\n"
+        "app(['inspect', sys.argv[1]], standalone_mode=False)"
+    )
+    assert not loaded_by(code, str(folder)) & HEAVY
 
 
 def test_no_machine_paths_or_registry_hosts_in_the_tree():

@@ -12,7 +12,6 @@ from labelgen.datasets.checks.registry import Odd, check
 from labelgen.datasets.checks.sight import FrameSight, PlanSight
 from labelgen.datasets.transforms import Matrices
 from labelgen.frame import Frame
-from labelgen.geometry import project_points
 
 #: Metres between a camera and the LiDAR: farther is odd, and too far for any vehicle.
 FAR, TOO_FAR = 8.0, 20.0
@@ -167,6 +166,8 @@ def _in_view(plan: PlanSight, name: str) -> str:
         for camera, rows in look.cameras():
             if camera.name == name:
                 turned = replace(camera, camera_from_lidar=np.linalg.inv(camera.camera_from_lidar))
+                from labelgen.geometry import project_points  # compiled: not for who asks for the names
+
                 seen = project_points(look.cloud.xyz, [turned], plan.projection)
                 return f" ({len(seen.point):,} points in view for {rows.stop - rows.start:,})"
     return ""

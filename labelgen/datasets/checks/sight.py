@@ -19,7 +19,7 @@ from labelgen.datasets.loading import CLOUD_LIMIT, load_cloud
 from labelgen.datasets.paths import read_file
 from labelgen.errors import FrameError
 from labelgen.frame import Camera, Frame, PointCloud, parse_layout
-from labelgen.geometry import ProjectionSettings, project
+from labelgen.geometry.settings import ProjectionSettings
 from labelgen.records import Views
 
 #: Frames of a plan whose points are read, at equal distances.
@@ -120,6 +120,8 @@ class PlanSight:
         for frame in self.sampled:
             try:
                 cloud, _ = load_cloud(self.root, frame)
+                from labelgen.geometry import project  # compiled: not for who asks for the names
+
                 views = project(frame, cloud, self.projection)
                 looks.append(FrameSight(frame, cloud, views, root=self.root))
             except FrameError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labelgen.datasets.nuscenes_categories import CATEGORIES
+from labelgen.demo.seeds import DEFAULT_SEED, TEST_SEEDS, TRAIN_SEEDS, VAL_SEEDS, split_of
 from labelgen.demo.world.categories import CLASS_OF_CATEGORY, CLASSES, SKY
 from labelgen.demo.world.city import City, Item
 from labelgen.demo.world.describe import Description, describe
@@ -10,7 +11,6 @@ from labelgen.demo.world.export import Summary, build
 from labelgen.demo.world.render import View, render_view
 from labelgen.demo.world.rig import CAMERA_NAMES
 from labelgen.demo.world.sampling import sample_views
-from labelgen.demo.world.seeds import DEFAULT_SEED, TEST_SEEDS, TRAIN_SEEDS, VAL_SEEDS, split_of
 
 __all__ = [
     "CAMERA_NAMES",

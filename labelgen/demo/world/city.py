@@ -59,7 +59,7 @@ class City:
     Coordinates are metres in the scene's own frame: z up, carriageways at z = 0.
 
     Args:
-        seed: any non-negative integer; see `labelgen.demo.world.seeds`.
+        seed: any non-negative integer; see `labelgen.demo.seeds`.
     """
 
     def __init__(self, seed: int) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelgen.datasets.nuscenes_categories import CATEGORIES
-from labelgen.demo.world import rig, seeds
+from labelgen.demo import seeds
+from labelgen.demo.world import rig
 from labelgen.demo.world.annotate import annotate
 from labelgen.demo.world.categories import CLASS_OF_CATEGORY, FIRST_STUFF
 from labelgen.demo.world.city import City

@@ -21,7 +21,7 @@ def sample_views(
     """Pictures at random moments from random cameras of random cities; no LiDAR.
 
     Args:
-        seed_range: seeds to draw cities from, e.g. `labelgen.demo.world.seeds.TRAIN_SEEDS`.
+        seed_range: seeds to draw cities from, e.g. `labelgen.demo.seeds.TRAIN_SEEDS`.
         count: number of pictures.
         image_size: (width, height) in pixels.
         rng_seed: the same numbers give the same pictures.

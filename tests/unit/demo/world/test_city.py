@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from labelgen.demo import seeds as sd
 from labelgen.demo.world import CATEGORIES, CLASS_OF_CATEGORY, City, describe
-from labelgen.demo.world import seeds as sd
 from labelgen.demo.world.annotate import box_of
 from labelgen.demo.world.categories import FIRST_STUFF
 
