@@ -137,7 +137,7 @@ def _allowed(annotation: Any, metadata: tuple[Any, ...]) -> Iterator[str]:
             yield from _allowed(part, metadata)
     elif origin is Literal:
         yield from (str(one) for one in parts)
-    elif origin is tuple and parts[-1] is Ellipsis:
+    elif origin is list or (origin is tuple and parts[-1] is Ellipsis):
         (what,) = _allowed(parts[0], ())
         most = next((m.max_length for m in metadata if isinstance(m, annotated_types.MaxLen)), None)
         yield f"a list, each {what}" + (f", {most:,} at most" if most else "")

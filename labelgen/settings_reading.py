@@ -124,7 +124,13 @@ def layer_of(layers: Sequence[Layer], at: At) -> Layer:
     return layers[-1] if layers else Layer({}, lambda at: "defaults")
 
 
-def checked(kind: type[S], given: Any, where: str | Callable[[At], str], unused: list[At] | None = None) -> S:
+def checked(
+    kind: type[S],
+    given: Any,
+    where: str | Callable[[At], str],
+    unused: list[At] | None = None,
+    under: At = (),
+) -> S:
     """Settings from plain data.
 
     Args:
@@ -132,6 +138,7 @@ def checked(kind: type[S], given: Any, where: str | Callable[[At], str], unused:
         given: what was written, a mapping.
         where: it was written, or what says so of a field, such as `Source.where`.
         unused: is given the places of fields that only another backend has, but for those at their default.
+        under: names around the mapping.
 
     Raises:
         UserError: naming where, the field and what is allowed.
@@ -141,8 +148,9 @@ def checked(kind: type[S], given: Any, where: str | Callable[[At], str], unused:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at, kinds, field = _follow(kind, tuple(first["loc"]))
-        place = where if isinstance(where, str) else where(at)
-        name = f"{'.'.join(str(part)[:80] for part in at[:8])}: " if at else ""
+        whole = under + at
+        place = where if isinstance(where, str) else where(whole)
+        name = f"{'.'.join(str(part)[:80] for part in whole[:8])}: " if whole else ""
         raise UserError(f"{place}: {name}{_fault(first, at, kinds, field)}") from None
 
 

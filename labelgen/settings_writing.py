@@ -16,14 +16,23 @@ from labelgen.settings import NO_LABEL, Settings, allowed, backends, fields, sec
 _WIDTH = 100
 
 
-def to_yaml(settings: Settings, head: str) -> str:
+def to_yaml(settings: Settings, head: str, parts: Mapping[str, type[Settings]] | None = None) -> str:
     """A file with every setting, which gives the same settings where it is read.
 
     Args:
         settings: to be written.
         head: what the file is, for its first lines.
+        parts: {field with a mapping: what it may hold}; what it does not hold is written as a comment.
     """
-    return "\n".join([*_comment(head, 0), *_entries(settings, 0)]) + "\n"
+    lines = _comment(head, 0)
+    for name, field in fields(type(settings)).items():
+        if parts and name in parts:
+            given = getattr(settings, name)
+            lines += ["", *_comment(_first(parts[name]), 0), f"{name}:" if given else f"{name}: {{}}"]
+            lines += _held(parts[name], given, 1)
+        else:
+            lines += _entry(name, field, settings, 0)
+    return "\n".join(lines) + "\n"
 
 
 def scalar(value: Any) -> str:
@@ -70,21 +79,36 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _entries(settings: Settings, depth: int, tags: Iterable[str] = ()) -> Iterator[str]:
-    plain = settings.model_dump(mode="json")
+def _entry(
+    name: str, field: FieldInfo, settings: Settings, depth: int, tags: Iterable[str] = ()
+) -> Iterator[str]:
     pad = "  " * depth
-    for name, field in fields(type(settings)).items():
-        value, one, kinds = getattr(settings, name), section(field), backends(field)
-        if isinstance(value, Settings):
-            yield ""
-            yield from _comment(meaning(field) if one and field.description else _first(type(value)), depth)
-            yield f"{pad}{name}:"
-            yield from _entries(value, depth + 1, kinds)
-            continue
-        yield from _comment(meaning(field, tags if name == "backend" else ()), depth)
-        yield f"{pad}{name}: {scalar(plain[name])}"
-        for inner, info in fields(one).items() if one else ():
-            yield from _comment(f"  {name}.{inner}: {meaning(info)}", depth)
+    value, one, kinds = getattr(settings, name), section(field), backends(field)
+    if isinstance(value, Settings):
+        yield ""
+        yield from _comment(meaning(field) if one and field.description else _first(type(value)), depth)
+        yield f"{pad}{name}:"
+        for inner, info in fields(type(value)).items():
+            yield from _entry(inner, info, value, depth + 1, kinds)
+        return
+    yield from _comment(meaning(field, tags if name == "backend" else ()), depth)
+    yield f"{pad}{name}: {scalar(settings.model_dump(mode='json', include={name})[name])}"
+    for inner, info in fields(one).items() if one else ():
+        yield from _comment(f"  {name}.{inner}: {meaning(info)}", depth)
+
+
+def _held(kind: type[Settings], given: Mapping[str, Any], depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    for name, field in fields(kind).items():
+        sign, one = "" if name in given else "# ", section(field)
+        if one is None:
+            yield from _comment(meaning(field), depth)
+            yield f"{pad}{sign}{name}: {scalar(given.get(name, _default(field)))}"
+        else:
+            inner = given.get(name, {})
+            yield from ("", *_comment(_first(one), depth))
+            yield f"{pad}{sign}{name}:" + (" {}" if name in given and not inner else "")
+            yield from _held(one, inner, depth + 1)
 
 
 def _comment(text: str, depth: int) -> list[str]:

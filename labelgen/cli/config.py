@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from labelgen.errors import UserError
+
+if TYPE_CHECKING:
+    from labelgen.settings import Settings
 
 
 def config(
@@ -17,30 +24,69 @@ def config(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="Override: section.field=value. Repeatable.")
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", help="Of a training instead, such as slidr.", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Of the training, such as demo.", show_default=False)
+    ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print docs/settings.md: all settings of all backends.")
     ] = False,
 ) -> None:
     """Print a YAML file with every setting of a run, its meaning, default and range; for `--config`.
 
-    Example: `labelgen config --preset nuscenes --set regions.model=vit_b > mine.yaml`
+    Examples: `labelgen config --preset nuscenes --set regions.model=vit_b > mine.yaml`,
+    `labelgen config --method slidr --size demo > mine.yaml`
     """
     from labelgen.config import load_config
     from labelgen.settings_writing import to_yaml
 
+    given = {"--method": method, "--size": size, "--preset": preset}
+    words = [f"{name} {value}" for name, value in given.items() if value is not None]
+    asked = " ".join(["labelgen config", *words, *(f"--set {text}" for text in override or ())])
     if reference:
-        typer.echo(reference_page(), nl=False)
-        return
-    asked = "".join([f" --preset {preset}" if preset else "", *(f" --set {text}" for text in override or ())])
-    head = f"From `labelgen config{asked}`, for `labelgen run --config FILE`."
-    typer.echo(to_yaml(load_config(preset, override or ()), head), nl=False)
+        text = reference_page()
+    elif method is not None:
+        text = training_file(method, size, preset, override or (), f"From `{asked}`, for `--config FILE`.")
+    elif size is not None:
+        raise UserError("--size is of a training: name its --method, too")
+    else:
+        settings = load_config(preset, override or ())
+        text = to_yaml(settings, f"From `{asked}`, for `labelgen run --config FILE`.")
+    typer.echo(text, nl=False)
+
+
+def training_file(
+    method: str, size: str | None, file: str | None, overrides: Iterable[str], head: str
+) -> str:
+    """A YAML file with every setting of a training; see `labelgen.distill.config.load_train_config`."""
+    from labelgen.distill.config import load_train_config
+    from labelgen.distill.settings import METHODS
+    from labelgen.distill.settings.backbones import network_of
+    from labelgen.settings_writing import to_yaml
+
+    settings = load_train_config(method, size, None if file is None else Path(file), overrides)
+    parts = {"settings": METHODS[settings.method], "backbone_settings": network_of(settings.backbone)[0]}
+    return to_yaml(settings, head, parts)
 
 
 def reference_page() -> str:
     """Content of ``docs/settings.md``."""
     from labelgen.config import RunConfig
     from labelgen.distill.config import TrainConfig
+    from labelgen.distill.settings import METHODS
+    from labelgen.distill.settings.backbones import MinkUNetSettings, WaffleIronSettings
     from labelgen.settings_writing import to_markdown
+
+    parts: dict[str, type[Settings]] = {}
+    for kind in dict.fromkeys(METHODS.values()):
+        names = " and ".join(name for name, one in METHODS.items() if one is kind)
+        if kind.model_fields:
+            parts[f"settings, of {names}"] = kind
+    parts["backbone_settings, of waffleiron"] = WaffleIronSettings
+    parts["backbone_settings, of minkunet34"] = MinkUNetSettings
 
     return "\n".join(
         [
@@ -59,9 +105,17 @@ def reference_page() -> str:
             "",
             "## Of a training",
             "",
-            "`settings` are the method's, `backbone_settings` the network's.",
+            "`settings` are the method's, `backbone_settings` the network's. `†`: changes no weights.",
+            "`labelgen config --method slidr --size demo` prints a file of them.",
             "",
             *to_markdown(TrainConfig),
+            *(line for part in parts.items() for line in _table(*part)),
             "",
         ]
     )
+
+
+def _table(title: str, kind: type[Settings]) -> list[str]:
+    from labelgen.settings_writing import to_markdown
+
+    return ["", f"### {title}", "", *to_markdown(kind, f"{title.partition(',')[0]}.")]

@@ -12,16 +12,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from labelgen.distill.settings import METHODS
+from labelgen.distill.settings.backbones import network_of
 from labelgen.errors import UserError
 from labelgen.settings import NO_LABEL, Settings
 from labelgen.settings_reading import (
     Layer,
     argument_layer,
+    checked,
     compose,
     file_layer,
+    layer_of,
     override_layer,
     suggestion,
 )
+from labelgen.text_files import At
 
 
 class DataConfig(Settings):
@@ -132,7 +137,17 @@ def load_train_config(
     layers += [] if file is None else [file_layer(file)]
     layers += map(override_layer, overrides)
     layers += [argument_layer(settings)] if settings else []
-    return compose(TrainConfig, layers, before=_drop_other_network)
+    config = compose(TrainConfig, layers, before=_drop_other_network)
+
+    def where(at: At) -> str:
+        own = at[0] == "settings" or len(at) == 1 or at[1] in config.backbone_settings
+        return layer_of(layers, at if own else ("backbone",)).where(at)  # the name says sizes, too
+
+    if config.method in METHODS:
+        checked(METHODS[config.method], config.settings, where, under=("settings",))
+    network, said = network_of(config.backbone)
+    checked(network, said | config.backbone_settings, where, under=("backbone_settings",))
+    return config
 
 
 def _shipped(folder: Traversable, name: str, what: str) -> Layer:

@@ -13,8 +13,10 @@ from labelgen.distill.batch import Batch
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.methods import PRETRAINING, CacheInfo, Method, make_method
 from labelgen.distill.methods.heads import class_text
-from labelgen.distill.methods.segmentation import Segmentation, SegmentationSettings, zero_shot
-from labelgen.distill.panoptic import Panoptic, PanopticSettings
+from labelgen.distill.methods.segmentation import Segmentation, zero_shot
+from labelgen.distill.panoptic import Panoptic
+from labelgen.distill.settings.methods import SegmentationSettings
+from labelgen.distill.settings.panoptic import PanopticSettings
 from labelgen.errors import UserError
 from labelgen.settings_reading import checked
 

@@ -64,7 +64,7 @@ def test_every_number_in_the_settings_has_two_bounds():
     seen = dict(fields())
     assert len(seen) > 200
     assert "labelgen.config.DemoSection.image_size" in seen
-    assert "labelgen.distill.panoptic.settings.LossSettings.dice" in seen
+    assert "labelgen.distill.settings.panoptic.LossSettings.dice" in seen
     for name, metadata in seen.items():
         low = [m.ge for m in metadata if isinstance(m, annotated_types.Ge)]
         low += [m.gt for m in metadata if isinstance(m, annotated_types.Gt)]

@@ -1,5 +1,6 @@
 """One system of settings: round trips, what the fingerprint covers, and how mistakes are told."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -15,6 +16,11 @@ from hypothesis import strategies as st
 
 from labelgen.config import RunConfig, fingerprint, load_config
 from labelgen.distill.config import TrainConfig, load_train_config
+from labelgen.distill.methods import PRETRAINING
+from labelgen.distill.methods.segmentation import Segmentation
+from labelgen.distill.model import ON_LABELS
+from labelgen.distill.panoptic import Panoptic
+from labelgen.distill.settings import METHODS
 from labelgen.errors import UnusedSettingWarning, UserError
 from labelgen.presets import PRESETS
 from labelgen.settings import NO_LABEL, Settings, backends, section
@@ -170,7 +176,47 @@ def test_the_reference_is_current(monkeypatch, capsys):
         assert f"| `{'.'.join(at)}`" in page
 
 
-@pytest.mark.parametrize("kind", [RunConfig, TrainConfig])
+@pytest.mark.parametrize("size", [None, "demo"])
+@pytest.mark.parametrize("method", METHODS)
+def test_labelgen_config_prints_what_a_training_takes(monkeypatch, capsys, tmp_path, method, size):
+    more = ["data.max_points=9999", "seed=3"]
+    asked = [*(["--size", size] if size else []), *(word for text in more for word in ("--set", text))]
+    found = Shell(monkeypatch, capsys)("config", "--method", method, *asked)
+    assert (found.code, found.err) == (0, "")
+    file = tmp_path / "printed.yaml"
+    file.write_text(found.out)
+    assert (
+        load_train_config(method, None, file).digest() == load_train_config(method, size, None, more).digest()
+    )
+    for name in METHODS[method].model_fields:
+        assert re.search(rf"\n  (# )?{name}:", found.out)
+
+
+def test_every_method_is_known_by_its_settings():
+    kinds = {name: kind.Settings for name, kind in PRETRAINING.items()}
+    kinds |= dict.fromkeys(ON_LABELS, Segmentation.Settings) | {Panoptic.name: Panoptic.Settings}
+    assert kinds == METHODS
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("settings.temprature=1", "settings.temprature: there is no such setting; did you mean temperature?"),
+        ("settings.temperature=0", "settings.temperature: a number above 0 up to 1,000 is expected, not 0"),
+        ("backbone_settings.cel=1", "backbone_settings.cel: there is no such setting; did you mean cell?"),
+        (
+            "backbone=waffleiron-2000-8",
+            "backbone_settings.layers: a whole number from 1 to 1,024 is expected, not 2000",
+        ),
+    ],
+)
+def test_a_trainings_parts_are_checked_before_a_run_is_opened(override, message):
+    with pytest.raises(UserError) as caught:
+        load_train_config("slidr", "demo", None, [override])
+    assert str(caught.value) == f"--set {override!r}: {message}"
+
+
+@pytest.mark.parametrize("kind", [RunConfig, TrainConfig, *dict.fromkeys(METHODS.values())])
 def test_every_setting_says_what_it_means(kind):
     for _, at, field, _ in walk(kind):
         assert field.description, at

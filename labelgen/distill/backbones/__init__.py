@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from labelgen.distill.backbones.base import Backbone, BackboneSettings
-from labelgen.distill.backbones.waffleiron import WaffleIron, WaffleIronSettings
-from labelgen.errors import UserError
+from labelgen.distill.backbones.base import Backbone
+from labelgen.distill.backbones.waffleiron import WaffleIron
+from labelgen.distill.settings.backbones import MinkUNetSettings, WaffleIronSettings, network_of
 from labelgen.settings_reading import checked
 
-__all__ = ["Backbone", "BackboneSettings", "WaffleIron", "WaffleIronSettings", "make_backbone"]
+__all__ = ["Backbone", "WaffleIron", "make_backbone"]
 
 
 def make_backbone(name: str, settings: Mapping[str, Any] | None = None) -> Backbone:
@@ -24,14 +23,11 @@ def make_backbone(name: str, settings: Mapping[str, Any] | None = None) -> Backb
     Raises:
         UserError: no such backbone or setting, or it needs a package that is not installed.
     """
-    given = dict(settings or {})
-    size = re.fullmatch(r"waffleiron(?:-(\d+)-(\d+))?", name)
-    if size is not None:
-        if size[1] is not None:
-            given = {"layers": int(size[1]), "width": int(size[2])} | given
-        return WaffleIron(checked(WaffleIronSettings, given, f"backbone {name}"))
-    if name == "minkunet34":
-        from labelgen.distill.backbones.minkunet import MinkUNet, MinkUNetSettings
+    kind, said = network_of(name)
+    chosen = checked(kind, said | dict(settings or {}), f"backbone {name}")
+    if isinstance(chosen, WaffleIronSettings):
+        return WaffleIron(chosen)
+    from labelgen.distill.backbones.minkunet import MinkUNet
 
-        return MinkUNet(checked(MinkUNetSettings, given, f"backbone {name}"))
-    raise UserError(f"unknown backbone {name!r}; there are waffleiron-LAYERS-WIDTH and minkunet34")
+    assert isinstance(chosen, MinkUNetSettings)
+    return MinkUNet(chosen)

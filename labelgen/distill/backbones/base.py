@@ -7,11 +7,6 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
-from labelgen.settings import Settings
-
-
-class BackboneSettings(Settings):
-    """Base of a backbone's settings."""
 
 
 class Backbone(nn.Module, ABC):

@@ -6,24 +6,16 @@ import importlib
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from labelgen.distill.backbones.base import Backbone, BackboneSettings
+from labelgen.distill.backbones.base import Backbone
 from labelgen.distill.batch import Batch
+from labelgen.distill.settings.backbones import MinkUNetSettings
 from labelgen.errors import UserError
 
 #: Blocks and widths of the stages down, widths of those up (two blocks each), width of the stem.
 DOWN, UP, STEM = ((2, 32), (3, 64), (4, 128), (6, 256)), (256, 128, 96, 96), 32
 UP_BLOCKS = 2
-
-
-class MinkUNetSettings(BackboneSettings):
-    """Voxels are those of SLidR: cylindrical, 0.1 m, 1 degree, 0.1 m."""
-
-    cylindrical: bool = Field(True, description="radius, azimuth, height; otherwise x, y, z")
-    voxel: float = Field(0.1, gt=0, le=100, description="metres, of radius and height, or of x, y, z")
-    degrees: float = Field(1.0, gt=0, le=180, description="of azimuth")
 
 
 class MinkUNet(Backbone):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.regress import OpenScene, Scalr
 from labelgen.distill.methods.slidr import Ppkt, Slidr, TolerantSlidr
 from labelgen.distill.methods.tmp import Tmp
@@ -13,7 +13,7 @@ from labelgen.distill.methods.vlm2scene import Vlm2Scene
 from labelgen.errors import UserError
 from labelgen.settings_reading import checked
 
-__all__ = ["PRETRAINING", "CacheInfo", "Method", "MethodSettings", "make_method"]
+__all__ = ["PRETRAINING", "CacheInfo", "Method", "make_method"]
 
 #: {name: method} of those that train without labels.
 PRETRAINING: dict[str, type[Method]] = {

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.classes import ClassSplit
+from labelgen.distill.settings.methods import MethodSettings
 from labelgen.semantics.prompts import Vocabulary
-from labelgen.settings import Settings
 from labelgen.taxonomy import Taxonomy
 
 
@@ -41,10 +41,6 @@ class CacheInfo:
     def classes(self) -> int:
         """C."""
         return len(self.taxonomy)
-
-
-class MethodSettings(Settings):
-    """Base of a method's settings: what a YAML file of the method may set, with defaults."""
 
 
 class Method(nn.Module, ABC):

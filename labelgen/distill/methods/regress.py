@@ -10,8 +10,9 @@ from torch.nn.functional import normalize
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.losses import cosine_distance, unit_distance
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import feature_width, full_precision, fuse_views, given, pairs
+from labelgen.distill.settings.methods import MethodSettings
 
 
 class Scalr(Method):

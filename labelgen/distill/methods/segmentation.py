@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.losses.segmentation import lovasz_softmax, weighted_cross_entropy
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import class_text, full_precision
-
-
-class SegmentationSettings(MethodSettings):
-    """Head and losses."""
-
-    head: Literal["linear", "text"] = Field(
-        "linear", description="linear: batch norm and a layer (ScaLR); text: cosine with the classes' texts"
-    )
-    temperature: float = Field(0.07, gt=0, le=1000, description="text: of the cosine")
-    cross_entropy: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
-    lovasz: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
-    confidence: float = Field(
-        1.0, ge=0, le=100, description="a label counts by its confidence to this power; 0: all alike"
-    )
+from labelgen.distill.settings.methods import MethodSettings, SegmentationSettings
 
 
 class Segmentation(Method):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.losses import info_nce, tolerant_contrast
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import (
     UnitHead,
     feature_width,
@@ -20,30 +19,7 @@ from labelgen.distill.methods.heads import (
     pool_regions,
     sample,
 )
-
-
-class SlidrSettings(MethodSettings):
-    """SLidR's (Sautier et al. 2022, section 4)."""
-
-    width: int = Field(64, ge=1, le=8192, description="of the space in which points and images meet")
-    temperature: float = Field(0.07, gt=0, le=1000, description="tau")
-
-
-class PpktSettings(SlidrSettings):
-    """PPKT's (Liu et al. 2021), as in SLidR's code."""
-
-    pairs: int = Field(
-        4096, ge=2, le=10**6, description="point-pixel pairs of a batch, drawn without replacement"
-    )
-
-
-class TolerantSettings(SlidrSettings):
-    """ST-SLidR's (Mahmoud et al. 2023), as in its code."""
-
-    quantile: float = Field(0.01, ge=0, le=1, description="share of the most similar negatives tolerated")
-    balance: float | None = Field(
-        0.5, ge=0, le=1, description="least similarity that counts as a vote; null: no balancing"
-    )
+from labelgen.distill.settings.methods import MethodSettings, PpktSettings, SlidrSettings, TolerantSettings
 
 
 class Slidr(Method):

@@ -6,15 +6,14 @@ Sun et al. 2024 (UOV, later AFOV), section 3.2 and its released code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.losses import info_nce, soft_targets, text_contrast
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import (
     UnitHead,
     class_words,
@@ -24,18 +23,7 @@ from labelgen.distill.methods.heads import (
     has_class,
     pool_regions,
 )
-
-
-class TmpSettings(MethodSettings):
-    """The released configurations' values."""
-
-    vocabulary: Literal["words", "classes"] = Field(
-        "words", description="texts: every open word of the taxonomy, grouped by class; or one per class"
-    )
-    temperature: float = Field(0.07, gt=0, le=1000, description="tau, of both losses")
-    own: float = Field(0.2, ge=0, le=1, description="share of a region's own word in its soft target")
-    image_weight: float = Field(0.5, ge=0, le=10**6, description="alpha of region against region")
-    text_weight: float = Field(0.5, ge=0, le=10**6, description="alpha of region against words")
+from labelgen.distill.settings.methods import MethodSettings, TmpSettings
 
 
 class Tmp(Method):

@@ -6,10 +6,9 @@ Liao, Li, Ye, AAAI 2024. What its text leaves open is decided here as docs/disti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from labelgen.distill.batch import Batch
@@ -20,7 +19,7 @@ from labelgen.distill.losses import (
     info_nce,
     majority_class,
 )
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import (
     UnitHead,
     class_text,
@@ -32,27 +31,7 @@ from labelgen.distill.methods.heads import (
     pool_regions,
     sample,
 )
-
-
-class Vlm2SceneSettings(MethodSettings):
-    """Components of VLM2Scene; the defaults are the full method."""
-
-    contrast: Literal["point", "region", "filtered"] = Field(
-        "filtered", description="of points and pixels, of regions, or of regions with the filter (SFR)"
-    )
-    rsa: bool = Field(True, description="points learn the class of their region")
-    rcp: bool = Field(True, description="regions' points are contrasted with texts")
-    text: Literal["caption", "class", "both"] = Field(
-        "both",
-        description="a region's text, for the filter and for RCP: its caption, its class, or its class where "
-        "it has no caption; regions without a text take no part in either",
-    )
-    temperature: float = Field(0.07, gt=0, le=1000, description="tau, of all three losses")
-    epsilon: float = Field(0.05, ge=-2, le=2, description="of the filter; cosine")
-    pairs: int = Field(4096, ge=2, le=10**6, description="point-pixel pairs, where contrast is point")
-    contrast_weight: float = Field(1.0, ge=0, le=10**6)
-    rsa_weight: float = Field(1.0, ge=0, le=10**6)
-    rcp_weight: float = Field(1.0, ge=0, le=10**6)
+from labelgen.distill.settings.methods import MethodSettings, Vlm2SceneSettings
 
 
 class Vlm2Scene(Method):

@@ -2,6 +2,6 @@
 
 from labelgen.distill.panoptic.method import Panoptic
 from labelgen.distill.panoptic.segments import Segments
-from labelgen.distill.panoptic.settings import PanopticSettings
+from labelgen.distill.settings.panoptic import PanopticSettings
 
 __all__ = ["Panoptic", "PanopticSettings", "Segments"]

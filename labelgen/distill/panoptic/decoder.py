@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from labelgen.distill.panoptic.settings import DecoderSettings
+from labelgen.distill.settings.panoptic import DecoderSettings
 
 
 @dataclass(frozen=True)

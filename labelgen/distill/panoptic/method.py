@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, normalize
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.losses.segmentation import lovasz_softmax
-from labelgen.distill.methods.base import CacheInfo, Method, MethodSettings
+from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, fuse_views, given
 from labelgen.distill.panoptic.decoder import Decoder, Guide, Prediction
 from labelgen.distill.panoptic.looks import look_masks
@@ -30,8 +30,9 @@ from labelgen.distill.panoptic.segments import (
     find_segments,
     image_embedding,
 )
-from labelgen.distill.panoptic.settings import PanopticSettings
 from labelgen.distill.panoptic.text import TextHead
+from labelgen.distill.settings.methods import MethodSettings
+from labelgen.distill.settings.panoptic import PanopticSettings
 from labelgen.errors import UserError
 from labelgen.taxonomy import Taxonomy
 

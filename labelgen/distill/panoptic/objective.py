@@ -14,7 +14,7 @@ from labelgen.distill.losses.pooling import mean
 from labelgen.distill.losses.vision_language import object_distance, voxel_distance
 from labelgen.distill.panoptic.decoder import Prediction
 from labelgen.distill.panoptic.segment_targets import SegmentTargets
-from labelgen.distill.panoptic.settings import PanopticSettings
+from labelgen.distill.settings.panoptic import PanopticSettings
 
 
 def match(cost: Tensor) -> tuple[Tensor, Tensor]:

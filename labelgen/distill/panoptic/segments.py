@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labelgen.distill.batch import IGNORE
 from labelgen.distill.panoptic.decoder import mean_look
-from labelgen.distill.panoptic.settings import EnsembleSettings, InferenceSettings
+from labelgen.distill.settings.panoptic import EnsembleSettings, InferenceSettings
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from labelgen.distill.backbones import make_backbone
-from labelgen.distill.backbones.minkunet import MinkUNetSettings, voxels_of
+from labelgen.distill.backbones.minkunet import voxels_of
+from labelgen.distill.settings.backbones import MinkUNetSettings
 from labelgen.errors import UserError
 from tests.helpers.clouds import make_batch
 

@@ -25,14 +25,14 @@ from labelgen.distill.panoptic.segments import (
     find_segments,
     image_embedding,
 )
-from labelgen.distill.panoptic.settings import (
+from labelgen.distill.panoptic.text import TextHead
+from labelgen.distill.predict import segments_as_labels
+from labelgen.distill.settings.panoptic import (
     EnsembleSettings,
     InferenceSettings,
     LossSettings,
     PanopticSettings,
 )
-from labelgen.distill.panoptic.text import TextHead
-from labelgen.distill.predict import segments_as_labels
 from labelgen.records import Reason
 from labelgen.taxonomy import load_taxonomy
 

@@ -5,7 +5,8 @@ import torch
 
 from labelgen.distill.losses.segmentation import lovasz_softmax, weighted_cross_entropy
 from labelgen.distill.methods import CacheInfo
-from labelgen.distill.methods.segmentation import Segmentation, SegmentationSettings
+from labelgen.distill.methods.segmentation import Segmentation
+from labelgen.distill.settings.methods import SegmentationSettings
 from tests.helpers.clouds import make_batch
 from tests.helpers.training_runs import TAXONOMY, WIDTH
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from labelgen.distill.methods.base import MethodSettings
+from labelgen.distill.settings.methods import MethodSettings
 
-Weight = Field(1.0, ge=0, le=10**6)
+Weight = Field(1.0, ge=0, le=10**6, description="its weight")
 _Extent = Annotated[float, Field(gt=0, le=10_000)]
 
 
@@ -16,7 +16,7 @@ class DecoderSettings(MethodSettings):
     """Size of the query decoder."""
 
     width: int = Field(256, ge=8, le=2048, description="of queries and of what they look at")
-    layers: int = Field(6, ge=1, le=64)
+    layers: int = Field(6, ge=1, le=64, description="of the decoder")
     queries: int = Field(128, ge=1, le=16_384, description="learned ones, for things and novel classes")
     seeds: int = Field(
         0,
@@ -57,9 +57,9 @@ class DecoderSettings(MethodSettings):
 class FocalSettings(MethodSettings):
     """Of the focal losses and costs."""
 
-    alpha: float = Field(0.25, gt=0, lt=1)
-    class_gamma: float = Field(4.0, ge=0, le=100)
-    mask_gamma: float = Field(2.0, ge=0, le=100)
+    alpha: float = Field(0.25, gt=0, lt=1, description="weight of what is there against what is not")
+    class_gamma: float = Field(4.0, ge=0, le=100, description="exponent, of classes")
+    mask_gamma: float = Field(2.0, ge=0, le=100, description="exponent, of masks")
 
 
 class CostSettings(MethodSettings):
@@ -67,7 +67,7 @@ class CostSettings(MethodSettings):
 
     classes: float = Weight
     mask: float = Weight
-    dice: float = Field(2.0, ge=0, le=10**6)
+    dice: float = Field(2.0, ge=0, le=10**6, description="its weight")
 
 
 class LossSettings(MethodSettings):
@@ -75,7 +75,7 @@ class LossSettings(MethodSettings):
 
     classes: float = Weight
     mask: float = Weight
-    dice: float = Field(2.0, ge=0, le=10**6)
+    dice: float = Field(2.0, ge=0, le=10**6, description="its weight")
     position: float = Field(0.4, ge=0, le=10**6, description="dice of the masks from positions alone")
     apart: float = Field(
         0.0,
