@@ -17,7 +17,9 @@ from labelgen.config import load_config
 from labelgen.distill.backbones import make_backbone
 from labelgen.distill.config import load_train_config
 from labelgen.errors import UserError
+from labelgen.geometry import ProjectionSettings
 from labelgen.labels import afi, retrieval  # noqa: F401 - their settings count, too
+from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.settings import Settings
 
 
@@ -145,3 +147,15 @@ def test_an_unknown_setting_is_answered_by_one_that_exists(override, words):
     with pytest.raises(UserError) as caught:
         load_config(None, [override])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [("revote", VoteSettings), ("revote", ProjectionSettings), ("fuse", FusionSettings)]
+)
+def test_options_of_commands_are_within_what_the_settings_allow(command, kind):
+    options = {option.name: option for option in dict(commands(typer.main.get_command(app)))[command].params}
+    shared = options.keys() & kind.model_fields.keys()
+    assert len(shared) >= 2
+    for name in shared:
+        for end in (options[name].min, options[name].max):
+            assert getattr(kind(**{name: end}), name) == end

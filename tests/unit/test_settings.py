@@ -231,8 +231,8 @@ def test_every_setting_says_what_it_means(kind):
         ),
         ("labels.edge=2", "labels.edge: a number from 0 to 1 is expected, not 2"),
         (
-            "projection.max_residual=0",
-            "projection.max_residual: a number above 0 up to 1,000 is expected, not 0",
+            "fusion.decay_s=0",
+            "fusion.decay_s: a number above 0 up to 1,000,000 is expected, not 0",
         ),
         (
             "regions.mode=gird",
