@@ -99,6 +99,7 @@ def before(tmp_path_factory):
 def test_a_run_of_then_opens_and_verifies(before, name):
     run = open_run(before / name)
     assert len(run.frames) == 2
+    assert run.settings.regions.backend == name.partition("-")[0]
     assert all(run.frame(frame_id).labels.label.size for frame_id in run.frames)
     assert not [problem for problem in verify(before / name, deep=True) if not problem.harmless]
 
