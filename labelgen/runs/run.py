@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.images import load_image
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_panoptic, load_truth
 from labelgen.datasets.roots import Files, clouds, find_root, images, read_labelled, truth
@@ -215,6 +214,8 @@ class RunFrame(StoredFrame):
         Raises:
             ValueError: there is no such camera.
         """
+        from labelgen.datasets.images import load_image  # Pillow: who reads labels does not wait for it
+
         cameras = self.planned.cameras
         names = [one.name for one in cameras]
         number = names.index(camera) if isinstance(camera, str) and camera in names else camera
