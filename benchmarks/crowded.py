@@ -32,8 +32,9 @@ from labelgen.geometry import ego_mask, project, rle
 from labelgen.geometry.hits import region_hits
 from labelgen.geometry.occlusion import BEAM_SPACING_DEG, depth_residual
 from labelgen.geometry.projection import project_points
-from labelgen.labels import VoteSettings, vote
 from labelgen.labels.instances import find_instances
+from labelgen.labels.settings import VoteSettings
+from labelgen.labels.vote import vote
 from labelgen.records import Regions, Semantics
 
 MILLION = 1_000_000

@@ -24,11 +24,12 @@ from labelgen.demo.world.lidar import scan
 from labelgen.demo.world.visibility import SAME_OBJECT
 from labelgen.frame import Frame
 from labelgen.geometry import ego_mask, project
-from labelgen.labels import VoteSettings, class_evidence, fuse, vote
+from labelgen.labels import fuse
 from labelgen.labels.fuse import Sighting, fuse_scene
 from labelgen.labels.instances import find_instances
-from labelgen.labels.settings import FusionSettings
+from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.labels.tracks import Tracker
+from labelgen.labels.vote import class_evidence, vote
 from labelgen.metrics import SegmentationScore
 from labelgen.records import NO_REGION, PointLabels, RegionHits, Regions, Semantics
 from labelgen.taxonomy import load_taxonomy

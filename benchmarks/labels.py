@@ -22,7 +22,7 @@ from projection import CHANNELS, SIZE, devkit, our_frame, projection
 
 # Our side is imported where it is used: the devkit's process must not load what the devkit does not.
 if TYPE_CHECKING:
-    from labelgen.labels import VoteSettings
+    from labelgen.labels.settings import VoteSettings
     from labelgen.records import Regions, Semantics
 
 
@@ -54,7 +54,7 @@ def made_regions(classes: int = 16, each: int = 100) -> tuple[Regions, Semantics
 
 def default_vote() -> VoteSettings:
     """As a run without any settings votes."""
-    from labelgen.labels import VoteSettings
+    from labelgen.labels.settings import VoteSettings
 
     return VoteSettings()
 
@@ -68,7 +68,8 @@ def views() -> Callable[[], object]:
 
 def views_and_vote() -> Callable[[], object]:
     from labelgen.geometry import ProjectionSettings, project, region_hits
-    from labelgen.labels import hit_evidence, vote
+    from labelgen.labels.evidence import hit_evidence
+    from labelgen.labels.vote import vote
 
     frame, cloud = our_frame()
     regions, meaning = made_regions()
@@ -95,8 +96,8 @@ def lookup() -> Callable[[], object]:
 
 def instances() -> Callable[[], object]:
     from labelgen.geometry import project, region_hits
-    from labelgen.labels import vote
     from labelgen.labels.instances import find_instances
+    from labelgen.labels.vote import vote
 
     frame, cloud = our_frame()
     regions, meaning = made_regions()

@@ -27,8 +27,10 @@ from projection import our_frame
 
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings, project, region_hits, view_region
-from labelgen.labels import VoteSettings, hit_evidence, vote
+from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.revote import Ballot
+from labelgen.labels.settings import VoteSettings
+from labelgen.labels.vote import vote
 from labelgen.records import FrameRecord, FrameStatus
 from labelgen.runs import open_run
 from labelgen.semantics.prompts import Vocabulary

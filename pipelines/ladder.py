@@ -17,9 +17,9 @@ from labelgen.demo.world.truth import CityTruth, FrameTruth
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings
-from labelgen.labels import VoteSettings
 from labelgen.labels.afi import refine_labels
 from labelgen.labels.revote import Ballot
+from labelgen.labels.settings import VoteSettings
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
 from labelgen.records import NO_REGION, UNLABELLED, FrameRecord, Regions, Semantics, Views

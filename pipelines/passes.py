@@ -13,13 +13,12 @@ from labelgen.config import FusionSection, LabelSection, ProjectionSection
 from labelgen.errors import FrameError
 from labelgen.geometry import ProjectionSettings, region_hits
 from labelgen.geometry.occlusion import beam_spacing
-from labelgen.labels import VoteSettings
 from labelgen.labels.afi import AfiSettings, refine_labels
 from labelgen.labels.calibrate import Calibration
 from labelgen.labels.fuse import Sighting, fuse_scene
 from labelgen.labels.instances import find_instances
 from labelgen.labels.revote import Ballot
-from labelgen.labels.settings import FusionSettings, InstanceSettings, TrackSettings
+from labelgen.labels.settings import FusionSettings, InstanceSettings, TrackSettings, VoteSettings
 from labelgen.labels.tracks import Tracker
 from labelgen.records import UNLABELLED, Failure, FrameRecord, PointLabels
 from labelgen.runs import RunFrame, Scene

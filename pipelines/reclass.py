@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from labelgen.errors import FrameError, UserError
 from labelgen.geometry import ProjectionSettings
-from labelgen.labels import VoteSettings
 from labelgen.labels.retrieval import Bank, RetrievalSettings, known, retrieve
 from labelgen.labels.revote import Ballot
+from labelgen.labels.settings import VoteSettings
 from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
 from labelgen.runs import Run, RunFrame, Scene
 from labelgen.semantics.prompts import Vocabulary

@@ -21,9 +21,10 @@ from labelgen.errors import FrameError
 from labelgen.geometry import ego_mask, project, region_hits
 from labelgen.geometry.occlusion import beam_spacing
 from labelgen.half import stored_feature
-from labelgen.labels import hit_evidence, vote
+from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import InstanceSettings
+from labelgen.labels.vote import vote
 from labelgen.taxonomy import Taxonomy
 from pipelines.task import FrameTask, Stage
 

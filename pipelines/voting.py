@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from labelgen.config import LabelSection, ProjectionSection
 from labelgen.geometry import ProjectionSettings
-from labelgen.labels import VoteSettings
 from labelgen.labels.revote import needs_masks
+from labelgen.labels.settings import VoteSettings
 from labelgen.records import FrameRecord
 from labelgen.runs import Run
 from labelgen.settings_reading import stored

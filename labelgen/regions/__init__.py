@@ -1,8 +1,13 @@
 """Region proposals: which pixels of an image belong together."""
 
-from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
-from labelgen.regions.frame import frame_prompts, join_cameras
-from labelgen.regions.registry import describe_proposer, make_proposer
+from typing import TYPE_CHECKING
+
+from labelgen.lazy import loads
+
+if TYPE_CHECKING:
+    from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
+    from labelgen.regions.frame import frame_prompts, join_cameras
+    from labelgen.regions.registry import describe_proposer, make_proposer
 
 __all__ = [
     "ImageRegions",
@@ -13,3 +18,16 @@ __all__ = [
     "join_cameras",
     "make_proposer",
 ]
+
+__getattr__ = loads(
+    __name__,
+    {
+        "ImageRegions": "labelgen.regions.base",
+        "Prompts": "labelgen.regions.base",
+        "RegionProposer": "labelgen.regions.base",
+        "describe_proposer": "labelgen.regions.registry",
+        "frame_prompts": "labelgen.regions.frame",
+        "join_cameras": "labelgen.regions.frame",
+        "make_proposer": "labelgen.regions.registry",
+    },
+)

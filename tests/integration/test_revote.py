@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
-from labelgen.labels import VoteSettings
 from labelgen.labels.revote import Ballot, cameras_present
+from labelgen.labels.settings import VoteSettings
 from labelgen.runs import open_run
 from labelgen.shards import verify
 from pipelines.voting import vote_settings

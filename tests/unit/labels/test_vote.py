@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.labels import VoteSettings, class_evidence, vote
+from labelgen.labels.settings import VoteSettings
+from labelgen.labels.vote import class_evidence, vote
 from labelgen.records import RegionHits, Semantics
 from tests.helpers.geometry import make_regions, make_views
 
