@@ -132,7 +132,7 @@ def revote(
     """
     from labelgen.config import LabelSection, ProjectionSection
     from labelgen.geometry import ProjectionSettings
-    from labelgen.labels.settings import VoteSettings
+    from labelgen.labels import VoteSettings
     from labelgen.runs import open_run
     from labelgen.settings_reading import checked, stored
     from pipelines.passes import Revote
