@@ -2,28 +2,66 @@
 
 >>> import labelgen
 >>> run = labelgen.open_run("runs/demo")   # doctest: +SKIP
+
+What can be done with driving logs and runs is in `labelgen.api`, and offered here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from labelgen.lazy import loads
 
 if TYPE_CHECKING:
+    from labelgen.api import (
+        check,
+        evaluate,
+        export,
+        frame_steps,
+        fuse,
+        import_labels,
+        label,
+        label_frame,
+        plan,
+        predict,
+        refine,
+        relabel,
+        report,
+        revote,
+    )
     from labelgen.data import LabelDataset, ShardStream
     from labelgen.runs import open_run
 
 __version__ = "0.1.0"
-__all__ = ["LabelDataset", "ShardStream", "__version__", "open_run"]
+_VERBS = (
+    *("check", "evaluate", "export", "frame_steps", "fuse", "import_labels", "label", "label_frame", "plan"),
+    *("predict", "refine", "relabel", "report", "revote"),
+)
+__all__ = [
+    "LabelDataset",
+    "ShardStream",
+    "__version__",
+    "check",
+    "evaluate",
+    "export",
+    "frame_steps",
+    "fuse",
+    "import_labels",
+    "label",
+    "label_frame",
+    "open_run",
+    "plan",
+    "predict",
+    "refine",
+    "relabel",
+    "report",
+    "revote",
+]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: workers and ``labelgen --help`` must not wait for what they do not need."""
-    if name == "open_run":
-        from labelgen.runs import open_run
-
-        return open_run
-    if name in ("LabelDataset", "ShardStream"):
-        from labelgen import data
-
-        return getattr(data, name)
-    raise AttributeError(f"module 'labelgen' has no attribute {name!r}")
+# Workers and ``labelgen --help`` must not wait for what they do not need.
+__getattr__ = loads(
+    __name__,
+    dict.fromkeys(_VERBS, "labelgen.api")
+    | dict.fromkeys(("LabelDataset", "ShardStream"), "labelgen.data")
+    | {"open_run": "labelgen.runs"},
+)

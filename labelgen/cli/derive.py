@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,15 +14,13 @@ from labelgen.cli.console import PlainConsole, complain, say
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.interrupt import interruptible, leave_stopped
 from labelgen.cli.options import Dataroot, Json, RunFolder
-from labelgen.cli.progress import frame_progress
+from labelgen.cli.progress import Bar, bars
 from labelgen.errors import UserError
 from labelgen.wording import whole_number
 
 if TYPE_CHECKING:
-    from labelgen.records import Semantics
+    from labelgen.api import Derived, How
     from labelgen.runs import Run
-    from labelgen.taxonomy import Taxonomy
-    from pipelines.derive import Operation, Runner
 
 Output = Annotated[
     str | None,
@@ -130,26 +128,12 @@ def revote(
 
     Example: `labelgen revote runs/demo --max-residual 1.0 --output runs/demo-loose`
     """
-    from labelgen.config import LabelSection, ProjectionSection
-    from labelgen.geometry import ProjectionSettings
-    from labelgen.labels import VoteSettings
+    from labelgen import api
     from labelgen.runs import open_run
-    from labelgen.settings_reading import checked, stored
-    from pipelines.passes import Revote
 
-    opened = open_run(run)
-    if opened.parent is not None:
-        raise UserError(f"{run} is derived from {opened.parent.url}; vote anew on that one")
-    config = opened.info.config
-    if "imported" in config:
-        raise UserError(f"{run} holds the labels of another tool, and no regions that could vote")
-    before = stored(ProjectionSection, config, "projection", opened.url).part(ProjectionSettings)
-    limits = {"max_residual": max_residual, "max_residual_relative": max_residual_relative}
-    changed = {name: value for name, value in limits.items() if value is not None}
-    if changed and not before.occlusion:
-        raise UserError(f"{run} was made without the depth test: it holds no residuals to test anew")
-    tolerance = checked(ProjectionSettings, before.model_dump() | changed, "revote")
-    votes = {
+    changes = {
+        "max_residual": max_residual,
+        "max_residual_relative": max_residual_relative,
         "min_margin": min_margin,
         "class_margin": class_margin,
         "edge": edge,
@@ -157,12 +141,9 @@ def revote(
         "residual": residual,
         "angle": angle,
     }
-    known = stored(LabelSection, config, "labels", opened.url).part(VoteSettings)
-    given = {name: value for name, value in votes.items() if value is not None}
-    settings = checked(VoteSettings, known.model_dump() | given, "revote")
-    operation = Revote(settings, tolerance, keep_visible=tolerance == before)
+    opened = open_run(run)
     asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
-    run_derivation(opened, operation, asked)
+    carry_out(opened, "revote", asked, lambda how, _: api.revote(opened, changes=_given(changes), **how))
 
 
 def refine(
@@ -212,41 +193,28 @@ def refine(
     Examples: `labelgen refine runs/demo --afi --output runs/demo-afi`,
     `labelgen refine runs/nuscenes --retrieval --neighbours 16 --output runs/nuscenes-retrieval`
     """
-    from labelgen.labels.calibrate import load
+    from labelgen import api
     from labelgen.runs import open_run
-    from pipelines.passes import Calibrate, RefineFlat
 
-    if sum((afi, retrieval, calibration is not None)) != 1:
-        raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
+    opened = open_run(run, dataroot)
     asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
-    if retrieval:
-        _retrieve(open_run(run, dataroot), neighbours, weight, bank, asked)
-        return
-    operation: Operation = RefineFlat(as_published=as_published, fill=fill)
-    if calibration is not None:
-        operation = Calibrate(tuple(load(calibration).table.tolist()))
-    run_derivation(open_run(run, dataroot), operation, asked)
-
-
-def _retrieve(parent: Run, neighbours: int, weight: float, most: int, asked: Asked) -> None:
-    from labelgen.labels.retrieval import RetrievalSettings, build_bank
-    from pipelines.reclass import Retrieve, check_voted, keep_bank
-    from pipelines.voting import vote_settings
-
-    check_voted(parent, "refine")
-    folder = asked.output or default_output(parent, "retrieval")
-    with frame_progress(PlainConsole(stderr=True), len(parent), "reading features") as advance:
-
-        def regions() -> Iterator[tuple[str, Semantics]]:
-            for frame_id in parent.frames:
-                yield frame_id, parent.frame(frame_id).semantics
-                advance(1)
-
-        bank = build_bank(regions(), most)
-    operation = Retrieve(
-        folder, bank.digest, RetrievalSettings(neighbours=neighbours, weight=weight), *vote_settings(parent)
+    title = "retrieval" if retrieval else "afi" if calibration is None else "calibrated"
+    carry_out(
+        opened,
+        title,
+        asked,
+        lambda how, bar: api.refine(
+            opened,
+            afi=afi,
+            as_published=as_published,
+            fill=fill,
+            calibration=calibration,
+            retrieval={"neighbours": neighbours, "weight": weight} if retrieval else False,
+            bank=bank,
+            on_features=bar(len(opened), "reading features"),
+            **how,
+        ),
     )
-    run_derivation(parent, operation, asked, prepare=lambda: keep_bank(folder, bank))
 
 
 def fuse(
@@ -303,61 +271,47 @@ def fuse(
 
     Example: `labelgen fuse runs/nuscenes --output runs/nuscenes-fused`
     """
-    from labelgen.config import FusionSection, LabelSection, ProjectionSection
-    from labelgen.runs import any_poses, open_run
-    from labelgen.settings_reading import stored
-    from pipelines.passes import fusion_of
+    from labelgen import api
+    from labelgen.runs import open_run
 
+    changes = {"ahead": ahead, "voxel": voxel, "decay_s": decay_s, "min_margin": min_margin}
     opened = open_run(run, dataroot)
-    asked = {"ahead": ahead, "voxel": voxel, "decay_s": decay_s, "min_margin": min_margin}
-    changed = {name: value for name, value in asked.items() if value is not None}
-    config = opened.info.config
-    operation = fusion_of(
-        stored(LabelSection, config, "labels", opened.url),
-        stored(FusionSection, config, "fusion", opened.url).model_copy(update=changed),
-        stored(ProjectionSection, config, "projection", opened.url),
+    asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
+    carry_out(
+        opened,
+        "fused",
+        asked,
+        lambda how, _: api.fuse(opened, changes=_given(changes), instances_only=instances_only, **how),
     )
-    if instances_only:
-        operation = replace(operation, fusion=None)
-    elif not any_poses(opened):
-        raise UserError(
-            f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
-            "or number the things alone with --instances-only"
-        )
-    run_derivation(opened, operation, Asked(output, scenes, ray, retry_failed, max_failed, as_json))
 
 
-def run_derivation(
-    parent: Run,
-    operation: Operation,
-    asked: Asked,
-    taxonomy: Taxonomy | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    prepare: Callable[[], None] = lambda: None,
-) -> None:
-    """Plan a derived run, do it with a progress bar, and say what came of it and of frames that failed."""
-    from pipelines.derive import derive, plan_derivation
+def _given(options: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in options.items() if value is not None}
 
-    folder = asked.output or default_output(parent, operation.name)
-    chosen = _range(asked.scenes)
-    runner: Runner | None = None
-    if asked.ray is not None:
-        from pipelines.ray_scenes import RayScenes
 
-        runner = RayScenes(None if asked.ray == "local" else asked.ray)
-    derivation = plan_derivation(parent, operation, folder, taxonomy=taxonomy, attributes=attributes)
-    prepare()
+def carry_out(parent: Run, title: str, asked: Asked, verb: Callable[[How, Bar], Derived]) -> None:
+    """Derive a run with a progress bar, and say what came of it and of frames that failed.
+
+    Args:
+        parent: that is derived from.
+        title: of the bar, and of the run where no other name is asked for.
+        asked: see `Asked`.
+        verb: of `labelgen.api`; is also given what makes further bars.
+    """
+    from labelgen.shards.place import named_after
+
     console = PlainConsole(stderr=True)
-    bar = frame_progress(console, len(parent), operation.name)
-    with interruptible(console, folder), bar as advance:
-        outcome = derive(
-            derivation,
-            advance,
-            lambda number, _: number in chosen,
-            runner,
-            retry_failed=asked.retry_failed,
-            warn=lambda text: complain(console, "warning", text, "bold yellow"),
-        )
+    folder = asked.output or named_after(parent.store, f"-{title}")
+    with interruptible(console, folder), bars(console) as bar:
+        how: How = {
+            "output": folder,
+            "scenes": _range(asked.scenes),
+            "ray_address": asked.ray,
+            "retry_failed": asked.retry_failed,
+            "on_frame": bar(len(parent), title),
+            "warn": lambda text: complain(console, "warning", text, "bold yellow"),
+        }
+        outcome = verb(how, bar).outcome
     if asked.as_json:
         typer.echo(json.dumps({"run": folder, "stopped": outcome.stopped, **asdict(outcome)}))
     else:
@@ -368,13 +322,6 @@ def run_derivation(
     if outcome.stopped:
         leave_stopped(console, outcome.signal, outcome.frames + outcome.failed, outcome.left)
     answer_for_failures(console, folder, outcome.failed_fraction, asked.max_failed)
-
-
-def default_output(parent: Run, operation: str) -> str:
-    """``RUN-<operation>``."""
-    from labelgen.shards.place import named_after
-
-    return named_after(parent.store, f"-{operation}")
 
 
 def _range(text: str | None) -> range:

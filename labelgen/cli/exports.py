@@ -39,10 +39,9 @@ def export(
     Examples: `labelgen export runs/demo --format lidarseg-overlay --out data/demo-pseudo`,
     `labelgen export runs/demo --format nuscenes-lidarseg --fill nearest --split mini_val --out results`
     """
-    from labelgen.exports import export_run
-    from labelgen.runs import open_run
+    from labelgen import api
 
-    done = export_run(open_run(run, dataroot), format_name, out, fill=fill, split=split, task=task)
+    done = api.export(run, format_name, out, dataroot=dataroot, fill=fill, split=split, task=task)
     if as_json:
         typer.echo(json.dumps(done))
     else:
@@ -66,17 +65,9 @@ def import_(
 
     Example: `labelgen import results --ids challenge --plan runs/demo/frames.parquet --out runs/other`
     """
-    from labelgen.datasets.manifest import read_frames
-    from labelgen.exports import import_labels
-    from labelgen.shards import read_plan
-    from labelgen.shards.store import is_address
-    from labelgen.taxonomy import load_taxonomy
+    from labelgen import api
 
-    if is_address(plan):
-        frames, info = read_plan(plan.removesuffix("/frames.parquet"))
-    else:
-        frames, info = read_frames(Path(plan))
-    labelled, failed = import_labels(labels, out, frames, info, load_taxonomy(taxonomy), ids=ids)
+    labelled, failed = api.import_labels(labels, out, plan, taxonomy=taxonomy, ids=ids)
     if as_json:
         typer.echo(json.dumps({"path": out, "frames": labelled, "failed": failed}))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -57,6 +57,29 @@ def frame_progress(console: Console, total: int, text: str = "frames") -> Iterat
             console.print(f"{text}: {done}/{total}, {rate:.2f}/s, {left:.0f} s left")
 
     yield advance
+
+
+#: Makes a bar of so many frames with such a text: a function that adds to its count.
+Bar = Callable[[int, str], Callable[[int], None]]
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Bar]:
+    """Yields what makes bars, one after another: each is shown from when it is first told something."""
+    with ExitStack() as shown:
+        open_: dict[str, Callable[[int], None]] = {}
+
+        def bar(total: int, text: str) -> Callable[[int], None]:
+            def advance(count: int) -> None:
+                if text not in open_:
+                    shown.close()
+                    open_.clear()
+                    open_[text] = shown.enter_context(frame_progress(console, total, text))
+                open_[text](count)
+
+            return advance
+
+        yield bar
 
 
 @contextmanager

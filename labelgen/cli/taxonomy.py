@@ -11,14 +11,13 @@ import typer
 
 from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
-from labelgen.cli.derive import Asked, Output, Ray, Scenes, run_derivation
+from labelgen.cli.derive import Asked, Output, Ray, Scenes, carry_out
 from labelgen.cli.failures import MaxFailed, RetryFailed
 from labelgen.cli.options import Json, RunFolder
 from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show, tell
 
 if TYPE_CHECKING:
-    from labelgen.runs import Run
     from labelgen.semantics.taxonomy_lint import Tables
     from labelgen.taxonomy_source import Finding
 
@@ -224,16 +223,14 @@ def relabel_command(
 
     Example: `labelgen taxonomy relabel runs/nuscenes --taxonomy my.yaml --output runs/nuscenes-mine`
     """
+    from labelgen import api
     from labelgen.runs import open_run
-    from labelgen.taxonomy import load_taxonomy
-    from pipelines.relabel import plan_relabel
 
-    opened: Run = open_run(run)
-    operation, attributes = plan_relabel(opened, load_taxonomy(taxonomy), checkpoint)
-    run_derivation(
+    opened = open_run(run)
+    asked = Asked(output, scenes, ray, retry_failed, max_failed, as_json)
+    carry_out(
         opened,
-        operation,
-        Asked(output, scenes, ray, retry_failed, max_failed, as_json),
-        taxonomy=operation.taxonomy,
-        attributes=attributes,
+        "relabelled",
+        asked,
+        lambda how, _: api.relabel(opened, taxonomy, checkpoint=checkpoint, **how),
     )

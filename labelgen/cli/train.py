@@ -210,14 +210,22 @@ def predict(
 
     Example: `labelgen train predict runs/demo runs/demo-annotation-free --output runs/demo-net`
     """
+    from labelgen import api
     from labelgen.runs import open_run
-    from pipelines.distill import predict as predict_run
 
     opened = open_run(run)
     target = output or str(_beside(opened.url, "predicted"))
     with _labelling(len(opened)) as advance:
-        done = predict_run(
-            run, checkpoint, target, advance, dataroot, device, threads, afi, retry_failed=retry_failed
+        done = api.predict(
+            run,
+            checkpoint,
+            target,
+            dataroot=dataroot,
+            device=device,
+            threads=threads,
+            afi=afi,
+            retry_failed=retry_failed,
+            on_frame=advance,
         )
     typer.echo(json.dumps(done) if as_json else f"{target}: {done['frames']} frames, {done['failed']} failed")
     console = PlainConsole(stderr=True)

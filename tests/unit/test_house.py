@@ -74,7 +74,7 @@ def room_of(module: str) -> str:
     parts = module.split(".")
     if parts[0] == "pipelines":
         return "pipelines"
-    if len(parts) == 1:
+    if len(parts) == 1 or parts[1] == "api":
         return "api"
     if MODULES[f"labelgen.{parts[1]}"].name != "__init__.py":
         return "io" if parts[1] in IO else "core"

@@ -1,0 +1,672 @@
+"""The verbs: what can be done with driving logs and runs, as functions. The command line calls these.
+
+All are offered by the package itself: ``labelgen.label(…)``, ``labelgen.fuse(…)``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from labelgen.errors import FrameError, UserError
+
+if TYPE_CHECKING:
+    from labelgen.config import RunConfig
+    from labelgen.datasets import DatasetInfo
+    from labelgen.datasets.checks import Finding
+    from labelgen.frame import Frame
+    from labelgen.records import FrameRecord, Semantics
+    from labelgen.runs import Run
+    from pipelines.derive import Operation, Outcome, Runner
+    from pipelines.main_job import Fused
+    from pipelines.main_job import Outcome as LabelOutcome
+    from pipelines.planning import Plan
+    from pipelines.task import Stage
+
+__all__ = [
+    "Derived",
+    "How",
+    "Labelled",
+    "check",
+    "evaluate",
+    "export",
+    "frame_steps",
+    "fuse",
+    "import_labels",
+    "label",
+    "label_frame",
+    "plan",
+    "predict",
+    "refine",
+    "relabel",
+    "report",
+    "revote",
+]
+
+
+def _ignore(_: Any) -> None:
+    """Nobody is to be told."""
+
+
+# --- data sets ---------------------------------------------------------------------------------------------
+
+
+def check(
+    dataset: str, dataroot: Path | str, *, version: str = "", split: str = "", allow: Sequence[str] = ()
+) -> list[Finding]:
+    """Read a data set's plan and some of its frames, and say what does not make sense.
+
+    Args:
+        dataset: one of `labelgen.datasets.DATASETS`.
+        dataroot: its folder, or a ``frames.parquet``.
+        version: of the tables.
+        split: such as ``train``, or scene names with commas.
+        allow: names of checks to pass over.
+
+    Returns:
+        What was found: ``.refuse`` of each says whether it would stop a run.
+
+    Raises:
+        UserError: the data set cannot be read.
+
+    >>> labelgen.check("nuscenes", "/data/nuscenes", split="mini_val")   # doctest: +SKIP
+    """
+    from labelgen.datasets import plan_frames
+    from labelgen.datasets.checks import PlanSight, check_names, survey
+
+    frames, info = plan_frames(dataset, Path(dataroot), version, split)
+    return list(survey(PlanSight(Path(info.dataroot), frames, info), check_names(allow)))
+
+
+def plan(
+    dataset: str | None = None,
+    dataroot: Path | str | None = None,
+    *,
+    version: str | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    output: Path | str | None = None,
+    frames: str | None = None,
+    retry_failed: bool = False,
+    allow: Sequence[str] = (),
+) -> Plan:
+    """Work out what a run would do; writes nothing.
+
+    Args:
+        dataset: one of `labelgen.datasets.DATASETS`; the preset's by default.
+        dataroot: the data set's folder.
+        version: of the data set.
+        split: of it.
+        config: a preset's name or a YAML file; ``demo`` by default.
+        settings: over it, by their names: ``{"regions.backend": "superpixel"}``.
+        output: the run's folder or address.
+        frames: a slice, ``"BEGIN:END"`` or ``"k/N"``.
+        retry_failed: count frames that failed before as not done.
+        allow: names of checks to pass over.
+
+    Raises:
+        UserError: something in the request cannot be; the message says what to do.
+
+    >>> labelgen.plan("nuscenes", "/data/nuscenes", config="nuscenes").summary()   # doctest: +SKIP
+    """
+    from pipelines.planning import Request, make_plan
+
+    overrides = tuple(f"{name}={json.dumps(value)}" for name, value in (settings or {}).items())
+    root = None if dataroot is None else Path(dataroot)
+    return make_plan(
+        Request(dataset, root, version, split, config, overrides, output, frames, retry_failed, tuple(allow))
+    )
+
+
+# --- pass 1 ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What `label` did.
+
+    Attributes:
+        run: folder or address of the run.
+        outcome: frames labelled and failed, see `pipelines.main_job.Outcome`.
+        fused: the run that fusion over time laid over it; None where there was nothing to fuse.
+        report: the page; empty where none was asked for.
+    """
+
+    run: str
+    outcome: LabelOutcome
+    fused: Fused | None = None
+    report: str = ""
+
+
+def label(
+    planned: Plan,
+    *,
+    ray_address: str | None = None,
+    strict: bool = False,
+    share: bool = False,
+    with_report: bool = True,
+    on_frame: Callable[[int], None] = _ignore,
+    on_fused: Callable[[int], None] = _ignore,
+    warn: Callable[[str], None] = _ignore,
+) -> Labelled:
+    """Label what a plan has left, fuse it over time where the settings say so, and write the report.
+
+    Call it again to go on where the last call ended.
+
+    Args:
+        planned: of `plan`.
+        ray_address: of a running cluster; None runs on this machine: on a Ray of its own, or with
+            ``runtime.runner=sequential`` in this process.
+        strict: stop at the first frame that fails.
+        share: do the frames together with other callers that share, too.
+        with_report: write the HTML report at the end.
+        on_frame: called with the number of frames newly labelled.
+        on_fused: called with the number of frames newly fused.
+        warn: told what is odd.
+
+    Raises:
+        UserError: it cannot start or go on, or data or labels make no sense.
+
+    >>> done = labelgen.label(labelgen.plan("nuscenes", "/data/nuscenes"))   # doctest: +SKIP
+    >>> labelgen.open_run(done.run).frames                                   # doctest: +SKIP
+    """
+    from labelgen.datasets.checks import refuse
+    from labelgen.inspection.verdict import judge
+    from labelgen.runs import open_run
+    from pipelines import main_job
+
+    for finding in planned.findings:
+        if not finding.refuse:
+            warn(str(finding))
+    outcome = main_job.execute(planned, on_frame, ray_address, strict=strict, share=share, warn=warn)
+    run = str(planned.job.run)
+    refuse(judge(open_run(run), {frame.frame_id for frame in planned.selected}, planned.job.config.allow))
+    if outcome.stopped or outcome.elsewhere:
+        return Labelled(run, outcome)
+    fused = None
+    if planned.job.config.fusion.enabled:
+        fused = main_job.fuse(planned, on_fused, ray_address, warn=warn)
+    page = ""
+    if with_report:
+        page, missing = report(run if fused is None else fused.run, dataroot=planned.job.root)
+        for line in missing:
+            warn(line)
+    return Labelled(run, outcome, fused, page)
+
+
+def frame_steps(
+    config: RunConfig | Path | str = "demo", dataroot: Path | str = ".", info: DatasetInfo | None = None
+) -> list[Stage]:
+    """The steps that label a frame, their models loaded: load, project, check, regions, semantics, vote.
+
+    A list to read, change and run in a notebook with `label_frame`; no Ray is needed.
+
+    Args:
+        config: settings, or a preset's name or a file of them.
+        dataroot: paths in frames are relative to it.
+        info: of the data set, whose taxonomy and ego box hold where the settings name none.
+
+    Raises:
+        UserError: settings that cannot be, or weights that are missing.
+
+    >>> frames, info = labelgen.datasets.plan_frames("demo", Path("data/demo"))   # doctest: +SKIP
+    >>> steps = labelgen.frame_steps("demo", info.dataroot, info)                 # doctest: +SKIP
+    >>> labelgen.label_frame(frames[0], steps).labels.label                       # doctest: +SKIP
+    """
+    from labelgen.config import load_config
+    from labelgen.datasets import DatasetInfo
+    from labelgen.semantics import settle_semantics
+    from labelgen.taxonomy import load_taxonomy
+    from pipelines.planning import own_taxonomy
+    from pipelines.stages import label_stages, load_stages, model_stages
+
+    settings = load_config(config) if isinstance(config, Path | str) else config
+    known = info or DatasetInfo()
+    settings = settings.model_copy(update={"semantics": settle_semantics(settings.semantics)})
+    settings = settings.settle(own_taxonomy(known), known.ego_box)
+    taxonomy = load_taxonomy(str(settings.taxonomy))
+    steps = [
+        *load_stages(Path(dataroot), settings),
+        *model_stages(settings, taxonomy),
+        *label_stages(settings, taxonomy),
+    ]
+    for step in steps:
+        step.setup()
+    return steps
+
+
+def label_frame(frame: Frame, steps: Sequence[Stage]) -> FrameRecord:
+    """Label one frame in this process.
+
+    Args:
+        frame: of a data set's plan.
+        steps: of `frame_steps`, or a list of your own.
+
+    Returns:
+        All that a run would store of it: ``.labels``, ``.views``, ``.regions``, ``.semantics``, ``.xyz``.
+
+    Raises:
+        FrameError: a step failed; names it.
+    """
+    from pipelines.task import FrameTask, build_record, run_stages
+
+    task = run_stages(steps, FrameTask(frame))
+    if task.failure is not None:
+        failure = task.failure
+        said = failure.message.removeprefix(f"frame {frame.frame_id}: ")
+        raise FrameError(f"{failure.stage}: {said}", frame_id=frame.frame_id)
+    return build_record(task, store_points=True)
+
+
+# --- pass 2 ------------------------------------------------------------------------------------------------
+
+
+class How(TypedDict, total=False):
+    """What all verbs that derive a run take.
+
+    Attributes:
+        output: folder or address of the derived run; beside RUN, named after what is done, by default.
+        scenes: numbers of the scenes to do; all by default.
+        ray_address: do scenes side by side on Ray: ``local``, or a cluster's address.
+        retry_failed: try all failed frames again.
+        on_frame: called with the number of frames of every scene that is done.
+        warn: told of what is odd about other drivers.
+    """
+
+    output: Path | str | None
+    scenes: range | None
+    ray_address: str | None
+    retry_failed: bool
+    on_frame: Callable[[int], None]
+    warn: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A derived run, laid over the one that it was made from.
+
+    Attributes:
+        run: its folder or address.
+        outcome: frames done and failed, see `pipelines.derive.Outcome`.
+    """
+
+    run: str
+    outcome: Outcome
+
+
+def revote(
+    run: Run | Path | str, *, changes: Mapping[str, float] | None = None, **how: Unpack[How]
+) -> Derived:
+    """Vote anew with another depth tolerance, margin or weights, from the shards alone.
+
+    Args:
+        run: opened, or its folder or address.
+        changes: settings of `labelgen.labels.VoteSettings` and, of `labelgen.geometry.ProjectionSettings`,
+            ``max_residual`` and ``max_residual_relative``; the others stay as in the run.
+        **how: see `How`.
+
+    Raises:
+        UserError: the run is derived or imported, or holds no residuals to test anew.
+
+    >>> labelgen.revote("runs/demo", changes={"max_residual": 1.0})   # doctest: +SKIP
+    """
+    from labelgen.config import LabelSection, ProjectionSection
+    from labelgen.geometry import ProjectionSettings
+    from labelgen.labels import VoteSettings
+    from labelgen.settings_reading import checked, stored
+    from pipelines.passes import Revote
+
+    opened = _opened(run)
+    if opened.parent is not None:
+        raise UserError(f"{opened.url} is derived from {opened.parent.url}; vote anew on that one")
+    config = opened.info.config
+    if "imported" in config:
+        raise UserError(f"{opened.url} holds the labels of another tool, and no regions that could vote")
+    given = dict(changes or {})
+    limits = {name: given.pop(name) for name in ("max_residual", "max_residual_relative") if name in given}
+    before = stored(ProjectionSection, config, "projection", opened.url).part(ProjectionSettings)
+    if limits and not before.occlusion:
+        raise UserError(f"{opened.url} was made without the depth test: it holds no residuals to test anew")
+    tolerance = checked(ProjectionSettings, before.model_dump() | limits, "revote")
+    known = stored(LabelSection, config, "labels", opened.url).part(VoteSettings)
+    settings = checked(VoteSettings, known.model_dump() | given, "revote")
+    return _derive(opened, Revote(settings, tolerance, keep_visible=tolerance == before), how)
+
+
+def refine(
+    run: Run | Path | str,
+    *,
+    afi: bool = False,
+    as_published: bool = False,
+    fill: bool = False,
+    calibration: Path | str | None = None,
+    retrieval: Mapping[str, float] | bool = False,
+    bank: int = 65536,
+    on_features: Callable[[int], None] = _ignore,
+    **how: Unpack[How],
+) -> Derived:
+    """Refine a run's labels in one of three ways.
+
+    Args:
+        run: opened, or its folder or address.
+        afi: smooth labels along flat structures; needs the points.
+        as_published: of AFI: take what arrives, whatever the label was.
+        fill: of AFI: label points without a label, too.
+        calibration: take confidence as a file of `labelgen evaluate --calibrate` says.
+        retrieval: average each region's classes with those of its nearest over the run; settings of
+            `labelgen.labels.retrieval.RetrievalSettings`, or True for the defaults.
+        bank: of retrieval: regions of the run that can be asked.
+        on_features: of retrieval: called with the number of frames whose features are newly read.
+        **how: see `How`.
+
+    Raises:
+        UserError: none of the three is asked for, or several; or the run cannot be refined so.
+
+    >>> labelgen.refine("runs/demo", afi=True)   # doctest: +SKIP
+    """
+    from labelgen.labels.calibrate import load
+    from pipelines.passes import Calibrate, RefineFlat
+
+    if sum((afi, bool(retrieval), calibration is not None)) != 1:
+        raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
+    opened = _opened(run)
+    if retrieval:
+        settings = {} if retrieval is True else dict(retrieval)
+        return _retrieve(opened, settings, bank, on_features, how)
+    if calibration is not None:
+        return _derive(opened, Calibrate(tuple(load(Path(calibration)).table.tolist())), how)
+    return _derive(opened, RefineFlat(as_published=as_published, fill=fill), how)
+
+
+def fuse(
+    run: Run | Path | str,
+    *,
+    changes: Mapping[str, float] | None = None,
+    instances_only: bool = False,
+    **how: Unpack[How],
+) -> Derived:
+    """Fuse a run's labels over the frames of each scene, and follow things through it.
+
+    Args:
+        run: opened, or its folder or address.
+        changes: settings of `labelgen.labels.fuse.FusionSettings`; the others are the run's.
+        instances_only: number and follow things; leave the labels as they are.
+        **how: see `How`.
+
+    Raises:
+        UserError: no scene has poses.
+
+    >>> labelgen.fuse("runs/nuscenes", output="runs/nuscenes-fused")   # doctest: +SKIP
+    """
+    from labelgen.config import FusionSection, LabelSection, ProjectionSection
+    from labelgen.runs import any_poses
+    from labelgen.settings_reading import checked, stored
+    from pipelines.passes import fusion_of
+
+    opened = _opened(run)
+    config = opened.info.config
+    known = stored(FusionSection, config, "fusion", opened.url).model_dump()
+    operation = fusion_of(
+        stored(LabelSection, config, "labels", opened.url),
+        checked(FusionSection, known | dict(changes or {}), "fuse"),
+        stored(ProjectionSection, config, "projection", opened.url),
+    )
+    if instances_only:
+        operation = replace(operation, fusion=None)
+    elif not any_poses(opened):
+        raise UserError(
+            f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
+            "or number the things alone with --instances-only"
+        )
+    return _derive(opened, operation, how)
+
+
+def relabel(
+    run: Run | Path | str, taxonomy: str, *, checkpoint: str | None = None, **how: Unpack[How]
+) -> Derived:
+    """Give a run other classes from its stored features alone: no image is read, no GPU needed.
+
+    Args:
+        run: opened, or its folder or address.
+        taxonomy: name or YAML file of the new classes.
+        checkpoint: where the run's text encoder is now, if it moved.
+        **how: see `How`.
+
+    Raises:
+        UserError: the text encoder is not the one that the features were made for.
+
+    >>> labelgen.relabel("runs/nuscenes", "my.yaml")   # doctest: +SKIP
+    """
+    from labelgen.taxonomy import load_taxonomy
+    from pipelines.relabel import plan_relabel
+
+    opened = _opened(run)
+    operation, attributes = plan_relabel(opened, load_taxonomy(taxonomy), checkpoint)
+    more = {"taxonomy": operation.taxonomy, "attributes": attributes}
+    return _derive(opened, operation, how, more)
+
+
+def predict(
+    run: Path | str,
+    checkpoint: Path | str,
+    output: Path | str,
+    *,
+    dataroot: Path | None = None,
+    device: str = "auto",
+    threads: int = 2,
+    afi: bool = False,
+    retry_failed: bool = False,
+    on_frame: Callable[[int], None] = _ignore,
+) -> dict[str, Any]:
+    """Label all frames of a run with a trained network, as a run laid over it.
+
+    Args:
+        run: its folder or address.
+        checkpoint: of a training.
+        output: the new run's folder or address.
+        dataroot: where the raw files are; None takes what the plan records.
+        device: to run on.
+        threads: of the processor.
+        afi: smooth the network's probabilities along flat structures.
+        retry_failed: try frames again that failed before.
+        on_frame: called with the number of frames of every scene that is done.
+
+    Returns:
+        See `pipelines.distill.predict`.
+
+    Raises:
+        UserError: the checkpoint does not fit the run.
+
+    >>> labelgen.predict("runs/demo", "runs/demo-net", "runs/demo-predicted")   # doctest: +SKIP
+    """
+    from pipelines.distill import predict as predict_run
+
+    return predict_run(
+        str(run), Path(checkpoint), str(output), on_frame, dataroot, device, threads, afi,
+        retry_failed=retry_failed,
+    )  # fmt: skip
+
+
+# --- of runs -----------------------------------------------------------------------------------------------
+
+
+def evaluate(
+    run: Run | Path | str, *, classes: str | None = None, dataroot: Path | None = None
+) -> dict[str, Any]:
+    """Score a run against the data set's truth; see `labelgen.metrics.evaluate_run`.
+
+    Args:
+        run: opened, or its folder or address.
+        classes: name or file of a split into base and novel classes.
+        dataroot: where the raw files are; None takes what the plan records.
+
+    Raises:
+        UserError: there is no truth, or it does not fit.
+
+    >>> labelgen.evaluate("runs/demo")["miou"]   # doctest: +SKIP
+    """
+    from labelgen.inspection.evaluation import evaluate as evaluate_run
+
+    return evaluate_run(_opened(run, dataroot), classes)
+
+
+def report(
+    run: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    pictures: int = 20,
+    classes: str | None = None,
+    dataroot: Path | None = None,
+) -> tuple[str, list[str]]:
+    """Write one HTML page about a run, complete in itself.
+
+    Args:
+        run: opened, or its folder or address.
+        out: folder or address for ``index.html``; the run's own ``report`` by default.
+        pictures: frames to draw: the worst ones.
+        classes: as for `evaluate`.
+        dataroot: where the raw files are; None takes what the plan records.
+
+    Returns:
+        The page, and one line for each thing that had to be left out.
+
+    >>> labelgen.report("runs/demo")   # doctest: +SKIP
+    """
+    from labelgen.inspection.reporting import report_run
+
+    opened = _opened(run, dataroot)
+    return report_run(opened, out or f"{opened.url}/report", pictures, classes=classes)
+
+
+def export(
+    run: Run | Path | str, format_name: str, out: Path | str, *, dataroot: Path | None = None, **options: Any
+) -> dict[str, Any]:
+    """Write a run in another tool's format, into a new folder.
+
+    Args:
+        run: opened, or its folder or address.
+        format_name: a key of `labelgen.exports.FORMATS`.
+        out: the folder.
+        dataroot: where the raw files are; None takes what the plan records.
+        **options: see `labelgen.exports.formats.Options`.
+
+    Returns:
+        ``format``, ``path``, ``frames`` and ``files``.
+
+    Raises:
+        UserError: something that the format cannot hold, or a folder that cannot be written.
+
+    >>> labelgen.export("runs/demo", "lidarseg-overlay", "data/demo-pseudo")   # doctest: +SKIP
+    """
+    from labelgen.exports import export_run
+
+    return export_run(_opened(run, dataroot), format_name, Path(out), **options)
+
+
+def import_labels(
+    labels: Path | str,
+    out: Path | str,
+    frames: Path | str,
+    *,
+    taxonomy: str = "nuscenes16",
+    ids: str = "dataset",
+) -> tuple[int, int]:
+    """Make a run of another tool's labels, to be evaluated and compared like any other.
+
+    Args:
+        labels: folder of ``*_lidarseg.bin`` files.
+        out: folder or address of the run.
+        frames: ``frames.parquet`` of the frames, such as another run's; a path, or an address.
+        taxonomy: name or file.
+        ids: what the files hold: ``dataset`` (general ids) or ``challenge`` (1..16).
+
+    Returns:
+        How many frames have labels, and how many failed.
+
+    Raises:
+        UserError: the files do not fit the frames.
+
+    >>> labelgen.import_labels("results", "runs/other", "runs/demo/frames.parquet")   # doctest: +SKIP
+    """
+    from labelgen.datasets.manifest import read_frames
+    from labelgen.exports import import_labels as import_into
+    from labelgen.shards import read_plan
+    from labelgen.shards.store import is_address
+    from labelgen.taxonomy import load_taxonomy
+
+    if is_address(frames):
+        planned, info = read_plan(str(frames).removesuffix("/frames.parquet"))
+    else:
+        planned, info = read_frames(Path(frames))
+    return import_into(Path(labels), out, planned, info, load_taxonomy(taxonomy), ids=ids)
+
+
+# --- how ---------------------------------------------------------------------------------------------------
+
+
+def _opened(run: Run | Path | str, dataroot: Path | None = None) -> Run:
+    from labelgen.runs import open_run
+
+    return open_run(run, dataroot) if isinstance(run, Path | str) else run
+
+
+def _retrieve(
+    opened: Run, settings: dict[str, Any], most: int, on_features: Callable[[int], None], how: How
+) -> Derived:
+    from labelgen.labels.retrieval import RetrievalSettings, build_bank
+    from labelgen.settings_reading import checked
+    from pipelines.reclass import Retrieve, check_voted, keep_bank
+    from pipelines.voting import vote_settings
+
+    check_voted(opened, "refine")
+    near = checked(RetrievalSettings, settings, "refine")
+    folder = str(how.get("output") or _beside(opened, "retrieval"))
+
+    def regions() -> Iterator[tuple[str, Semantics]]:
+        for frame_id in opened.frames:
+            yield frame_id, opened.frame(frame_id).semantics
+            on_features(1)
+
+    found = build_bank(regions(), most)
+    operation = Retrieve(folder, found.digest, near, *vote_settings(opened))
+    return _derive(opened, operation, how, prepare=lambda: keep_bank(folder, found))
+
+
+def _derive(
+    opened: Run,
+    operation: Operation,
+    how: How,
+    more: Mapping[str, Any] | None = None,
+    prepare: Callable[[], None] = lambda: None,
+) -> Derived:
+    """Plan a derived run and do it."""
+    from pipelines.derive import derive, plan_derivation
+
+    address, chosen = how.get("ray_address"), how.get("scenes")
+    runner: Runner | None = None
+    if address is not None:
+        from pipelines.ray_scenes import RayScenes
+
+        runner = RayScenes(None if address == "local" else address)
+    folder = str(how.get("output") or _beside(opened, operation.name))
+    derivation = plan_derivation(opened, operation, folder, **(more or {}))
+    prepare()
+    outcome = derive(
+        derivation,
+        how.get("on_frame", _ignore),
+        None if chosen is None else lambda number, _: number in chosen,
+        runner,
+        retry_failed=how.get("retry_failed", False),
+        warn=how.get("warn", _ignore),
+    )
+    return Derived(folder, outcome)
+
+
+def _beside(opened: Run, operation: str) -> str:
+    from labelgen.shards.place import named_after
+
+    return named_after(opened.store, f"-{operation}")
