@@ -205,7 +205,8 @@ def test_real_architecture(tmp_path, taxonomy, scene):
     path = tmp_path / "vit.pt"
     torch.save(open_clip.create_model("ViT-B-16").state_dict(), path)
     encoder = make_encoder(
-        OpenClipSettings(model="ViT-B-16", mode="crop", checkpoint=str(path)), device="cpu"
+        OpenClipSettings(model="ViT-B-16", mode="crop", checkpoint=str(path), pretrained="laion2b_s34b_b88k"),
+        device="cpu",
     )
     got = encoder.encode(scene.images, scene.regions, taxonomy)
     assert got.feature.shape == (len(scene.regions), 512)
