@@ -348,7 +348,7 @@ def test_no_file_in_the_place_of_ours(run, tmp_path, steps, make, place):
     assert sorted(path.name for path in (tmp_path / "victim").iterdir()) == ["0123456789ab.json", "tree"]
 
 
-@pytest.mark.parametrize("make", [folder, pipe, link, "file"], ids=str)
+@pytest.mark.parametrize("make", [folder, pipe, link, "file"], ids=["folder", "pipe", "link", "file"])
 def test_no_folder_of_drivers(run, tmp_path, make):
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "other.json").write_text("{}")
