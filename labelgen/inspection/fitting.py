@@ -69,7 +69,7 @@ def _as_lines(heads: list[str], cells: list[str], width: int) -> Iterator[str]:
     yield f"  {cells[0]}"
     line = ""
     for head, cell in zip(heads[1:], cells[1:], strict=True):
-        if not any(c.isalnum() for c in cell):  # nothing there, or a bar
+        if not cell.strip() or not (head or any(c.isalnum() for c in cell)):  # nothing there, or a bar
             continue
         part = f"{head} {cell}".strip()
         if line and len(line) + 3 + len(part) <= width:

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -18,6 +18,7 @@ def lines(table, width):
 
 
 @given(st.lists(st.tuples(NAME, NAME, NAME, PROSE), min_size=1, max_size=4), st.integers(80, 200))
+@example([("0", "0", "0" * 17, ""), ("0", "0" * 39, "_", "")], 80)  # a name, and no bar
 def test_names_are_whole_and_lines_fit(rows, width):
     table = make_table("frame", "scene", "stage", "message", title="what failed")
     for row in rows:
