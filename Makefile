@@ -72,8 +72,9 @@ cluster-up: setup ## start a local Ray cluster of several nodes: NODES=3 NODE_CP
 cluster-down: ## stop it
 	@cluster/local/cluster.sh down runs/.cluster
 
+# Two processes, a file at a time: more would wait for each other's Ray.
 test: setup ## the tests for everyone (no GPU, no network)
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile $(ARGS)
 
 test-slow: setup ## long trials
 	$(BIN)/python -m pytest -m slow $(ARGS)

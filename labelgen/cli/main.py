@@ -33,6 +33,17 @@ from labelgen.errors import LabelgenError
 from labelgen.redact import redact
 from labelgen.scratch import sweep
 
+#: {package: extra that installs it}.
+EXTRAS = {
+    **dict.fromkeys(("cv2", "numba", "pycocotools", "scipy", "skimage", "sklearn"), "labels"),
+    **dict.fromkeys(("open_clip", "segment_anything", "torch", "torchvision", "transformers"), "models"),
+    **dict.fromkeys(("huggingface_hub", "safetensors"), "models"),
+    "ray": "ray",
+    "nuscenes": "nuscenes",
+    "rerun": "viz",
+    **dict.fromkeys(("obstore", "s3fs", "gcsfs"), "s3"),
+}
+
 app = App(
     "Turn driving logs (LiDAR and cameras) into per-point pseudo-labels and cached 2D features.",
     name="labelgen",
@@ -78,9 +89,8 @@ def main(prefix: Sequence[str] = ()) -> None:
         prefix: put before the arguments; ``python -m pipelines.pseudolabels`` gives ``run``.
     """
     if not prefix and sys.argv[1:] == ["--version"]:
-        print(
-            f"labelgen {__version__}"
-        )  # before Typer looks at it, which takes twice as long as all the rest
+        # Typer would load what takes longer than all the rest.
+        print(f"labelgen {__version__}")
         return
     sweep()
     try:
@@ -96,7 +106,13 @@ def main(prefix: Sequence[str] = ()) -> None:
         where = f"{error.filename}: " if error.filename else ""
         complain(PlainConsole(stderr=True), "error", f"{where}{error.strerror or error}")
         sys.exit(2)
-    except Exception:  # ours to mend: the traceback as Python prints it, but for credentials
+    except Exception as error:
+        lacking = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if (extra := EXTRAS.get(lacking.partition(".")[0])) is not None:
+            message = f"this needs {lacking}: pip install 'labelgen[{extra}]', or all of it: 'labelgen[all]'"
+            complain(PlainConsole(stderr=True), "error", message)
+            sys.exit(2)
+        # Ours to mend: the traceback as Python prints it, but for credentials.
         sys.stderr.write(redact(traceback.format_exc()))
         sys.exit(1)
 

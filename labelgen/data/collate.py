@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from labelgen.data.fields import Sample, group_of
 
@@ -22,6 +21,8 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         another; ``points/offsets``, ``views/offsets``, ``regions/offsets``: (B + 1,) int64, rows of sample b
         are [b] to [b + 1]. Numbers of points, regions and cameras still count within their frame.
     """
+    import torch  # what is collated is tensors; reading needs none
+
     batch: dict[str, Any] = {"frame_id": [sample["frame_id"] for sample in samples]}
     for name in samples[0]:
         if name == "frame_id":

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from labelgen.data.fields import Sample, Transform, choose_fields, read_sample
+from labelgen.data.loaders import Dataset
 from labelgen.shards import StoredRun
 
 DEFAULT_FIELDS = ("points/label", "points/confidence", "points/region", "regions/feature")

@@ -8,11 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.data import IterableDataset, get_worker_info
-
 from labelgen.data.dataset import DEFAULT_FIELDS
 from labelgen.data.fields import Sample, Transform, arrays_of, choose_fields, read_sample
+from labelgen.data.loaders import IterableDataset, rank_here, shared_numbers, worker_here
 from labelgen.data.order import Position, deal_shards, given_by_workers, order_frames
 from labelgen.errors import UserError
 from labelgen.shards import StoredRun
@@ -72,7 +70,7 @@ class ShardStream(IterableDataset[Any]):
         self._lengths = [len(shard) for shard in self._shards]
         self._yielded = 0
         # Epoch, batches and batch size of `resume`: shared, so that workers that live on see them too.
-        self._start = torch.zeros(3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._start = shared_numbers(3)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; to be called before each epoch, in the main process."""
@@ -81,8 +79,7 @@ class ShardStream(IterableDataset[Any]):
     def __len__(self) -> int:
         """Frames that this rank gives, with as many workers as there are now."""
         rank, ranks = self._rank()
-        info = get_worker_info()
-        return sum(self._counts(ranks, 1 if info is None else info.num_workers)[rank])
+        return sum(self._counts(ranks, worker_here()[1])[rank])
 
     def state_dict(self) -> dict[str, int]:
         """Where this process is in the epoch: for iteration without workers, or loaders that ask workers."""
@@ -109,7 +106,8 @@ class ShardStream(IterableDataset[Any]):
         """
         if batches < 0 or batch_size < 1:
             raise UserError(f"{batches} batches of {batch_size} cannot be")
-        self._start.copy_(torch.tensor([epoch, batches, batch_size]))
+        for place, number in enumerate((epoch, batches, batch_size)):
+            self._start[place] = number
         self._yielded = 0
 
     @property
@@ -119,8 +117,7 @@ class ShardStream(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Sample]:
         rank, ranks = self._rank()
-        info = get_worker_info()
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        worker, workers = worker_here()
         skip, (_, batches, size) = self._yielded, self._start.tolist()
         if batches:
             batches_of = [math.ceil(frames / size) for frames in self._counts(ranks, workers)[rank]]
@@ -170,6 +167,4 @@ class ShardStream(IterableDataset[Any]):
     def _rank(self) -> tuple[int, int]:
         if self._place is not None:
             return self._place
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return 0, 1
+        return rank_here()

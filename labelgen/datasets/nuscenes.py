@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.nuscenes_splits import official_splits
 from labelgen.datasets.nuscenes_tables import Record, Tables, choose_version, look_up, read_json, read_tables
 from labelgen.datasets.paths import is_safe_id
 from labelgen.datasets.transforms import invert_rigid, rigid, rotations_from_quaternions
@@ -88,9 +89,6 @@ def _scenes_of(tables: Tables, split: str) -> set[str]:
 
 
 def _splits(tables: Tables) -> dict[str, list[str]]:
-    # Imported here, because it brings the whole devkit along.
-    from nuscenes.utils.splits import create_splits_scenes
-
     custom = {}
     path = tables.where / "splits.json"
     if path.is_file():
@@ -98,7 +96,7 @@ def _splits(tables: Tables) -> dict[str, list[str]]:
         lists = custom.values() if isinstance(custom, dict) else [None]
         if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists):
             raise UserError(f"{path}: expected {{split: [scene names]}}")
-    return {**custom, **create_splits_scenes(verbose=False)}
+    return custom | {name: list(scenes) for name, scenes in official_splits().items()}
 
 
 def _few(names: Sequence[str]) -> str:

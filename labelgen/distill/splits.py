@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labelgen.datasets.nuscenes_splits import official_splits
 from labelgen.errors import UserError
 from labelgen.runs import Run
 
@@ -133,9 +134,8 @@ def _scenes(run: Run) -> dict[str, list[str]]:
 def _official(run: Run, scenes: Sequence[str]) -> tuple[list[str], list[str]]:
     if run.dataset.dataset == "semantickitti":
         return [s for s in scenes if s in KITTI_TRAIN], [s for s in scenes if s in KITTI_VAL]
-    from nuscenes.utils import splits  # brings the whole devkit along
-
-    return [s for s in scenes if s in set(splits.train)], [s for s in scenes if s in set(splits.val)]
+    train, val = official_splits()["train"], official_splits()["val"]
+    return [s for s in scenes if s in train], [s for s in scenes if s in val]
 
 
 def _frames(scenes: dict[str, list[str]], chosen: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from labelgen.errors import UserError
 from labelgen.exports.classes import class_ids
@@ -41,6 +40,8 @@ def filled(frame: RunFrame, policy: str) -> NDArray[np.uint8]:
         if not known.any():
             raise UserError(f"frame {frame.frame_id} has no labelled point to fill from")
         # A point that is nowhere is as near to the sensor as to anything.
+        from scipy.spatial import cKDTree  # not for exports that fill nothing
+
         _, nearest = cKDTree(xyz[known]).query(np.nan_to_num(xyz[bare]))
         label[bare] = label[known][nearest]
     elif policy in names:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
-from labelgen.exports import nuscenes, semantickitti, superpixels
+from labelgen.exports import nuscenes, semantickitti
 from labelgen.exports.output import Output, new_folder
 from labelgen.runs import Run
 
@@ -80,6 +80,8 @@ def _scalr(run: Run, out: Output, options: Options) -> None:
 
 
 def _superpixels(run: Run, out: Output, _: Options, name: str) -> None:
+    from labelgen.exports import superpixels  # needs scipy and numba
+
     superpixels.write_superpixels(run, out, superpixels.PROFILES[name])
 
 

@@ -47,3 +47,29 @@ def test_the_page_about_shards(run, monkeypatch):
     names |= {"DataLoader": lambda data, **more: given.append(data) or DataLoader(data, batch_size=None)}
     exec(stream, names | {"epochs": 2})
     assert isinstance(given[0], labelgen.ShardStream)
+
+
+def test_the_page_about_python(run, tmp_path, monkeypatch):
+    text = (DOCS / "python.md").read_text()
+    whole, steps = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    root = labelgen.open_run(run).root
+    config = tmp_path / "light.yaml"
+    config.write_text(
+        "regions: {backend: superpixel, superpixel_method: slic, superpixel_segments: 20}\n"
+        "semantics: {model: demo, context: 0}\nruntime: {runner: sequential}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for given, ours in (
+        ('config="nuscenes"', f'config="{config}"'),
+        ('frame_steps("nuscenes"', f'frame_steps("{config}"'),
+        ("/data/nuscenes", str(root)),
+    ):
+        assert given in whole + steps
+        whole, steps = whole.replace(given, ours), steps.replace(given, ours)
+    names: dict[str, object] = {}
+    exec(whole, names)
+    assert names["fused"].outcome.frames == 2
+    assert len(list((tmp_path / "pseudo").rglob("*_lidarseg.bin"))) == 2
+    exec(steps, names)
+    stored = labelgen.open_run("runs/val").frame(names["frames"][0].frame_id)
+    assert names["record"].labels.label.tobytes() == stored.labels.label.tobytes()

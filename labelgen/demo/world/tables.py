@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from labelgen.datasets.nuscenes_categories import CATEGORIES
+from labelgen.datasets.nuscenes_splits import official_splits
 from labelgen.demo.world import rig
 
 Row = dict[str, Any]
@@ -40,10 +41,9 @@ def scene_names(count: int) -> list[str]:
     The devkit evaluates a split only if all its scenes are there: ``mini_val`` from two scenes on,
     ``mini_train`` from ten on.
     """
-    from nuscenes.utils import splits
-
-    known = [*splits.mini_val, *splits.mini_train]
-    known += [name for name in (*splits.val, *splits.train, *splits.test) if name not in set(known)]
+    splits = official_splits()
+    known = [*splits["mini_val"], *splits["mini_train"]]
+    known += [name for split in ("val", "train", "test") for name in splits[split] if name not in set(known)]
     known += [f"scene-{number}" for number in range(2001, 2001 + max(0, count - len(known)))]
     return known[:count]
 
