@@ -106,7 +106,7 @@ def same_study(folder: Path, size: Size) -> None:
 def prepare(folder: Path, size: Size, runs: Mapping[str, tuple[str, tuple[str, ...]]] = RUNS) -> None:
     """Cities and runs; what is there is kept, and a run that was stopped goes on."""
     from labelgen.demo.world import build
-    from pipelines.isolation import die_with_parent
+    from labelgen.engine.isolation import die_with_parent
 
     for name, scenes, seed in (("train", size.train, TRAIN_SEED), ("val", size.val, VAL_SEED)):
         city, building = folder / f"city-{name}", folder / f"city-{name}.partial"
@@ -139,7 +139,7 @@ def train_all(
     folder: Path, size: Size, chosen: Sequence[Unit], jobs: int, deadline: float, work: Work | None = None
 ) -> list[str]:
     """Train all units in processes of one thread each; gives a line for each that failed."""
-    from pipelines.isolation import die_with_parent
+    from labelgen.engine.isolation import die_with_parent
 
     failed = []
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):

@@ -28,6 +28,10 @@ from harness import Claim, score
 
 from labelgen.config import load_config
 from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
+from labelgen.engine.main_job import execute
+from labelgen.engine.planning import Request, make_plan
+from labelgen.engine.relabel import plan_relabel
+from labelgen.engine.voting import vote_settings
 from labelgen.labels.retrieval import RetrievalSettings, build_bank, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.metrics import SegmentationScore
@@ -37,10 +41,6 @@ from labelgen.runs import Run, open_run
 from labelgen.semantics import make_encoder
 from labelgen.semantics.strategies import Strategy, caption_temperature
 from labelgen.taxonomy import load_taxonomy
-from pipelines.main_job import execute
-from pipelines.planning import Request, make_plan
-from pipelines.relabel import plan_relabel
-from pipelines.voting import vote_settings
 
 PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000

@@ -26,8 +26,11 @@ from numpy.typing import NDArray
 
 from labelgen.config import LabelSection, RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
+from labelgen.demo.ladder import Rung
 from labelgen.demo.world import VAL_SEEDS, build
 from labelgen.demo.world.truth import CityTruth
+from labelgen.engine.stages import VoteLabels, load_stages
+from labelgen.engine.task import FrameTask, run_stages
 from labelgen.labels.calibrate import fit
 from labelgen.metrics import ConfidenceScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
@@ -35,9 +38,6 @@ from labelgen.records import PointLabels, Regions, Semantics, Views
 from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics import make_encoder
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from pipelines.ladder import Rung
-from pipelines.stages import VoteLabels, load_stages
-from pipelines.task import FrameTask, run_stages
 
 PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000

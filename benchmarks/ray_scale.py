@@ -27,10 +27,10 @@ from harness import Claim, score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from labelgen.engine.job import Job, Watch
+from labelgen.engine.task import FrameTask, Stage
 from labelgen.frame import Frame
 from labelgen.runs import open_run
-from pipelines.job import Job, Watch
-from pipelines.task import FrameTask, Stage
 from tests.helpers.light_jobs import LightJob, light_plan
 from tests.helpers.nuscenes_root import make_dataroot
 
@@ -123,11 +123,11 @@ class Bench:
     def label(self, job: Job, address: str | None = None) -> None:
         """Label all frames: on Ray, or in this process without an address."""
         if address is None:
-            from pipelines.sequential_runner import run_sequential
+            from labelgen.engine.sequential_runner import run_sequential
 
             done = sum(shard.frames for shard in run_sequential(job, Watch()))
         else:
-            from pipelines.ray_runner import run_ray
+            from labelgen.engine.ray.runner import run_ray
 
             done = sum(shard.frames for shard in run_ray(job, Watch(), address))
         assert done == len(job.frames)

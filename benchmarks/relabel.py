@@ -25,6 +25,7 @@ from harness import Claim, faster, score
 from labels import default_vote, made_regions
 from projection import our_frame
 
+from labelgen.engine.reclass import STORED, Relabel
 from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings, project, region_hits, view_region
 from labelgen.labels.evidence import hit_evidence
@@ -36,7 +37,6 @@ from labelgen.runs import open_run
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.shards import create_run, write_shard
 from labelgen.taxonomy import load_taxonomy
-from pipelines.reclass import STORED, Relabel
 
 WIDTH, WORDS, FRAMES = 512, 200, 16
 TEST = ProjectionSettings()

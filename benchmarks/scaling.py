@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ray_scale import Bench, PlacedJob, at_work, cluster
 
-from pipelines.probe import measure
-from pipelines.throughput import Machines, limits
+from labelgen.engine.probe import measure
+from labelgen.engine.throughput import Machines, limits
 
 MODEL_S = 0.4
 

@@ -21,6 +21,8 @@ from labelgen.config import RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.demo.world import build
 from labelgen.demo.world.truth import CityTruth
+from labelgen.engine.stages import VoteLabels, load_stages
+from labelgen.engine.task import FrameTask, run_stages
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
 from labelgen.records import UNLABELLED, Regions, Semantics
@@ -28,8 +30,6 @@ from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics.assignment import pixel_classes
 from labelgen.semantics.openclip import OpenClipEncoder, load_open_clip
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from pipelines.stages import VoteLabels, load_stages
-from pipelines.task import FrameTask, run_stages
 
 #: Rows of the table: settings of `OpenClipSettings`. RSA asks the map alone, which these modes share.
 ROWS = {

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from labelgen.config import RunConfig
     from labelgen.datasets import DatasetInfo
     from labelgen.datasets.checks import Finding
+    from labelgen.engine.derive import Operation, Outcome, Runner
+    from labelgen.engine.main_job import Fused
+    from labelgen.engine.main_job import Outcome as LabelOutcome
+    from labelgen.engine.planning import Plan
+    from labelgen.engine.task import Stage
     from labelgen.frame import Frame
     from labelgen.records import FrameRecord, Semantics
     from labelgen.runs import Run
-    from pipelines.derive import Operation, Outcome, Runner
-    from pipelines.main_job import Fused
-    from pipelines.main_job import Outcome as LabelOutcome
-    from pipelines.planning import Plan
-    from pipelines.task import Stage
 
 __all__ = [
     "Derived",
@@ -113,7 +113,7 @@ def plan(
 
     >>> labelgen.plan("nuscenes", "/data/nuscenes", config="nuscenes").summary()   # doctest: +SKIP
     """
-    from pipelines.planning import Request, make_plan
+    from labelgen.engine.planning import Request, make_plan
 
     overrides = tuple(f"{name}={json.dumps(value)}" for name, value in (settings or {}).items())
     root = None if dataroot is None else Path(dataroot)
@@ -131,7 +131,7 @@ class Labelled:
 
     Attributes:
         run: folder or address of the run.
-        outcome: frames labelled and failed, see `pipelines.main_job.Outcome`.
+        outcome: frames labelled and failed, see `labelgen.engine.main_job.Outcome`.
         fused: the run that fusion over time laid over it; None where there was nothing to fuse.
         report: the page; empty where none was asked for.
     """
@@ -175,9 +175,9 @@ def label(
     >>> labelgen.open_run(done.run).frames                                   # doctest: +SKIP
     """
     from labelgen.datasets.checks import refuse
+    from labelgen.engine import main_job
     from labelgen.inspection.verdict import judge
     from labelgen.runs import open_run
-    from pipelines import main_job
 
     for finding in planned.findings:
         if not finding.refuse:
@@ -219,10 +219,10 @@ def frame_steps(
     """
     from labelgen.config import load_config
     from labelgen.datasets import DatasetInfo
+    from labelgen.engine.planning import own_taxonomy
+    from labelgen.engine.stages import label_stages, load_stages, model_stages
     from labelgen.semantics import settle_semantics
     from labelgen.taxonomy import load_taxonomy
-    from pipelines.planning import own_taxonomy
-    from pipelines.stages import label_stages, load_stages, model_stages
 
     settings = load_config(config) if isinstance(config, Path | str) else config
     known = info or DatasetInfo()
@@ -252,7 +252,7 @@ def label_frame(frame: Frame, steps: Sequence[Stage]) -> FrameRecord:
     Raises:
         FrameError: a step failed; names it.
     """
-    from pipelines.task import FrameTask, build_record, run_stages
+    from labelgen.engine.task import FrameTask, build_record, run_stages
 
     task = run_stages(steps, FrameTask(frame))
     if task.failure is not None:
@@ -291,7 +291,7 @@ class Derived:
 
     Attributes:
         run: its folder or address.
-        outcome: frames done and failed, see `pipelines.derive.Outcome`.
+        outcome: frames done and failed, see `labelgen.engine.derive.Outcome`.
     """
 
     run: str
@@ -315,10 +315,10 @@ def revote(
     >>> labelgen.revote("runs/demo", changes={"max_residual": 1.0})   # doctest: +SKIP
     """
     from labelgen.config import LabelSection, ProjectionSection
+    from labelgen.engine.passes import Revote
     from labelgen.geometry import ProjectionSettings
     from labelgen.labels import VoteSettings
     from labelgen.settings_reading import checked, stored
-    from pipelines.passes import Revote
 
     opened = _opened(run)
     if opened.parent is not None:
@@ -368,8 +368,8 @@ def refine(
 
     >>> labelgen.refine("runs/demo", afi=True)   # doctest: +SKIP
     """
+    from labelgen.engine.passes import Calibrate, RefineFlat
     from labelgen.labels.calibrate import load
-    from pipelines.passes import Calibrate, RefineFlat
 
     if sum((afi, bool(retrieval), calibration is not None)) != 1:
         raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
@@ -403,9 +403,9 @@ def fuse(
     >>> labelgen.fuse("runs/nuscenes", output="runs/nuscenes-fused")   # doctest: +SKIP
     """
     from labelgen.config import FusionSection, LabelSection, ProjectionSection
+    from labelgen.engine.passes import fusion_of
     from labelgen.runs import any_poses
     from labelgen.settings_reading import checked, stored
-    from pipelines.passes import fusion_of
 
     opened = _opened(run)
     config = opened.info.config
@@ -441,8 +441,8 @@ def relabel(
 
     >>> labelgen.relabel("runs/nuscenes", "my.yaml")   # doctest: +SKIP
     """
+    from labelgen.engine.relabel import plan_relabel
     from labelgen.taxonomy import load_taxonomy
-    from pipelines.relabel import plan_relabel
 
     opened = _opened(run)
     operation, attributes = plan_relabel(opened, load_taxonomy(taxonomy), checkpoint)
@@ -476,14 +476,14 @@ def predict(
         on_frame: called with the number of frames of every scene that is done.
 
     Returns:
-        See `pipelines.distill.predict`.
+        See `labelgen.engine.distill.predict`.
 
     Raises:
         UserError: the checkpoint does not fit the run.
 
     >>> labelgen.predict("runs/demo", "runs/demo-net", "runs/demo-predicted")   # doctest: +SKIP
     """
-    from pipelines.distill import predict as predict_run
+    from labelgen.engine.distill import predict as predict_run
 
     return predict_run(
         str(run), Path(checkpoint), str(output), on_frame, dataroot, device, threads, afi,
@@ -617,10 +617,10 @@ def _opened(run: Run | Path | str, dataroot: Path | None = None) -> Run:
 def _retrieve(
     opened: Run, settings: dict[str, Any], most: int, on_features: Callable[[int], None], how: How
 ) -> Derived:
+    from labelgen.engine.reclass import Retrieve, check_voted, keep_bank
+    from labelgen.engine.voting import vote_settings
     from labelgen.labels.retrieval import RetrievalSettings, build_bank
     from labelgen.settings_reading import checked
-    from pipelines.reclass import Retrieve, check_voted, keep_bank
-    from pipelines.voting import vote_settings
 
     check_voted(opened, "refine")
     near = checked(RetrievalSettings, settings, "refine")
@@ -644,12 +644,12 @@ def _derive(
     prepare: Callable[[], None] = lambda: None,
 ) -> Derived:
     """Plan a derived run and do it."""
-    from pipelines.derive import derive, plan_derivation
+    from labelgen.engine.derive import derive, plan_derivation
 
     address, chosen = how.get("ray_address"), how.get("scenes")
     runner: Runner | None = None
     if address is not None:
-        from pipelines.ray_scenes import RayScenes
+        from labelgen.engine.ray.scenes import RayScenes
 
         runner = RayScenes(None if address == "local" else address)
     folder = str(how.get("output") or _beside(opened, operation.name))

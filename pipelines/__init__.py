@@ -1,1 +1,1 @@
-"""Stages and runners: the only place that knows an engine. The computation itself is in ``labelgen``."""
+"""Recipes to read, copy and change; run by ``make``, not installed."""

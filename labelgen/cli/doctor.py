@@ -44,8 +44,8 @@ def doctor(
     Example: `labelgen doctor --config nuscenes --dataset nuscenes --dataroot /data/nuscenes
     --output /data/runs/val --ray-address head:6379`
     """
-    from pipelines.doctor import diagnose
-    from pipelines.planning import Request
+    from labelgen.engine.planning import Request
+    from labelgen.engine.ray.doctor import diagnose
 
     overrides = tuple(override or ())
     request = Request(dataset, dataroot, version, split, config, overrides, output, allow=tuple(allow or ()))

@@ -179,9 +179,9 @@ def evaluate(
 
 
 def _climb(run: Run, as_json: bool) -> None:
+    from labelgen.demo.ladder import RUNGS, climb
     from labelgen.inspection.ladder import keep_ladder
     from labelgen.inspection.tables import render_ladder
-    from pipelines.ladder import RUNGS, climb
 
     while run.parent is not None:
         run = run.parent

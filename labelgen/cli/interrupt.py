@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from pipelines.drain import INTERRUPTED, STOPPED
+from labelgen.engine.drain import INTERRUPTED, STOPPED
 
 
 @contextmanager

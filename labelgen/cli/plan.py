@@ -66,9 +66,9 @@ def plan(
     `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --config nuscenes --probe 8 --price 2.50`
     """
     from labelgen.datasets.checks import refuse
+    from labelgen.engine.planning import Request, make_plan
+    from labelgen.engine.unchanged import describe
     from labelgen.inspection.tables import render_estimates, render_plan
-    from pipelines.planning import Request, make_plan
-    from pipelines.unchanged import describe
 
     numbers = parse_numbers(gpus)
     overrides = tuple(override or ())
@@ -84,7 +84,7 @@ def plan(
     refuse(made.findings)
     warn(console, made.findings)
     if probe:
-        from pipelines.probe import keep, make_bill, summarise
+        from labelgen.engine.probe import keep, make_bill, summarise
 
         with interruptible(console, None), console.status(f"labelling {probe} frames"):
             bill = make_bill(made, probe, price, ray_address)

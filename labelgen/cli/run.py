@@ -21,8 +21,8 @@ from labelgen.presets import PRESETS
 
 if TYPE_CHECKING:
     from labelgen.datasets.checks import Finding
-    from pipelines.main_job import Fused
-    from pipelines.planning import Plan, Request
+    from labelgen.engine.main_job import Fused
+    from labelgen.engine.planning import Plan, Request
 
 #: Frames drawn in the report that ends a run; `labelgen report --pictures` draws more.
 REPORT_PICTURES = 3
@@ -91,7 +91,7 @@ def run(
     Examples: `labelgen run` labels the simulated city;
     `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
     """
-    from pipelines.planning import Request, make_plan
+    from labelgen.engine.planning import Request, make_plan
 
     overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
     request = Request(
@@ -127,7 +127,7 @@ def run(
 
 def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
     """Say what is left and by whom it is done, and exit: pass 2 and the report are for whole runs."""
-    from pipelines.drain import STOPPED
+    from labelgen.engine.drain import STOPPED
 
     if as_json:
         typer.echo(json.dumps(result))
@@ -144,7 +144,7 @@ def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool)
 
 def announce(plan: Plan, console: Console) -> None:
     """Say what is about to be done, with what, and what the user should know of the models."""
-    from pipelines.unchanged import describe
+    from labelgen.engine.unchanged import describe
 
     console.print(
         f"{plan.job.config.dataset}: {len(plan.selected)} frames, {plan.done} done, "
@@ -214,7 +214,7 @@ def label(
     plan: Plan, console: Console, ray_address: str | None, *, strict: bool, share: bool
 ) -> dict[str, Any]:
     """Label what is left, with a progress bar."""
-    from pipelines.main_job import execute
+    from labelgen.engine.main_job import execute
 
     bar = frame_progress(console, len(plan.job.frames))
     with interruptible(console, plan.job.run), bar as on_frame:
@@ -232,10 +232,10 @@ def label(
 
 def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_failed: bool) -> Fused | None:
     """Pass 2, with a progress bar; None where there is nothing to fuse, or nothing can be written."""
+    from labelgen.engine.main_job import fuse
     from labelgen.shards.names import RUN_JSON
     from labelgen.shards.place import named_after, open_store
     from labelgen.shards.there import refuses_writing
-    from pipelines.main_job import fuse
 
     bar = frame_progress(console, len(plan.selected), "fusing over time")
     tell = partial(complain, console, "warning", style="bold yellow")
@@ -296,9 +296,11 @@ def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any
 
 def build_city(request: Request, console: Console) -> None:
     """Build the demo's city if there is none, with a progress bar."""
-    from pipelines.planning import build_demo, missing_demo
+    from labelgen.engine.planning import missing_demo
 
     if (demo := missing_demo(request)) is None:
         return
+    from labelgen.demo.build import build_demo  # its kernels load only where a city is built
+
     with step_progress(console, demo.scenes * demo.frames, "building the simulated city") as on_step:
         build_demo(request, on_step)

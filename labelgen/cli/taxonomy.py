@@ -188,9 +188,9 @@ def _tables_of(dataset: str, dataroot: Path, version: str | None, known: Sequenc
 
 def _encoder_of(run: str | None, config: str | None) -> Any:
     from labelgen.config import load_config
+    from labelgen.engine.relabel import run_encoder
     from labelgen.runs import open_run
     from labelgen.semantics import make_encoder
-    from pipelines.relabel import run_encoder
 
     if run is not None:
         return run_encoder(open_run(run))

@@ -119,7 +119,7 @@ def annotation_free(
 
     Example: `labelgen train annotation-free runs/nuscenes --from runs/tmp --output runs/free`
     """
-    from pipelines.distill import self_train
+    from labelgen.engine.distill import self_train
 
     task = make_task(
         "annotation-free", run, output, size, config, override, split, dataroot,
@@ -253,10 +253,10 @@ def distill(
 
     Example: `labelgen train distill slidr runs/demo --size demo`
     """
+    from labelgen.engine.distill import distill as distill_run
     from labelgen.inspection.reporting import report_run
     from labelgen.inspection.training_report import write_report
     from labelgen.runs import open_run
-    from pipelines.distill import distill as distill_run
 
     folder = output or _beside(open_run(run).url, f"distill-{method}")
     first: Task | None = None
@@ -332,7 +332,7 @@ def do_task(task: Task, name: str, workers: int = 0, address: str | None = None)
     from labelgen.distill.protocols import run_task
 
     if workers:
-        from pipelines.ray_train import train_on_ray
+        from labelgen.engine.ray.train import train_on_ray
 
         return train_on_ray(task, workers, address)
     console = PlainConsole(stderr=True)

@@ -176,7 +176,7 @@ def render_plan(console: Console, plan: Mapping[str, Any]) -> None:
 
 
 def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
-    """Print ``probe`` and ``estimates`` of a plan; see `pipelines.probe.summarise`."""
+    """Print ``probe`` and ``estimates`` of a plan; see `labelgen.engine.probe.summarise`."""
     probe, estimates = plan["probe"], plan["estimates"]
     unit = "GPUs" if probe["device"] == "cuda" else "cores"
     stages = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in probe["seconds"].items())

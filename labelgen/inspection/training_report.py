@@ -18,7 +18,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
 
     Args:
         folder: where the page goes.
-        summary: what `pipelines.distill.distill` gives.
+        summary: what `labelgen.engine.distill.distill` gives.
 
     Returns:
         The page.

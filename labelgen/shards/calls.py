@@ -47,7 +47,7 @@ class Expected(_Part):
 
 
 class Figures(_Part):
-    """The numbers of a call, see `pipelines.metrics`: among them the GPUs and cores that it had."""
+    """The numbers of a call, see `labelgen.engine.metrics`: among them the GPUs and cores that it had."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 

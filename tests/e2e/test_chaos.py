@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.engine.drain import STOPPED
+from labelgen.engine.lease import living_drivers
 from labelgen.errors import UserError
 from labelgen.records import PointLabels
 from labelgen.runs import open_run
 from labelgen.shards import verify
-from pipelines.drain import STOPPED
-from pipelines.lease import living_drivers
 from tests.helpers.clusters import small_cluster
 from tests.helpers.light_jobs import label, light_plan
 from tests.helpers.nuscenes_root import make_dataroot

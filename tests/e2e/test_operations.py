@@ -7,16 +7,16 @@ import signal
 
 import pytest
 
+from labelgen.engine import derive, sequential_runner
+from labelgen.engine.derive import derive_scene
+from labelgen.engine.drain import INTERRUPTED, STOPPED
+from labelgen.engine.job import commit
+from labelgen.engine.lease import lease, living_drivers
+from labelgen.engine.main_job import execute
 from labelgen.errors import UserError
 from labelgen.runs import open_run
 from labelgen.shards import writer
 from labelgen.shards.calls import read_calls
-from pipelines import derive, sequential_runner
-from pipelines.derive import derive_scene
-from pipelines.drain import INTERRUPTED, STOPPED
-from pipelines.job import commit
-from pipelines.lease import lease, living_drivers
-from pipelines.main_job import execute
 from tests.e2e.conftest import QUICK
 from tests.helpers.light_jobs import label, light_plan
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.engine import derive
+from labelgen.engine.drain import STOPPED
+from labelgen.engine.lease import lease, living_drivers
 from labelgen.errors import UserError
 from labelgen.runs import open_run
 from labelgen.shards import verify, writer
 from labelgen.shards.calls import read_calls
-from pipelines import derive
-from pipelines.drain import STOPPED
-from pipelines.lease import lease, living_drivers
 from tests.helpers.light_jobs import label, light_plan
 from tests.helpers.light_passes import Halve, halve
 from tests.helpers.nuscenes_root import make_dataroot

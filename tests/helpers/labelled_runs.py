@@ -9,14 +9,14 @@ import numpy as np
 
 from labelgen.config import RunConfig
 from labelgen.datasets import plan_frames
+from labelgen.engine.job import Job, commit
+from labelgen.engine.planning import own_taxonomy
+from labelgen.engine.stages import LoadFrame, ProjectPoints, VoteLabels
+from labelgen.engine.task import FrameTask, run_stages
 from labelgen.geometry import rle
 from labelgen.records import Regions, Semantics
 from labelgen.shards import build_index, create_run, merge_plan
 from labelgen.taxonomy import load_taxonomy
-from pipelines.job import Job, commit
-from pipelines.planning import own_taxonomy
-from pipelines.stages import LoadFrame, ProjectPoints, VoteLabels
-from pipelines.task import FrameTask, run_stages
 
 FINGERPRINT = "fedcba9876543210" * 2
 ROWS, COLUMNS = 3, 5

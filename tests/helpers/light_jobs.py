@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.engine.job import Committed, Job, commit
+from labelgen.engine.main_job import Outcome, execute
+from labelgen.engine.planning import Plan, Request, make_plan
+from labelgen.engine.ray import operators
+from labelgen.engine.task import FrameTask, Stage
 from labelgen.shards import writer
-from pipelines import operators
-from pipelines.job import Committed, Job, commit
-from pipelines.main_job import Outcome, execute
-from pipelines.planning import Plan, Request, make_plan
-from pipelines.task import FrameTask, Stage
 from tests.helpers.labelled_runs import Tiles
 
 #: Settings whose models are never loaded, as `LightJob` has none.

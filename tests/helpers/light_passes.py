@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from labelgen.engine.derive import Derived, Outcome, derive, plan_derivation
 from labelgen.records import Failure
 from labelgen.runs import Scene, open_run
 from labelgen.taxonomy import Taxonomy
-from pipelines.derive import Derived, Outcome, derive, plan_derivation
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def halve(
     """Do what the derived run has left; on Ray where there is an address."""
     runner = None
     if address is not None:
-        from pipelines.ray_scenes import RayScenes
+        from labelgen.engine.ray.scenes import RayScenes
 
         runner = RayScenes(address)
     derivation = plan_derivation(open_run(parent), operation or Halve(), output)

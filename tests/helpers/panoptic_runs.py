@@ -15,11 +15,11 @@ from labelgen.distill.config import DataConfig
 from labelgen.distill.panoptic import Segments
 from labelgen.distill.predict import segments_as_labels
 from labelgen.distill.samples import Samples, join
+from labelgen.engine.derive import Derived, derive, plan_derivation
 from labelgen.records import UNLABELLED, PointLabels, Regions
 from labelgen.runs import Scene, open_run
 from labelgen.shards import create_run, write_shard
 from labelgen.taxonomy import Taxonomy, load_taxonomy
-from pipelines.derive import Derived, derive, plan_derivation
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 

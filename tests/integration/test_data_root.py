@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.engine import passes
 from labelgen.labels.calibrate import Calibration
 from labelgen.runs import open_run
-from pipelines import passes
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.demo.ladder import RUNGS
 from labelgen.demo.world import VAL_SEEDS, build
 from labelgen.runs import open_run
-from pipelines.ladder import RUNGS
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 

@@ -11,15 +11,15 @@ import yaml
 
 from labelgen.config import RunConfig
 from labelgen.data import LabelDataset, collate
+from labelgen.engine.reclass import Relabel
+from labelgen.engine.relabel import plan_relabel
+from labelgen.engine.stages import model_stages
+from labelgen.engine.task import FrameTask
 from labelgen.exports import import_labels
 from labelgen.geometry import rle
 from labelgen.runs import open_run
 from labelgen.shards import read_plan
 from labelgen.taxonomy import load_taxonomy
-from pipelines.reclass import Relabel
-from pipelines.relabel import plan_relabel
-from pipelines.stages import model_stages
-from pipelines.task import FrameTask
 from tests.helpers.blip2_folder import write_blip2_folder
 from tests.helpers.cli import Shell
 from tests.helpers.clip_folder import write_clip_folder

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.engine.voting import vote_settings
 from labelgen.labels.revote import Ballot, cameras_present
 from labelgen.labels.settings import VoteSettings
 from labelgen.runs import open_run
 from labelgen.shards import verify
-from pipelines.voting import vote_settings
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label
 from tests.helpers.nuscenes_root import make_dataroot

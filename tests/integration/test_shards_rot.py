@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.engine.planning import Plan
 from labelgen.errors import UserError
 from labelgen.shards import (
     Problem,
@@ -25,7 +26,6 @@ from labelgen.shards.damage import DamageError
 from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import list_manifests, manifest_key
 from labelgen.shards.resume import CHECKED_BYTES
-from pipelines.planning import Plan
 from tests.helpers.cli import Shell
 from tests.helpers.light_jobs import label as label_what_is_left
 from tests.helpers.light_jobs import light_plan

@@ -13,13 +13,13 @@ import pytest
 
 from labelgen.config import RunConfig, fingerprint, load_config
 from labelgen.distill.config import load_train_config
+from labelgen.engine.passes import FuseScene, RefineFlat, fusion_of
+from labelgen.engine.planning import Request, make_plan
 from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings
 from labelgen.labels.retrieval import RetrievalSettings
 from labelgen.runs import open_run
 from labelgen.shards import verify
-from pipelines.passes import FuseScene, RefineFlat, fusion_of
-from pipelines.planning import Request, make_plan
 from tests.helpers.light_jobs import LIGHT
 
 GOLDEN = Path(__file__).parents[1] / "golden"

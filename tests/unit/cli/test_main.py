@@ -5,7 +5,7 @@ import errno
 import pytest
 
 import labelgen.runs
-from pipelines import planning
+from labelgen.engine import planning
 from tests.helpers.cli import Shell
 
 

@@ -9,9 +9,9 @@ from labelgen.datasets.checks.fit import taxonomy_fits
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.semantickitti import CATEGORIES
 from labelgen.demo.world import CATEGORIES as CITY
+from labelgen.engine.planning import own_taxonomy
 from labelgen.errors import UserError
 from labelgen.taxonomy import load_taxonomy
-from pipelines.planning import own_taxonomy
 
 NUSCENES = DatasetInfo("nuscenes", taxonomy="nuscenes16")
 KITTI = DatasetInfo("semantickitti", categories=dict(CATEGORIES), taxonomy="semantickitti19")

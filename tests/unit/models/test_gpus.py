@@ -7,11 +7,11 @@ import torch
 
 from labelgen.config import RunConfig
 from labelgen.doctor import machine
+from labelgen.engine.ray import doctor
 from labelgen.errors import UserError
 from labelgen.models import execution, gpus
 from labelgen.models.execution import select_device
 from labelgen.models.gpus import ask, driver_problem, named_gpus
-from pipelines import doctor
 
 H100 = "NVIDIA H100 80GB HBM3, 81559 MiB, 535.104.05"
 #: Of a test that is about machines whose GPU cannot be used.
