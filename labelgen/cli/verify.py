@@ -47,7 +47,7 @@ def verify(
         listed = [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in problems]
         typer.echo(json.dumps({"ok": ok, "problems": listed}))
     else:
-        _print(PlainConsole(), run, problems, deep=deep, repair=repair)
+        _print(PlainConsole(soft_wrap=True), run, problems, deep=deep, repair=repair)
     if not ok:
         raise typer.Exit(1)
 

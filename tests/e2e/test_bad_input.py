@@ -178,7 +178,7 @@ def test_an_output_that_is_a_file(shell, job, tmp_path):
 
 
 def test_wrong_settings(shell, job):
-    one_line_error(shell("run", *job, "--set", "regions.points_per_side=-1"), "points_per_side")
+    one_line_error(shell("run", *job, "--set", "regions.superpixel_segments=-1"), "superpixel_segments")
     one_line_error(shell("run", *job, "--config", "nothing"), "nothing", "demo")
     one_line_error(shell("run", *job, "--frames", "x"), "BEGIN:END")
     one_line_error(shell("run", *job, "--frames", "100:200"), "selects nothing")

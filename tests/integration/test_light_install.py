@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,11 @@ def test_a_run_is_used_without_any_extra(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    call(uv, "build", "--wheel", "--quiet", "--out-dir", tmp_path / "wheel", ROOT)
+    tree = tmp_path / "tree"  # what a build leaves behind is no part of a checkout
+    shutil.copytree(ROOT / "labelgen", tree / "labelgen", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    call(uv, "build", "--wheel", "--quiet", "--out-dir", tmp_path / "wheel", tree)
     call(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "light")
     python = tmp_path / "light" / "bin" / "python"
     (wheel,) = (tmp_path / "wheel").glob("*.whl")

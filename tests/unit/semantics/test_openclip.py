@@ -146,7 +146,8 @@ def test_a_region_without_its_image_is_an_error(encoder, taxonomy):
 
 PROGRAM = """
 import sys, numpy as np
-from labelgen.semantics.base import make_encoder
+from labelgen.semantics import make_encoder
+from labelgen.semantics.settings import OpenClipSettings
 encoder = make_encoder(OpenClipSettings(mode="crop", checkpoint=sys.argv[1]), device="cpu", threads=2)
 crops = np.random.default_rng(0).integers(0, 255, (70, 32, 32, 3), np.uint8)
 sys.stdout.buffer.write(encoder.encode_crops(iter(crops)).tobytes() + encoder.embed(["a car"]).tobytes())
