@@ -69,7 +69,7 @@ def read_text(path: Path, what: str, largest: int = LARGEST) -> str:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read the {what} {path}: {reason}") from error
     if len(raw) > largest:
-        raise UserError(f"{path}: more than {largest:,} bytes are no {what}")
+        raise UserError(f"{path}: larger than {largest:,} bytes, too large to be a valid {what}")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: written in UTF-16; save it as UTF-8")
     if (zero := raw.find(b"\0")) >= 0:
@@ -206,4 +206,4 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON's")
+    raise ValueError(f"{name} is not a JSON number")

@@ -62,7 +62,7 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     names = record.names or ()
     if len(data) % record.itemsize:
         raise refuse(
-            f"{len(data)} bytes are not whole records of {record.itemsize} bytes ({', '.join(names)}): "
+            f"{len(data)} bytes are not a whole number of {record.itemsize}-byte records ({', '.join(names)}): "
             f"truncated, or not of layout {frame.lidar_layout!r}; "
             + (guess(data, frame.lidar_layout) or "copy it again from the data set")
         )
@@ -185,7 +185,7 @@ def _train_ids(ids: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.u
 def _kitti_labels(data: bytes, frame: Frame, path: str) -> NDArray[np.uint32]:
     if len(data) % 4:
         raise FrameError(
-            f"{len(data)} bytes are not whole uint32 labels; the file is truncated",
+            f"{len(data)} bytes are not a whole number of uint32 labels; the file is truncated",
             frame_id=frame.frame_id,
             path=path,
         )

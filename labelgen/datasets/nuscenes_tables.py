@@ -214,7 +214,7 @@ def _read(
     hook = None if keep is None else lambda record: record if keep(record) else None
     records = read_json(path, hook)
     if not isinstance(records, list):
-        raise UserError(f"table {path} is no list of records; extract the data set's metadata again")
+        raise UserError(f"table {path} is not a list of records; extract the data set's metadata again")
     if keep is not None:
         records = [record for record in records if record is not None]
     for number, record in enumerate(records):

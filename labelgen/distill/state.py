@@ -43,7 +43,7 @@ def read_state(folder: Path, digest: str) -> dict[str, Any] | None:
         state = load_plain(path)
         found = state["digest"]
     except (UserError, LookupError, TypeError) as error:
-        reason = error if isinstance(error, UserError) else f"{path} is no state of a training"
+        reason = error if isinstance(error, UserError) else f"{path} is not a saved training state"
         raise UserError(f"{reason}; remove it to train from the start") from None
     if found != digest:
         raise UserError(f"{folder} holds a training with other settings or frames; choose another --output")

@@ -110,7 +110,7 @@ def read_driver(store: Store, name: str) -> Driver:
     """
     token = name.removesuffix(".json")
     if not re.fullmatch(_TOKEN, token):
-        raise ValueError("its name is no token of a driver")
+        raise ValueError("its name is not a driver's token")
     content = read_own(store, record_key(token), _LARGEST + 1)
     if len(content) > _LARGEST:
         raise ValueError(f"more than {_LARGEST} bytes")

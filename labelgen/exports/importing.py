@@ -65,7 +65,7 @@ def import_labels(
         UserError: no such folder or no file in it, another run in ``out``, or categories that do not fit.
     """
     if not labels.is_dir():
-        raise UserError(f"{labels} is no folder of label files")
+        raise UserError(f"{labels} is not a folder of label files")
     found = {path.name: path for path in sorted(labels.rglob("*_lidarseg.bin"))}
     if not found:
         raise UserError(f"{labels} holds no *_lidarseg.bin")

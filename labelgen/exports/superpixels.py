@@ -125,6 +125,8 @@ def image_regions(
     for number, camera in enumerate(frame.planned.cameras):
         name = names.get(camera.image_path)
         if name is None or "/" in name or name.startswith("."):
-            raise UserError(f"frame {frame.frame_id}: {camera.image_path} is no keyframe of {frame.run.root}")
+            raise UserError(
+                f"frame {frame.frame_id}: {camera.image_path} is not a keyframe of {frame.run.root}"
+            )
         painted = paint(frame.regions, number, camera, frame.frame_id)
         yield name, frame.regions.camera_slice(number), painted

@@ -74,7 +74,7 @@ def training_of_file(model: str, path: Path, told: str | None) -> tuple[str | No
     """
     known = trainings(model)
     if told is not None and told not in known:
-        raise UserError(f"semantics.pretrained={told} is no tag of {model}; tags: {_listed(known)}")
+        raise UserError(f"semantics.pretrained={told} is not a tag of {model}; tags: {_listed(known)}")
     tag = told or _tag_by_place(model, path) or ("openai" if _is_openai(path) else None)
     if tag is not None and (tag in known or told):
         return tag, known[tag]

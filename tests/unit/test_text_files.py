@@ -96,7 +96,9 @@ def test_a_file_of_any_size_costs_its_limit(tmp_path):
     path = tmp_path / "large.yaml"
     path.touch()
     os.truncate(path, 1 << 40)  # no disk holds it
-    with pytest.raises(UserError, match=r"large\.yaml: more than 4,194,304 bytes are no configuration"):
+    with pytest.raises(
+        UserError, match=r"large\.yaml: larger than 4,194,304 bytes, too large to be a valid configuration"
+    ):
         read_text(path, "configuration")
 
 

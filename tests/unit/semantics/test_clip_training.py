@@ -61,7 +61,7 @@ def test_a_file_that_does_not_say_is_asked_about(file):
     ) as caught:
         load_open_clip("ViT-L-14", str(file))
     assert str(file) in str(caught.value)
-    with pytest.raises(UserError, match=r"pretrained=nothing is no tag of ViT-L-14"):
+    with pytest.raises(UserError, match=r"pretrained=nothing is not a tag of ViT-L-14"):
         load_open_clip("ViT-L-14", str(file), "nothing")
 
 
