@@ -62,7 +62,7 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
     names = record.names or ()
     if len(data) % record.itemsize:
         raise refuse(
-            f"{len(data)} bytes are not a whole number of {record.itemsize}-byte records ({', '.join(names)}): "
+            f"{len(data)} bytes are not whole {record.itemsize}-byte records ({', '.join(names)}): "
             f"truncated, or not of layout {frame.lidar_layout!r}; "
             + (guess(data, frame.lidar_layout) or "copy it again from the data set")
         )

@@ -201,11 +201,12 @@ def test_kill_the_sequential_driver(dataroot, undisturbed, tmp_path, seed):
 
 
 @trials(2, 150)
-@pytest.mark.parametrize("runner", ["ray", "sequential"])
+@pytest.mark.parametrize("runner", ["ray", "local", "sequential"])
 def test_sigterm_finishes_what_is_begun(dataroot, undisturbed, cluster, tmp_path, seed, runner):
     rng, run = random.Random(seed), tmp_path / "run"
     address = cluster.address if runner == "ray" else None
-    overrides = (f"runtime.runner={runner}", "runtime.model_workers=2")
+    engine = "sequential" if runner == "sequential" else "ray"  # local: a Ray that the driver starts itself
+    overrides = (f"runtime.runner={engine}", "runtime.model_workers=2")
     process = start(dataroot, run, address, overrides=overrides, faults={"seconds": LONGER})
     wait_until(lambda: living_drivers(run) and manifests(run) >= 1, process)
     time.sleep(rng.uniform(0, 0.5))

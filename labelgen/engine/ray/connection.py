@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -70,7 +72,8 @@ def connect(address: str) -> None:
     _prepare()
     try:
         _knock(address)
-        ray.init(address=address, **_QUIET)
+        with _own_sigterm():
+            ray.init(address=address, **_QUIET)
     except Exception as error:
         raise UserError(
             f"cannot connect to Ray at {address!r} ({type(error).__name__}: {one_line(error, 500)}); "
@@ -86,7 +89,7 @@ def _start(folder: Path | None) -> None:
     guard_token()
     cores = len(os.sched_getaffinity(0))
     try:
-        with _on_loopback():
+        with _on_loopback(), _own_sigterm():
             ray.init(
                 address="local",
                 num_cpus=cores + EXTRA_LOCAL_CPUS,
@@ -101,6 +104,17 @@ def _start(folder: Path | None) -> None:
             "machine is busy: try again, or use --runner sequential"
         ) from error
     _set_up_data()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """`ray.init` lets SIGTERM exit at once; the handler that was there before comes back."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

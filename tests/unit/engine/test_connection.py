@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.engine.drain import Stop, draining
+from labelgen.engine.ray import connection
 from labelgen.engine.ray.connection import connect, guard_token
 from labelgen.errors import UserError
 from labelgen.scratch import sweep
@@ -150,3 +152,22 @@ def test_a_local_ray_listens_to_this_machine_alone_and_leaves_nothing_behind(hom
     assert folder.exists()
     sweep()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1:1"])
+def test_sigterm_stays_whose_it_was(monkeypatch, address):
+    """As `ray.init` does: it lets SIGTERM end the process, whatever was to be done then."""
+    monkeypatch.setattr(connection, "_prepare", lambda: None)
+    monkeypatch.setattr(connection, "_knock", lambda address: None)
+    monkeypatch.setattr(connection, "guard_token", lambda: None)
+    monkeypatch.setattr(connection, "_set_up_data", lambda: None)
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(
+        connection.ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    )
+    stop = Stop()
+    with draining(stop), connection.connected(address):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.is_set()
+    assert stop.signal == signal.SIGTERM
