@@ -19,6 +19,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private import utils as ray_utils
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
@@ -108,13 +109,21 @@ def _start(folder: Path | None) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """`ray.init` lets SIGTERM exit at once; the handler that was there before comes back."""
+    """`ray.init` lets SIGTERM exit at once; a handler that was there before stays.
+
+    It is not enough to bring it back: connecting takes seconds, in which a signal may come.
+    """
     before = signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    theirs = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
-        if callable(before) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        ray_utils.set_sigterm_handler = theirs
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

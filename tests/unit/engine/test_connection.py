@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from ray._private import utils as ray_utils
 
 from labelgen.engine.drain import Stop, draining
 from labelgen.engine.ray import connection
@@ -154,8 +155,9 @@ def test_a_local_ray_listens_to_this_machine_alone_and_leaves_nothing_behind(hom
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("when", ["while it connects", "then"])
 @pytest.mark.parametrize("address", [None, "127.0.0.1:1"])
-def test_sigterm_stays_whose_it_was(monkeypatch, address):
+def test_sigterm_stays_whose_it_was(monkeypatch, address, when):
     """As `ray.init` does: it lets SIGTERM end the process, whatever was to be done then."""
     monkeypatch.setattr(connection, "_prepare", lambda: None)
     monkeypatch.setattr(connection, "_knock", lambda address: None)
@@ -163,11 +165,16 @@ def test_sigterm_stays_whose_it_was(monkeypatch, address):
     monkeypatch.setattr(connection, "_set_up_data", lambda: None)
     monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
-    monkeypatch.setattr(
-        connection.ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    )
+
+    def init(**_):
+        ray_utils.set_sigterm_handler(lambda *_: sys.exit(1))
+        if when != "then":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(connection.ray, "init", init)
     stop = Stop()
     with draining(stop), connection.connected(address):
-        os.kill(os.getpid(), signal.SIGTERM)
+        if when == "then":
+            os.kill(os.getpid(), signal.SIGTERM)
         assert stop.is_set()
     assert stop.signal == signal.SIGTERM
