@@ -54,7 +54,7 @@ def test_what_is_not_there_is_left_out(tmp_path):
 
 def test_a_truncated_file_names_the_columns(tmp_path):
     (tmp_path / "cloud.bin").write_bytes(stored().tobytes()[:-1])
-    with pytest.raises(FrameError, match="whole records of 29 bytes"):
+    with pytest.raises(FrameError, match="whole 29-byte records"):
         load_cloud(tmp_path, frame())
 
 

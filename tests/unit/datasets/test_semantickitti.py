@@ -106,7 +106,7 @@ def test_labels_have_a_class_and_an_instance(root):
     np.full(50, 60_000, np.uint32).tofile(root / frames[0].label_path)
     assert (load_truth(root, frames[0], table, 50) == 255).all()
     (root / frames[0].label_path).write_bytes(b"12345")
-    with pytest.raises(FrameError, match="not whole uint32"):
+    with pytest.raises(FrameError, match="not a whole number of uint32"):
         load_truth(root, frames[0], table, None)
     (root / frames[1].label_path).unlink()
     without = plan_frames("semantickitti", root, split="08")[0]

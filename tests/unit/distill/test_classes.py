@@ -68,7 +68,7 @@ EVERY = ", ".join(load_taxonomy("nuscenes16").names)
         ("1: [car]", r"mine\.yaml:1: the key '1' is no text"),
         ("", r"mine\.yaml: a mapping"),
         ("novel: [", r"mine\.yaml:\d: not valid YAML"),
-        ("novel: []" + " " * 70_000, r"mine\.yaml: more than 65,536 bytes"),
+        ("novel: []" + " " * 70_000, r"mine\.yaml: larger than 65,536 bytes"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(tmp_path, text, word):
