@@ -215,7 +215,9 @@ def test_sigterm_finishes_what_is_begun(dataroot, undisturbed, cluster, tmp_path
     assert process.returncode == STOPPED, (out, err)
     outcome = json.loads(out.splitlines()[-1])
     assert outcome["stopped"]
-    assert outcome["labelled"] == len(open_run(run).frames) < SCENES * SAMPLES
+    assert outcome["labelled"] == len(open_run(run).frames)
+    if runner != "local":  # whose writers may start when all frames are begun
+        assert outcome["labelled"] < SCENES * SAMPLES
     label(light_plan(dataroot, run, ("runtime.runner=sequential",)))
     check(run, undisturbed)
 
