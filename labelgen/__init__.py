@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from labelgen.runs import open_run
 
 __version__ = "0.1.0"
-_VERBS = (
-    *("check", "evaluate", "export", "frame_steps", "fuse", "import_labels", "label", "label_frame", "plan"),
-    *("predict", "refine", "relabel", "report", "revote"),
-)
 __all__ = [
     "LabelDataset",
     "ShardStream",
@@ -61,7 +57,7 @@ __all__ = [
 # Workers and ``labelgen --help`` must not wait for what they do not need.
 __getattr__ = loads(
     __name__,
-    dict.fromkeys(_VERBS, "labelgen.api")
+    dict.fromkeys(__all__, "labelgen.api")
     | dict.fromkeys(("LabelDataset", "ShardStream"), "labelgen.data")
     | {"open_run": "labelgen.runs"},
 )
