@@ -28,7 +28,7 @@ from harness import Claim, score
 
 from labelgen.config import load_config
 from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
-from labelgen.engine.main_job import execute
+from labelgen.engine.labelling import label_plan
 from labelgen.engine.planning import Request, make_plan
 from labelgen.engine.relabel import plan_relabel
 from labelgen.engine.voting import vote_settings
@@ -72,7 +72,7 @@ def labelled(folder: Path, scenes: int, frames: int, changes: tuple[str, ...]) -
             output=folder / "run",
         )
     )
-    execute(plan, lambda count: None)
+    label_plan(plan)
     return open_run(folder / "run")
 
 

@@ -27,7 +27,8 @@ from harness import Claim, score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from labelgen.engine.job import Job, Watch
+from labelgen.engine.driver import Watch
+from labelgen.engine.job import Job
 from labelgen.engine.task import FrameTask, Stage
 from labelgen.frame import Frame
 from labelgen.runs import open_run
@@ -123,7 +124,7 @@ class Bench:
     def label(self, job: Job, address: str | None = None) -> None:
         """Label all frames: on Ray, or in this process without an address."""
         if address is None:
-            from labelgen.engine.sequential_runner import run_sequential
+            from labelgen.engine.sequential import run_sequential
 
             done = sum(shard.frames for shard in run_sequential(job, Watch()))
         else:

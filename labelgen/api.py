@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from labelgen.config import RunConfig
     from labelgen.datasets import DatasetInfo
     from labelgen.datasets.checks import Finding
-    from labelgen.engine.derive import Operation, Outcome, Runner
-    from labelgen.engine.main_job import Fused
-    from labelgen.engine.main_job import Outcome as LabelOutcome
+    from labelgen.engine.derivation import Operation
+    from labelgen.engine.driver import Outcome
     from labelgen.engine.planning import Plan
     from labelgen.engine.task import Stage
     from labelgen.frame import Frame
@@ -45,6 +44,10 @@ __all__ = [
     "report",
     "revote",
 ]
+
+
+#: Frames drawn in the report that ends `label`; `report` draws more.
+_REPORT_PICTURES = 3
 
 
 def _ignore(_: Any) -> None:
@@ -126,20 +129,50 @@ def plan(
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A derived run, laid over the one that it was made from.
+
+    Attributes:
+        run: its folder or address.
+        outcome: frames done and failed, see `labelgen.engine.driver.Outcome`.
+    """
+
+    run: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
 class Labelled:
     """What `label` did.
 
     Attributes:
         run: folder or address of the run.
-        outcome: frames labelled and failed, see `labelgen.engine.main_job.Outcome`.
+        outcome: frames labelled and failed, see `labelgen.engine.driver.Outcome`.
         fused: the run that fusion over time laid over it; None where there was nothing to fuse.
-        report: the page; empty where none was asked for.
+        report, picture: the page and a picture of the first frame; empty where none were asked for.
+        scores: name and scores of the run and of the fused one, where there is truth and anything is new.
+        fresh: whether anything is new since the report was written the last time.
     """
 
     run: str
-    outcome: LabelOutcome
-    fused: Fused | None = None
+    outcome: Outcome
+    fused: Derived | None = None
     report: str = ""
+    picture: str = ""
+    scores: tuple[tuple[str, dict[str, Any]], ...] = ()
+    fresh: bool = False
+
+    @property
+    def best(self) -> str:
+        """The run to go on with: the fused one, if there is one."""
+        return self.run if self.fused is None else self.fused.run
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same call is to be made again: it was stopped, or other drivers have frames of it."""
+        return bool(
+            self.outcome.stopped or self.outcome.elsewhere or (self.fused and self.fused.outcome.left)
+        )
 
 
 def label(
@@ -153,7 +186,7 @@ def label(
     on_fused: Callable[[int], None] = _ignore,
     warn: Callable[[str], None] = _ignore,
 ) -> Labelled:
-    """Label what a plan has left, fuse it over time where the settings say so, and write the report.
+    """Label what a plan has left, fuse it over time where the settings say so, score it, and report.
 
     Call it again to go on where the last call ended.
 
@@ -163,7 +196,7 @@ def label(
             ``runtime.runner=sequential`` in this process.
         strict: stop at the first frame that fails.
         share: do the frames together with other callers that share, too.
-        with_report: write the HTML report at the end.
+        with_report: score where there is truth, and write the HTML report, at the end.
         on_frame: called with the number of frames newly labelled.
         on_fused: called with the number of frames newly fused.
         warn: told what is odd.
@@ -172,30 +205,86 @@ def label(
         UserError: it cannot start or go on, or data or labels make no sense.
 
     >>> done = labelgen.label(labelgen.plan("nuscenes", "/data/nuscenes"))   # doctest: +SKIP
-    >>> labelgen.open_run(done.run).frames                                   # doctest: +SKIP
+    >>> labelgen.open_run(done.best).frames                                  # doctest: +SKIP
     """
-    from labelgen.datasets.checks import refuse
-    from labelgen.engine import main_job
+    from labelgen.datasets.checks import warnings_of
+    from labelgen.engine.labelling import label_plan
+
+    if planned.job.frames:
+        for line in warnings_of(planned.findings):
+            warn(line)
+    outcome = label_plan(planned, on_frame, ray_address, strict=strict, share=share, warn=warn)
+    done = Labelled(str(planned.job.run), outcome)
+    _judge(planned, warn)
+    if not done.unfinished and planned.job.config.fusion.enabled:
+        done = replace(done, fused=_fuse_beside(planned, on_fused, ray_address, warn))
+    if with_report and not done.unfinished:
+        done = _conclude(planned, done, warn)
+    return done
+
+
+def _judge(planned: Plan, warn: Callable[[str], None]) -> None:
+    """Say what does not make sense about what is labelled so far, and was not said of the plan."""
+    from labelgen.datasets.checks import refuse, warnings_of
     from labelgen.inspection.verdict import judge
     from labelgen.runs import open_run
 
-    for finding in planned.findings:
-        if not finding.refuse:
-            warn(str(finding))
-    outcome = main_job.execute(planned, on_frame, ray_address, strict=strict, share=share, warn=warn)
-    run = str(planned.job.run)
-    refuse(judge(open_run(run), {frame.frame_id for frame in planned.selected}, planned.job.config.allow))
-    if outcome.stopped or outcome.elsewhere:
-        return Labelled(run, outcome)
-    fused = None
-    if planned.job.config.fusion.enabled:
-        fused = main_job.fuse(planned, on_fused, ray_address, warn=warn)
-    page = ""
-    if with_report:
-        page, missing = report(run if fused is None else fused.run, dataroot=planned.job.root)
-        for line in missing:
+    frames = {frame.frame_id for frame in planned.selected}
+    findings = judge(open_run(planned.job.run), frames, planned.job.config.allow)
+    if planned.job.frames:
+        told = {finding.check for finding in planned.findings}
+        for line in warnings_of(finding for finding in findings if finding.check not in told):
             warn(line)
-    return Labelled(run, outcome, fused, page)
+    refuse(findings)
+
+
+def _fuse_beside(
+    planned: Plan, on_frame: Callable[[int], None], ray_address: str | None, warn: Callable[[str], None]
+) -> Derived | None:
+    """None where there is nothing to fuse, or the run is finished and nothing can be written."""
+    from labelgen.engine.fusing import fuse_plan, fused_beside
+    from labelgen.shards.names import RUN_JSON
+    from labelgen.shards.place import open_store
+    from labelgen.shards.there import refuses_writing
+
+    run = fused_beside(planned)
+    try:
+        outcome = fuse_plan(planned, on_frame, ray_address, warn=warn)
+    except UserError as error:
+        if planned.job.frames or open_store(run).exists(RUN_JSON) or not refuses_writing(error):
+            raise
+        warn(f"not fused over time: {error}")  # a finished run on a disk such as an archive's
+        return None
+    return None if outcome is None else Derived(run, outcome)
+
+
+def _conclude(planned: Plan, done: Labelled, warn: Callable[[str], None]) -> Labelled:
+    """Score where there is truth, and write report and picture: of the fused run, where there is one."""
+    from labelgen.inspection.evaluation import evaluate_steps, has_truth
+    from labelgen.inspection.picture import save_picture
+    from labelgen.inspection.reporting import report_run
+    from labelgen.runs import open_run
+    from labelgen.shards.place import open_store
+    from labelgen.shards.there import refuses_writing
+
+    store = open_store(done.best)
+    page, picture = f"{store.url}/report/index.html", f"{store.url}/report/frame.png"
+    changed = bool(planned.job.frames or (done.fused is not None and done.fused.outcome.scenes))
+    if not changed and store.exists("report/index.html"):
+        return replace(done, report=page, picture=picture)
+    opened = open_run(store, planned.job.root)
+    scores = evaluate_steps(opened) if has_truth(opened) else []
+    done = replace(done, scores=tuple(scores), fresh=True)
+    try:
+        if opened.frames:
+            save_picture(opened.frame(opened.frames[0]), picture)
+        report_run(opened, f"{store.url}/report", _REPORT_PICTURES, scores)
+    except UserError as error:
+        if changed or not refuses_writing(error):
+            raise
+        warn(f"there is no report, and none can be written: {error}")
+        return done
+    return replace(done, report=page, picture=picture)
 
 
 def frame_steps(
@@ -250,15 +339,18 @@ def label_frame(frame: Frame, steps: Sequence[Stage]) -> FrameRecord:
         All that a run would store of it: ``.labels``, ``.views``, ``.regions``, ``.semantics``, ``.xyz``.
 
     Raises:
-        FrameError: a step failed; names it.
+        FrameError: the frame cannot be labelled, or a step failed, which is named.
     """
-    from labelgen.engine.task import FrameTask, build_record, run_stages
+    from labelgen.engine.task import FrameTask, build_record
 
-    task = run_stages(steps, FrameTask(frame))
-    if task.failure is not None:
-        failure = task.failure
-        said = failure.message.removeprefix(f"frame {frame.frame_id}: ")
-        raise FrameError(f"{failure.stage}: {said}", frame_id=frame.frame_id)
+    task = FrameTask(frame)
+    for step in steps:
+        try:
+            step(task)
+        except FrameError:
+            raise
+        except Exception as error:
+            raise FrameError(f"{step.name}: {error}", frame_id=frame.frame_id) from error
     return build_record(task, store_points=True)
 
 
@@ -283,19 +375,6 @@ class How(TypedDict, total=False):
     retry_failed: bool
     on_frame: Callable[[int], None]
     warn: Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Derived:
-    """A derived run, laid over the one that it was made from.
-
-    Attributes:
-        run: its folder or address.
-        outcome: frames done and failed, see `labelgen.engine.derive.Outcome`.
-    """
-
-    run: str
-    outcome: Outcome
 
 
 def revote(
@@ -644,22 +723,18 @@ def _derive(
     prepare: Callable[[], None] = lambda: None,
 ) -> Derived:
     """Plan a derived run and do it."""
-    from labelgen.engine.derive import derive, plan_derivation
+    from labelgen.engine.derivation import plan_derivation
+    from labelgen.engine.derive import derive
 
-    address, chosen = how.get("ray_address"), how.get("scenes")
-    runner: Runner | None = None
-    if address is not None:
-        from labelgen.engine.ray.scenes import RayScenes
-
-        runner = RayScenes(None if address == "local" else address)
+    chosen = how.get("scenes")
     folder = str(how.get("output") or _beside(opened, operation.name))
     derivation = plan_derivation(opened, operation, folder, **(more or {}))
     prepare()
     outcome = derive(
         derivation,
         how.get("on_frame", _ignore),
-        None if chosen is None else lambda number, _: number in chosen,
-        runner,
+        lambda number, _: chosen is None or number in chosen,
+        ray_address=how.get("ray_address"),
         retry_failed=how.get("retry_failed", False),
         warn=how.get("warn", _ignore),
     )

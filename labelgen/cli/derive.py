@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,10 @@ Ray = Annotated[
         "--ray", help="Do scenes side by side on Ray: `local`, or a cluster's address.", show_default=False
     ),
 ]
+
+
+#: Of an outcome, in ``--json``.
+_COUNTS = ("failed", "scenes", "skipped", "failed_before", "failed_fraction", "left", "signal")
 
 
 @dataclass(frozen=True)
@@ -313,14 +317,17 @@ def carry_out(parent: Run, title: str, asked: Asked, verb: Callable[[How, Bar], 
         }
         outcome = verb(how, bar).outcome
     if asked.as_json:
-        typer.echo(json.dumps({"run": folder, "stopped": outcome.stopped, **asdict(outcome)}))
+        counts = {name: getattr(outcome, name) for name in _COUNTS}
+        typer.echo(
+            json.dumps({"run": folder, "stopped": outcome.left > 0, "frames": outcome.labelled} | counts)
+        )
     else:
-        done = f"{outcome.frames} frames in {outcome.scenes} scenes, {outcome.failed} failed"
+        done = f"{outcome.labelled} frames in {outcome.scenes} scenes, {outcome.failed} failed"
         before = f", {outcome.failed_before} failed before" if outcome.failed_before else ""
         skipped = f", {outcome.skipped} scenes were there{before}" if outcome.skipped else before
         say(f"{folder}: {done}{skipped}")
-    if outcome.stopped:
-        leave_stopped(console, outcome.signal, outcome.frames + outcome.failed, outcome.left)
+    if outcome.left:
+        leave_stopped(console, outcome.signal, outcome.labelled + outcome.failed, outcome.left)
     answer_for_failures(console, folder, outcome.failed_fraction, asked.max_failed)
 
 

@@ -22,7 +22,6 @@ from labelgen.cli.run import (
     Set,
     Split,
     Version,
-    warn,
 )
 from labelgen.errors import UserError
 from labelgen.wording import whole_number
@@ -65,7 +64,7 @@ def plan(
     Examples: `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --split val`;
     `labelgen plan --dataset nuscenes --dataroot /data/nuscenes --config nuscenes --probe 8 --price 2.50`
     """
-    from labelgen.datasets.checks import refuse
+    from labelgen.datasets.checks import refuse, warnings_of
     from labelgen.engine.planning import Request, make_plan
     from labelgen.engine.unchanged import describe
     from labelgen.inspection.tables import render_estimates, render_plan
@@ -82,7 +81,8 @@ def plan(
     if made.changed:
         complain(console, "warning", describe(made.changed), "bold yellow")
     refuse(made.findings)
-    warn(console, made.findings)
+    for line in warnings_of(made.findings):
+        complain(console, "warning", line, "bold yellow")
     if probe:
         from labelgen.engine.probe import keep, make_bill, summarise
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,17 +14,12 @@ from labelgen.cli.console import PlainConsole, complain
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.interrupt import interruptible, leave_stopped
 from labelgen.cli.options import Allow, Json, on_disk
-from labelgen.cli.progress import frame_progress, step_progress
-from labelgen.errors import UserError
+from labelgen.cli.progress import bars, frame_progress, step_progress
 from labelgen.presets import PRESETS
 
 if TYPE_CHECKING:
-    from labelgen.datasets.checks import Finding
-    from labelgen.engine.main_job import Fused
+    from labelgen.api import Labelled
     from labelgen.engine.planning import Plan, Request
-
-#: Frames drawn in the report that ends a run; `labelgen report --pictures` draws more.
-REPORT_PICTURES = 3
 
 Dataset = Annotated[
     str | None,
@@ -91,6 +85,7 @@ def run(
     Examples: `labelgen run` labels the simulated city;
     `labelgen run --dataset nuscenes --dataroot /data/nuscenes --split val --config nuscenes`
     """
+    from labelgen import api
     from labelgen.engine.planning import Request, make_plan
 
     overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
@@ -102,41 +97,54 @@ def run(
         build_city(request, console)
         todo = make_plan(request, partial(frame_progress, console))
     announce(todo, console)
-    result = label(todo, console, ray_address, strict=strict, share=sharing)
-    judge_run(todo, console)
-    if result["stopped"] or result["elsewhere"]:
-        leave_unfinished(result, console, as_json=as_json)
-    fused = None
-    if todo.job.config.fusion.enabled:
-        fused = fuse_over_time(todo, console, ray_address, retry_failed)
-    if fused is not None:
-        result |= {"fused": fused.run, "fused_failed": fused.failed}
-        share = fused.failed / max(1, len(todo.selected))
-        result["failed_fraction"] = max(result["failed_fraction"], share)
-        if fused.left:
-            if as_json:
-                typer.echo(json.dumps(result | {"stopped": True, "signal": fused.signal}))
-            leave_stopped(console, fused.signal, fused.frames, fused.left)
-    if with_report:
-        result |= conclude(todo, fused, console)
+    with interruptible(console, todo.job.run), bars(console) as bar:
+        done = api.label(
+            todo,
+            ray_address=ray_address,
+            strict=strict,
+            share=sharing,
+            with_report=with_report,
+            on_frame=bar(len(todo.job.frames), "frames"),
+            on_fused=bar(len(todo.selected), "fusing over time"),
+            warn=partial(complain, console, "warning", style="bold yellow"),
+        )
+    result = to_json(todo, done) | {"strict": strict}
     if as_json:
         typer.echo(json.dumps(result))
-    where = result["fused" if result.get("fused_failed") else "run"]
+    if done.unfinished:
+        leave_unfinished(todo, done, console)
+    conclude(todo, done, console)
+    where = done.run if not result.get("fused_failed") else done.best
     answer_for_failures(console, where, result["failed_fraction"], max_failed)
 
 
-def leave_unfinished(result: dict[str, Any], console: Console, *, as_json: bool) -> None:
-    """Say what is left and by whom it is done, and exit: pass 2 and the report are for whole runs."""
+def to_json(plan: Plan, done: Labelled) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    counts = {"run": done.run, "frames": len(plan.selected), "todo": len(plan.job.frames)}
+    result: dict[str, Any] = counts | done.outcome.to_dict()
+    if done.fused is not None:
+        fused = done.fused.outcome
+        failed = fused.failed + fused.failed_before
+        result |= {"fused": done.fused.run, "fused_failed": failed}
+        result["failed_fraction"] = max(result["failed_fraction"], failed / max(1, len(plan.selected)))
+        if fused.left:
+            result |= {"stopped": True, "signal": fused.signal}
+    return result | ({"report": done.report, "picture": done.picture} if done.report else {})
+
+
+def leave_unfinished(plan: Plan, done: Labelled, console: Console) -> None:
+    """Say what is left and by whom it is done, and exit."""
     from labelgen.engine.drain import STOPPED
 
-    if as_json:
-        typer.echo(json.dumps(result))
-    done = result["labelled"] + result["failed"]
-    if result["stopped"]:
-        otherwise = 1 if result["failed"] and result["strict"] else STOPPED
-        leave_stopped(console, result["signal"], done, result["todo"] - done, otherwise)
+    outcome = done.outcome if done.fused is None else done.fused.outcome
+    committed = outcome.labelled + outcome.failed
+    if not outcome.elsewhere:
+        by_strict = done.fused is None and not outcome.signal
+        leave_stopped(
+            console, outcome.signal, committed, outcome.left, 1 if by_strict and outcome.failed else STOPPED
+        )
     console.print(
-        f"{done} frames are committed, {result['elsewhere']} were taken by other drivers of this run; "
+        f"{committed} frames are committed, {outcome.elsewhere} were taken by other drivers of this run; "
         "when they have ended, the same command fuses and reports",
     )
     raise typer.Exit(0)
@@ -163,7 +171,6 @@ def announce(plan: Plan, console: Console) -> None:
         return
     if plan.changed:
         complain(console, "warning", describe(plan.changed), "bold yellow")
-    warn(console, plan.findings)
     if plan.info.ego_box is None and plan.job.config.projection.ego_box is None:
         console.print(
             "  no ego vehicle: no point is left out as the vehicle's own; where its LiDAR or cameras see it, "
@@ -185,113 +192,22 @@ def announce(plan: Plan, console: Console) -> None:
         )
 
 
-def warn(console: Console, findings: Iterable[Finding]) -> None:
-    """Print what does not make sense and yet does not stop the run."""
-    for finding in findings:
-        if not finding.refuse:
-            complain(console, "warning", f"{finding} [{finding.check}]", "bold yellow")
-
-
-def judge_run(plan: Plan, console: Console) -> None:
-    """Say what does not make sense about what is labelled so far.
-
-    Raises:
-        UserError: it cannot be right.
-    """
-    from labelgen.datasets.checks import refuse
-    from labelgen.inspection.verdict import judge
-    from labelgen.runs import open_run
-
-    frames = {frame.frame_id for frame in plan.selected}
-    findings = judge(open_run(plan.job.run), frames, plan.job.config.allow)
-    if plan.job.frames:
-        told = {finding.check for finding in plan.findings}
-        warn(console, [finding for finding in findings if finding.check not in told])
-    refuse(findings)
-
-
-def label(
-    plan: Plan, console: Console, ray_address: str | None, *, strict: bool, share: bool
-) -> dict[str, Any]:
-    """Label what is left, with a progress bar."""
-    from labelgen.engine.main_job import execute
-
-    bar = frame_progress(console, len(plan.job.frames))
-    with interruptible(console, plan.job.run), bar as on_frame:
-        outcome = execute(
-            plan,
-            on_frame,
-            ray_address,
-            strict=strict,
-            share=share,
-            warn=partial(complain, console, "warning", style="bold yellow"),
-        )
-    counts = {"run": str(plan.job.run), "frames": len(plan.selected), "todo": len(plan.job.frames)}
-    return counts | {"strict": strict} | outcome.to_dict()
-
-
-def fuse_over_time(plan: Plan, console: Console, ray_address: str | None, retry_failed: bool) -> Fused | None:
-    """Pass 2, with a progress bar; None where there is nothing to fuse, or nothing can be written."""
-    from labelgen.engine.main_job import fuse
-    from labelgen.shards.names import RUN_JSON
-    from labelgen.shards.place import named_after, open_store
-    from labelgen.shards.there import refuses_writing
-
-    bar = frame_progress(console, len(plan.selected), "fusing over time")
-    tell = partial(complain, console, "warning", style="bold yellow")
-    try:
-        with interruptible(console, plan.job.run), bar as on_frame:
-            fused = fuse(plan, on_frame, ray_address, retry_failed=retry_failed, warn=tell)
-    except UserError as error:
-        begun = open_store(named_after(plan.job.run, "-fused")).exists(RUN_JSON)
-        if plan.job.frames or begun or not refuses_writing(error):
-            raise
-        # A finished run on a disk that cannot be written, such as an archive's.
-        complain(console, "warning", f"not fused over time: {error}", "bold yellow")
-        return None
-    if fused is None:
-        console.print("not fused: no finished scene has poses and more than one frame", style="dim")
-    return fused
-
-
-def conclude(plan: Plan, fused: Fused | None, console: Console) -> dict[str, Any]:
-    """Score where truth exists, write report and picture, and say in the last line where they are.
-
-    They are about the fused run where there is one; its scores stand beside those of the frames alone.
-    """
-    from labelgen.inspection.evaluation import evaluate_steps, has_truth
-    from labelgen.inspection.picture import save_picture
-    from labelgen.inspection.reporting import report_run
+def conclude(plan: Plan, done: Labelled, console: Console) -> None:
+    """Show what is labelled and how right it is, and say in the last line where it is."""
     from labelgen.inspection.summary import render_evaluation, render_steps, render_summary, summarise_run
     from labelgen.runs import open_run
-    from labelgen.shards.place import open_store
-    from labelgen.shards.there import refuses_writing
 
-    store = open_store(plan.job.run if fused is None else fused.run)
-    report, picture = f"{store.url}/report/index.html", f"{store.url}/report/frame.png"
-    changed = plan.job.frames or (fused is not None and fused.scenes)
-    if changed or not store.exists("report/index.html"):
-        opened = open_run(store, plan.job.root)
-        render_summary(console, summarise_run(opened))
-        steps = evaluate_steps(opened) if has_truth(opened) else []
-        if steps:
-            render_evaluation(console, steps[-1][1])
-            render_steps(console, steps)
-        try:
-            if opened.frames:
-                save_picture(opened.frame(opened.frames[0]), picture)
-            report_run(opened, f"{store.url}/report", REPORT_PICTURES, steps)
-        except UserError as error:
-            if changed or not refuses_writing(error):
-                raise
-            complain(
-                console, "warning", f"there is no report, and none can be written: {error}", "bold yellow"
-            )
-            return {}
-    if fused is not None:
-        console.print(f"labels: {fused.run}, of the frames alone: {plan.job.run}")
-    console.print(f"report: {report}   picture: {picture}")
-    return {"report": report, "picture": picture}
+    if done.fused is None and plan.job.config.fusion.enabled:
+        console.print("not fused: no finished scene has poses and more than one frame", style="dim")
+    if done.fresh:
+        render_summary(console, summarise_run(open_run(done.best, plan.job.root)))
+    if done.scores:
+        render_evaluation(console, done.scores[-1][1])
+        render_steps(console, done.scores)
+    if done.report:
+        if done.fused is not None:
+            console.print(f"labels: {done.fused.run}, of the frames alone: {done.run}")
+        console.print(f"report: {done.report}   picture: {done.picture}")
 
 
 def build_city(request: Request, console: Console) -> None:

@@ -18,7 +18,8 @@ from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.protocols import RESULTS, Task
 from labelgen.distill.train import Start
-from labelgen.engine.derive import derive, plan_derivation
+from labelgen.engine.derivation import plan_derivation
+from labelgen.engine.derive import derive
 from labelgen.engine.drain import STOPPED
 from labelgen.engine.predictions import Predict
 from labelgen.errors import UserError
@@ -59,7 +60,7 @@ def predict(
 
     Returns:
         ``run``, ``frames``, ``failed``, ``left``, ``failed_fraction``, ``signal``: see
-        `labelgen.engine.derive.Outcome`.
+        `labelgen.engine.driver.Outcome`.
 
     Raises:
         UserError: the checkpoint does not fit the run, the folder holds another run, or ``afi`` is asked of
@@ -74,12 +75,12 @@ def predict(
     operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
     derivation = plan_derivation(opened, operation, output)
     outcome = derive(derivation, on_frame, retry_failed=retry_failed)
-    counts = {"frames": outcome.frames, "failed": outcome.failed, "left": outcome.left}
+    counts = {"frames": outcome.labelled, "failed": outcome.failed, "left": outcome.left}
     return {
         "run": output,
         **counts,
         "failed_fraction": outcome.failed_fraction,
-        "signal": outcome.signal,
+        "signal": outcome.signal if outcome.left else 0,
     }
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labelgen.engine.failures import failure
 from labelgen.engine.job import Job
 from labelgen.engine.task import FrameTask, run_stages
 from labelgen.scratch import scratch
@@ -89,7 +90,7 @@ def run_isolated(job: Job, operator: str, task: FrameTask) -> FrameTask:
     """
     found = run_alone(_do_stages, job, operator, task)
     if isinstance(found, Died):
-        task.fail(found.stage, found.kind, found.reason, found.trace)
+        task.fail(failure(task.frame, found.stage, found.kind, found.reason, found.trace))
         return task
     done: FrameTask = found
     return done
@@ -158,8 +159,8 @@ def _do_stages(folder: Path, job: Job, operator: str, task: FrameTask) -> FrameT
         try:
             task = run_stages([stage], task)
         except MemoryError:
-            trace = traceback.format_exc()
-            task.fail(stage.name, "MemoryError", memory_message(gigabytes), trace)
+            why = memory_message(gigabytes)
+            task.fail(failure(task.frame, stage.name, "MemoryError", why, traceback.format_exc()))
     return task
 
 

@@ -1,17 +1,17 @@
-"""What both runners are given, and the closing of a group of frames into a shard."""
+"""Pass 1 as it is sent to workers: settings and frames, its operators, and how a shard is committed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from labelgen.config import RunConfig
 from labelgen.datasets.checks import CHECKS, noted_check
 from labelgen.engine.claims import Claims
-from labelgen.engine.drain import Stop
+from labelgen.engine.driver import Committed
 from labelgen.engine.stages import label_stages, load_stages, model_stages
 from labelgen.engine.task import FrameTask, Stage, build_record
 from labelgen.frame import Frame
@@ -83,44 +83,6 @@ class Job:
         return label_stages(self.config, self.taxonomy)
 
 
-@dataclass
-class Watch:
-    """What a driver tells its runner, and what it is told while the runner works.
-
-    Attributes:
-        on_frame: called with the number of frames that have newly left the models, or failed before.
-        stop: when set, no frame is begun any more; what is begun is finished and committed.
-        strict: stop at the first frame that fails.
-        suspects: ids of frames at which an earlier driver died in its own process.
-        mark: called with the id of the frame that this process is about to work on, empty for none.
-        figures: what was counted, filled in at the end; see `labelgen.engine.metrics.Metrics.to_dict`.
-    """
-
-    on_frame: Callable[[int], None] = lambda count: None
-    stop: Stop = field(default_factory=Stop)
-    strict: bool = False
-    suspects: frozenset[str] = frozenset()
-    mark: Callable[[str], None] = lambda frame_id: None
-    figures: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Committed:
-    """What one committed shard held.
-
-    Attributes:
-        shard_id: its name; empty where every frame failed.
-        frames, partial, failed: how many there are; partial ones are among the frames.
-        odd: {check that stops a run: frames that show it}.
-    """
-
-    shard_id: str
-    frames: int
-    partial: int
-    failed: int
-    odd: Mapping[str, int] = field(default_factory=dict)
-
-
 def commit(job: Job, tasks: Sequence[FrameTask]) -> Committed:
     """Write the tasks as one shard and publish its manifest; skipped ones are left out.
 
@@ -134,10 +96,10 @@ def commit(job: Job, tasks: Sequence[FrameTask]) -> Committed:
         lambda: write_shard(job.run, records, failures, fingerprint=job.fingerprint, attributes=attributes)
     )
     return Committed(
-        shard_id=manifest.shard_id if manifest else "",
-        frames=len(records),
+        frames=len(manifest.frames) if manifest else 0,
         partial=sum(bool(record.status) for record in records),
-        failed=len(failures),
+        failed=len(manifest.failed) if manifest else 0,
+        shards=int(manifest is not None),
         odd=Counter(name for record in records for name in _stopping_checks(record)),
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from labelgen.engine.metrics import Metrics, Sink
+from labelgen.errors import UserError
 
 #: Workers that a frame may take with it before it is done in a process of its own. One death is bad luck
 #: more often than not: machines are preempted, and the kernel picks whom it likes when memory is short.
@@ -61,6 +62,7 @@ class Ledger:
         self._inside: set[str] = set()
         self._shards: defaultdict[str, list[str]] = defaultdict(list)
         self._stop = False
+        self._fault: UserError | None = None
         self._passed = self._left = self._failed = 0
 
     def begin(self, worker: str, operator: str, frame_id: str, finish: bool = False) -> Orders:
@@ -124,6 +126,14 @@ class Ledger:
     def stop(self) -> None:
         """Let no frame be begun any more."""
         self._stop = True
+
+    def report(self, error: UserError) -> None:
+        """A worker found what no frame is to blame for, and ends the run; the first such error counts."""
+        self._fault = self._fault or error
+
+    def fault(self) -> UserError | None:
+        """What `report` was told."""
+        return self._fault
 
     def take(self) -> State:
         """How things stand; the first two counts begin anew with every call."""

@@ -1,4 +1,4 @@
-"""The operations of pass 2 as thin callables over the library; see `labelgen.engine.derive.Operation`."""
+"""The operations of pass 2 as thin callables over the library; see `labelgen.engine.derivation.Operation`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import FusionSection, LabelSection, ProjectionSection
-from labelgen.engine.derive import Derived, failure
+from labelgen.engine.derivation import Derived
+from labelgen.engine.failures import failure_by
 from labelgen.engine.voting import votable
 from labelgen.errors import FrameError
 from labelgen.geometry import ProjectionSettings, region_hits
@@ -61,7 +62,7 @@ class Revote:
                 visible = None if self.keep_visible else ballot.views.visible
                 yield Derived(one.frame_id, ballot.labels(), visible, record=record)
             except (ValueError, FrameError) as error:
-                yield failure(one.entry, self.name, error)
+                yield failure_by(one.entry, self.name, error)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class RefineFlat:
                 )
                 yield Derived(one.frame_id, labels)
             except (ValueError, FrameError) as error:
-                yield failure(one.entry, self.name, error)
+                yield failure_by(one.entry, self.name, error)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ class Plan:
         changed: frames that are labelled, but not from the sources as they are now.
         unseen: ids of frames that the request does not ask for, whose sources may have changed.
         same: see `labelgen.engine.unchanged.keep`.
+        retry_failed: whether frames that failed before are tried again.
     """
 
     job: Job
@@ -77,6 +78,7 @@ class Plan:
     changed: tuple[Change, ...] = ()
     unseen: frozenset[str] = frozenset()
     same: Mapping[str, str] = field(default_factory=dict)
+    retry_failed: bool = False
 
     @property
     def done(self) -> int:
@@ -203,6 +205,7 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
         tuple(change for change in settled.changed if change.frame_id in labelled_anew),
         settled.unseen,
         settled.same,
+        request.retry_failed,
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from labelgen.distill.needs import info_of
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.state import weights_file
-from labelgen.engine.derive import Derived, failure
+from labelgen.engine.derivation import Derived
+from labelgen.engine.failures import failure_by
 from labelgen.errors import FrameError
 from labelgen.labels.afi import AfiSettings
 from labelgen.models.execution import select_device
@@ -53,4 +54,4 @@ class Predict:
                 for _, labels in predictor.labels(run, [frame_id], afi=self.afi):
                     yield Derived(frame_id, labels)
             except (ValueError, FrameError) as error:
-                yield failure(run.entry(frame_id), self.name, error)
+                yield failure_by(run.entry(frame_id), self.name, error)

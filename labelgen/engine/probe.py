@@ -186,11 +186,12 @@ def kept(run: Path | str, fingerprint: str) -> Bill | None:
     return bill if bill.fingerprint == fingerprint else None
 
 
-def expected_of(job: Job, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What `kept` foretells of the job's frames on the machines that a call had; for the call's record.
+def expected_of(job: Job, frames: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What `kept` foretells of so many frames on the machines that a call had; for the call's record.
 
     Args:
-        job: with the frames that the call was to do.
+        job: of the run.
+        frames: that the call was to do.
         figures: of the call; ``gpus`` and ``cores`` that it had.
 
     Returns:
@@ -201,7 +202,6 @@ def expected_of(job: Job, figures: Mapping[str, Any]) -> dict[str, Any]:
     used = int(figures.get("gpus", 0))
     if bill is None or (bill.costs.device == "cuda") != (used > 0):
         return {}
-    frames = len(job.frames)
     size, objects = stored(bill.costs, frames, job.config.runtime.frames_per_shard)
     content = {"frames": frames, "bytes": size, "objects": objects, "price": bill.price}
     numbers = bill.estimate(frames, used or int(figures.get("cores", 1)))

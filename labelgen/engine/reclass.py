@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.engine.derive import Derived, failure
+from labelgen.engine.derivation import Derived
+from labelgen.engine.failures import failure_by
 from labelgen.engine.voting import votable
 from labelgen.errors import FrameError, UserError
 from labelgen.geometry import ProjectionSettings
@@ -80,7 +81,7 @@ class Relabel:
                 semantics = self.classify(record.semantics)
                 yield voted_anew(one, record, semantics, self.vote, self.projection, before)
             except (ValueError, FrameError) as error:
-                yield failure(one.entry, self.name, error)
+                yield failure_by(one.entry, self.name, error)
 
     def classify(self, stored: Semantics) -> Semantics:
         """A frame's regions with the new classes; all void where a region has no feature."""
@@ -139,7 +140,7 @@ class Retrieve:
                 found = replace(record.semantics, class_scores=scores, label=label)
                 yield voted_anew(one, record, found, self.vote, self.projection, None)
             except (ValueError, FrameError) as error:
-                yield failure(one.entry, self.name, error)
+                yield failure_by(one.entry, self.name, error)
 
 
 def keep_bank(run: str, bank: Bank) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,11 +12,10 @@ from numpy.typing import NDArray
 
 from labelgen.datasets.checks import image_notes
 from labelgen.datasets.images import open_picture
+from labelgen.engine.failures import failure_by
 from labelgen.errors import FrameError
 from labelgen.frame import Frame, PointCloud
-from labelgen.geometry import (
-    view_region,
-)
+from labelgen.geometry import view_region
 from labelgen.records import (
     DenseFeatures,
     Failure,
@@ -29,10 +27,6 @@ from labelgen.records import (
     Semantics,
     Views,
 )
-from labelgen.redact import redact
-from labelgen.wording import one_line
-
-MAX_TRACEBACK = 4000
 
 
 @dataclass
@@ -72,23 +66,8 @@ class FrameTask:
     skipped: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
 
-    def fail(self, stage: str, error_type: str, message: str, trace: str = "") -> None:
-        """Make the frame a failed one, and let go of everything that it no longer needs.
-
-        Args:
-            stage: that failed.
-            error_type: name of the exception, or of what else happened.
-            message: without the frame's id.
-            trace: of the exception.
-        """
-        failure = Failure(
-            frame_id=self.frame.frame_id,
-            source_id=self.frame.source_id,
-            stage=stage,
-            error_type=error_type,
-            message=one_line(f"frame {self.frame.frame_id}: {message}"),
-            traceback=redact(trace)[-MAX_TRACEBACK:],
-        )
+    def fail(self, failure: Failure) -> None:
+        """Make the frame a failed one, and let go of everything that it no longer needs."""
         failed = FrameTask(self.frame, notes=self.notes, seconds=self.seconds, failure=failure)
         self.__dict__.update(failed.__dict__)
 
@@ -152,10 +131,7 @@ def run_stages(stages: Sequence[Stage], task: FrameTask) -> FrameTask:
         except Exception as error:
             if is_fatal(error):
                 raise
-            message = str(error)
-            if isinstance(error, FrameError):  # names the frame already
-                message = message.removeprefix(f"frame {task.frame.frame_id}: ")
-            task.fail(stage.name, type(error).__name__, message, traceback.format_exc())
+            task.fail(failure_by(task.frame, stage.name, error))
         task.seconds[stage.name] = round(time.perf_counter() - begin, 4)
     task.pixels = None
     return task

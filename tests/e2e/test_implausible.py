@@ -7,7 +7,7 @@ import json
 import pytest
 
 from labelgen.datasets.checks import CHECKS, Check, Odd
-from labelgen.engine import main_job
+from labelgen.engine import driver
 from labelgen.runs import open_run
 from tests.e2e.conftest import QUICK
 
@@ -48,7 +48,7 @@ def test_what_is_allowed_is_labelled(odd, job, shell, tmp_path):
 
 
 def test_what_most_frames_show_ends_a_run_early(odd, job, shell, tmp_path, monkeypatch):
-    monkeypatch.setattr(main_job, "ENOUGH", 2)
+    monkeypatch.setattr(driver, "ENOUGH", 2)
     odd["spared"] = 5  # what the plan looks at
     found = shell("run", *job, *QUICK)
     assert found.code == 2

@@ -7,12 +7,12 @@ import signal
 
 import pytest
 
-from labelgen.engine import derive, sequential_runner
-from labelgen.engine.derive import derive_scene
+from labelgen.engine import derive, sequential
 from labelgen.engine.drain import INTERRUPTED, STOPPED
 from labelgen.engine.job import commit
+from labelgen.engine.labelling import label_plan
 from labelgen.engine.lease import lease, living_drivers
-from labelgen.engine.main_job import execute
+from labelgen.engine.scenes import derive_scene
 from labelgen.errors import UserError
 from labelgen.runs import open_run
 from labelgen.shards import writer
@@ -37,7 +37,7 @@ def test_sigterm_finishes_what_is_begun_and_the_next_call_goes_on(dataroot, run)
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    outcome = execute(light_plan(dataroot, run, HERE), on_frame)
+    outcome = label_plan(light_plan(dataroot, run, HERE), on_frame)
     assert outcome.stopped
     assert outcome.labelled == 3
     assert len(open_run(run).frames) == 3, "the last one in a shard of its own"
@@ -63,12 +63,12 @@ def test_the_exit_code_says_what_stopped_it(shell, job, monkeypatch, ctrl_c, sen
         os.kill(os.getpid(), sent)
         return done
 
-    monkeypatch.setattr(sequential_runner, "commit", commit_and_be_told)
+    monkeypatch.setattr(sequential, "commit", commit_and_be_told)
     result = shell("run", *job, *QUICK, "--json")
     assert result.code == code == {signal.SIGTERM: 75, signal.SIGINT: 130}[sent]
     assert (result.json["labelled"], result.json["stopped"]) == (2, True)
     assert "4 are left; the same command goes on" in result.err
-    monkeypatch.setattr(sequential_runner, "commit", commit)
+    monkeypatch.setattr(sequential, "commit", commit)
     assert shell("run", *job, *QUICK).code == 0
 
 
@@ -79,7 +79,7 @@ def test_ctrl_c_twice_ends_at_once(shell, job, run, monkeypatch, ctrl_c):
         ctrl_c()
         return done
 
-    monkeypatch.setattr(sequential_runner, "commit", commit_and_be_told_twice)
+    monkeypatch.setattr(sequential, "commit", commit_and_be_told_twice)
     result = shell("run", *job, *QUICK)
     assert result.code == 130
     assert (

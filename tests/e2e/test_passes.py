@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.engine import derive
+from labelgen.engine import scenes
 from labelgen.engine.drain import STOPPED
 from labelgen.engine.lease import lease, living_drivers
 from labelgen.errors import UserError
@@ -90,15 +90,15 @@ def test_sigterm_ends_between_two_frames_and_the_next_call_goes_on(parent, outpu
             os.kill(os.getpid(), signal.SIGTERM)
         return done[-1]
 
-    record = derive._record
-    monkeypatch.setattr(derive, "_record", record_and_be_told)
+    record = scenes._record
+    monkeypatch.setattr(scenes, "_record", record_and_be_told)
     before = signal.getsignal(signal.SIGTERM)
     outcome = halve(parent, output)
-    assert (outcome.frames, outcome.left, outcome.signal) == (6, 6, signal.SIGTERM)
+    assert (outcome.labelled, outcome.left, outcome.signal) == (6, 6, signal.SIGTERM)
     assert len(open_run(output).frames) == SAMPLES + 2
     assert signal.getsignal(signal.SIGTERM) == before
     again = halve(parent, output)
-    assert (again.frames, again.left, again.skipped, again.signal) == (6, 0, 1, 0)
+    assert (again.labelled, again.left, again.skipped, again.signal) == (6, 0, 1, 0)
     check(parent, output)
     assert [call.labelled for call in read_calls(output)] == [6, 6]
 
@@ -129,7 +129,7 @@ def test_a_whole_run_is_not_written(parent, output):
     shutil.rmtree(output / "drivers", ignore_errors=True)
     calls = len(read_calls(output))
     outcome = halve(parent, output)
-    assert (outcome.frames, outcome.skipped) == (0, SCENES)
+    assert (outcome.labelled, outcome.skipped) == (0, SCENES)
     assert not (output / "drivers").exists()
     assert len(read_calls(output)) == calls
 
@@ -142,20 +142,20 @@ def test_a_scene_that_kills_its_driver_fails_the_next_time_and_no_other_does(par
     assert first.returncode not in (0, 2, STOPPED)
     assert len(open_run(output).frames) == SAMPLES, "the scene before it"
     outcome = halve(parent, output, Halve(faults={poison: fault}))
-    assert (outcome.frames, outcome.failed) == (SAMPLES, SAMPLES)
+    assert (outcome.labelled, outcome.failed) == (SAMPLES, SAMPLES)
     scene = frozenset(open_run(parent).frames[SAMPLES : 2 * SAMPLES])
     check(parent, output, failed=scene)
     assert all(words in one.message for one in open_run(output).failures.values())
     halve(parent, output, retry_failed=True)
     check_again = open_run(output)
     assert not check_again.failures
-    assert len(check_again.frames) == SCENES * SAMPLES
+    assert len(check_again.labelled) == SCENES * SAMPLES
 
 
 def test_an_operation_that_fails_fails_what_it_has_not_given(parent, output):
     frames = open_run(parent).frames
     outcome = halve(parent, output, Halve(faults={frames[2]: "error"}))
-    assert (outcome.failed, outcome.frames) == (2, SCENES * SAMPLES - 2)
+    assert (outcome.failed, outcome.labelled) == (2, SCENES * SAMPLES - 2)
     check(parent, output, failed=frozenset(frames[2:SAMPLES]))
 
 
@@ -240,7 +240,7 @@ def test_sigterm_in_pass_2(parent, output, address, on_ray, seed):
     out, err = process.communicate(timeout=LIMIT_S)
     outcome = json.loads(out.splitlines()[-1])
     assert process.returncode == (STOPPED if outcome["left"] else 0), (out, err)
-    assert outcome["frames"] == len(open_run(output).frames)
+    assert outcome["labelled"] == len(open_run(output).frames)
     halve(parent, output)
     check(parent, output)
 
@@ -268,7 +268,7 @@ def test_two_drivers_of_pass_2(parent, output, seed):
 def test_a_scene_that_kills_its_workers_on_ray_fails_alone(parent, output, address):
     poison = open_run(parent).frames[0]
     outcome = halve(parent, output, Halve(faults={poison: "segfault"}), address=address)
-    assert (outcome.frames, outcome.failed) == ((SCENES - 1) * SAMPLES, SAMPLES)
+    assert (outcome.labelled, outcome.failed) == ((SCENES - 1) * SAMPLES, SAMPLES)
     check(parent, output, failed=frozenset(open_run(parent).frames[:SAMPLES]))
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.engine.job import Committed, Job, commit
-from labelgen.engine.main_job import Outcome, execute
+from labelgen.engine.driver import Committed, Outcome
+from labelgen.engine.job import Job, commit
+from labelgen.engine.labelling import label_plan
 from labelgen.engine.planning import Plan, Request, make_plan
 from labelgen.engine.ray import operators
 from labelgen.engine.task import FrameTask, Stage
@@ -135,7 +136,7 @@ def light_plan(dataroot: Path, run: Path, overrides: tuple[str, ...] = (), **fau
 
 def label(plan: Plan, address: str | None = None, **options: bool) -> Outcome:
     """Do what a plan has left."""
-    return execute(plan, lambda count: None, address, **options)
+    return label_plan(plan, lambda count: None, address, **options)
 
 
 def main() -> None:

@@ -9,11 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from labelgen.engine.derive import Derived, Outcome, derive, plan_derivation
+from labelgen.engine.derivation import Derived, plan_derivation
+from labelgen.engine.derive import derive
+from labelgen.engine.driver import Outcome
 from labelgen.records import Failure
 from labelgen.runs import Scene, open_run
 from labelgen.taxonomy import Taxonomy
@@ -64,13 +66,8 @@ def halve(
     **options: Any,
 ) -> Outcome:
     """Do what the derived run has left; on Ray where there is an address."""
-    runner = None
-    if address is not None:
-        from labelgen.engine.ray.scenes import RayScenes
-
-        runner = RayScenes(address)
     derivation = plan_derivation(open_run(parent), operation or Halve(), output)
-    return derive(derivation, on_frame, None, runner, **options)
+    return derive(derivation, on_frame, ray_address=address, **options)
 
 
 def main() -> None:
@@ -86,8 +83,8 @@ def main() -> None:
     except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         sys.exit(2)
-    print(json.dumps(asdict(outcome)), flush=True)
-    sys.exit(75 if outcome.stopped else 0)
+    print(json.dumps(outcome.to_dict()), flush=True)
+    sys.exit(75 if outcome.left else 0)
 
 
 if __name__ == "__main__":

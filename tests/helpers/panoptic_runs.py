@@ -15,7 +15,8 @@ from labelgen.distill.config import DataConfig
 from labelgen.distill.panoptic import Segments
 from labelgen.distill.predict import segments_as_labels
 from labelgen.distill.samples import Samples, join
-from labelgen.engine.derive import Derived, derive, plan_derivation
+from labelgen.engine.derivation import Derived, plan_derivation
+from labelgen.engine.derive import derive
 from labelgen.records import UNLABELLED, PointLabels, Regions
 from labelgen.runs import Scene, open_run
 from labelgen.shards import create_run, write_shard

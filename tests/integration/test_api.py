@@ -92,7 +92,7 @@ def test_a_frame_alone_is_the_frame_of_the_run(done, dataroot):
 )
 def test_a_verb_gives_what_its_command_gives(done, tmp_path, monkeypatch, capsys, verb, arguments, command):
     derived = verb(done.run, output=tmp_path / "verb", scenes=range(1), **arguments)
-    assert (derived.outcome.frames, derived.outcome.scenes) == (3, 1)
+    assert (derived.outcome.labelled, derived.outcome.scenes) == (3, 1)
     name, *options = command
     shell = Shell(monkeypatch, capsys)
     given = (name, done.run, *options, "--output", tmp_path / "command", "--scenes", "0:1")

@@ -68,7 +68,7 @@ def test_the_page_about_python(run, tmp_path, monkeypatch):
         whole, steps = whole.replace(given, ours), steps.replace(given, ours)
     names: dict[str, object] = {}
     exec(whole, names)
-    assert names["fused"].outcome.frames == 2
+    assert names["fused"].outcome.labelled == 2
     assert len(list((tmp_path / "pseudo").rglob("*_lidarseg.bin"))) == 2
     exec(steps, names)
     stored = labelgen.open_run("runs/val").frame(names["frames"][0].frame_id)

@@ -30,6 +30,7 @@ from labelgen.datasets.checks.registry import (
     check_names,
     noted_check,
     refuse,
+    warnings_of,
 )
 from labelgen.datasets.checks.sight import FrameSight, Lens, PlanSight
 from labelgen.datasets.checks.survey import (
@@ -77,4 +78,5 @@ __all__ = [
     "text_notes",
     "texts",
     "times",
+    "warnings_of",
 ]

@@ -129,6 +129,11 @@ def refuse(findings: Iterable[Finding]) -> None:
         raise UserError(f"{stopping[0]}{more}. If it is right as it is: {names}")
 
 
+def warnings_of(findings: Iterable[Finding]) -> list[str]:
+    """One line for each finding that does not stop a run, with the name of its check."""
+    return [f"{finding} [{finding.check}]" for finding in findings if not finding.refuse]
+
+
 def note_of(name: str, odd: Odd) -> str:
     """What is odd about a frame, as a note of that frame."""
     return f"{NOTE}{name}: {odd}"

@@ -21,8 +21,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from labelgen.engine.driver import Committed
+from labelgen.engine.failures import failure
 from labelgen.engine.isolation import limit_memory, run_isolated
-from labelgen.engine.job import FIRST, Committed, Job, commit
+from labelgen.engine.job import FIRST, Job, commit
 from labelgen.engine.ledger import DEATHS, GIVE_UP, WRITE, Orders
 from labelgen.engine.metrics import report_of
 from labelgen.engine.task import FrameTask, Stage, is_fatal, run_stages
@@ -46,6 +48,14 @@ _waiting = ThreadPoolExecutor(1)
 def _answer(asked: Any) -> Any:
     """What the ledger says; waited for in a thread, since a task that waits in its own gives its CPU away."""
     return _waiting.submit(ray.get, asked, timeout=30).result()
+
+
+def _reported(ledger: Any, error: UserError) -> UserError:
+    """Leave the error with the ledger, where the driver takes it from: Ray would make a text of it."""
+    if ledger is not None:
+        with contextlib.suppress(RayError):
+            _answer(ledger.report.remote(error))
+    return error
 
 
 def to_row(task: FrameTask) -> Row:
@@ -81,18 +91,18 @@ class Operator:
         """
         self.job, self.operator, self.ledger, self.last = job, operator, ledger, last
         self.stages: Sequence[Stage] = job.stages(operator)
-        self.broken = ""
+        self.broken: UserError | None = None
         try:
             for stage in self.stages:
                 stage.setup()
         except UserError as error:  # Ray would try again; a call that raises ends the run
-            self.broken = str(error)
+            self.broken = error
         limit_memory(job.config.runtime.memory_gb)
 
     def __call__(self, row: Row) -> Row:
         """Do one frame; what it does to this process decides who does it the next time."""
-        if self.broken:
-            raise UserError(self.broken)
+        if self.broken is not None:
+            raise _reported(self.ledger, self.broken)
         task: FrameTask = pickle.loads(row["task"])
         if task.skipped or (task.failure is not None and not self.last):
             return row
@@ -114,7 +124,7 @@ class Operator:
             return task
         if deaths >= GIVE_UP:
             message = f"{deaths} workers died over it, the last ones while a process of its own did it"
-            task.fail(self.operator, "WorkerDied", message)
+            task.fail(failure(task.frame, self.operator, "WorkerDied", message))
             return task
         if deaths >= DEATHS:
             return run_isolated(self.job, self.operator, task)
@@ -168,7 +178,7 @@ def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
         batch: a pyarrow table of rows.
 
     Returns:
-        Pickled `labelgen.engine.job.Committed`, one a shard.
+        Pickled `labelgen.engine.driver.Committed`, one a shard.
     """
     tasks = [pickle.loads(data.as_py()) for data in batch.column("task")] if batch.num_rows else []
     tasks = [task for task in tasks if not task.skipped]
@@ -176,10 +186,13 @@ def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
         return {"committed": []}
     tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
     group = shard_id_of(_identities(tasks), job.fingerprint)
-    if _writers_lost(ledger, group) < DEATHS:
-        committed = [_write(job, ledger, tasks)]
-    else:
-        committed = [_write_alone(job, ledger, task) for task in tasks]
+    try:
+        if _writers_lost(ledger, group) < DEATHS:
+            committed = [_write(job, ledger, tasks)]
+        else:
+            committed = [_write_alone(job, ledger, task) for task in tasks]
+    except UserError as error:
+        raise _reported(ledger, error) from error
     if ledger is not None:
         ledger.end_write.remote(WORKER)
     return {"committed": [pickle.dumps(one) for one in committed]}
@@ -196,7 +209,8 @@ def _write_alone(job: Job, ledger: Any, task: FrameTask) -> Committed:
     """Commit a frame of a group that writers died over, alone; it is given up if they still do."""
     deaths = _writers_lost(ledger, task.frame.frame_id)
     if deaths >= DEATHS and task.failure is None:
-        task.fail(WRITE, "WorkerDied", f"{deaths} workers died while they wrote it, alone")
+        reason = f"{deaths} workers died while they wrote it, alone"
+        task.fail(failure(task.frame, WRITE, "WorkerDied", reason))
     return _write(job, ledger, [task])
 
 

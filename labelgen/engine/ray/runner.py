@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from labelgen.engine.drain import Stop, draining
-from labelgen.engine.job import FIRST, LAST, Committed, Job, Watch
+from labelgen.engine.driver import Committed, Watch
+from labelgen.engine.job import FIRST, LAST, Job
 from labelgen.engine.ray.connection import EXTRA_LOCAL_CPUS, connected
 from labelgen.engine.ray.operators import Operator, pack, run_task, unpack, write_batch
 from labelgen.engine.ray.prometheus import ShownLedger
@@ -66,7 +66,7 @@ def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Comm
                 try:
                     row = next(rows, None)
                 except Exception as error:
-                    raise _explained(error) from error
+                    raise _fault(ledger) or error from error
                 if row is None:
                     break
                 committed: Committed = pickle.loads(row["committed"])
@@ -201,10 +201,12 @@ def _start_ledger(job: Job) -> Any:
     return actor.options(num_cpus=0, scheduling_strategy=here, **forever).remote(str(job.run))
 
 
-def _explained(error: Exception) -> Exception:
-    """The user's error inside of what Ray raises, or what Ray raises."""
-    found = re.search(r"labelgen\.errors\.UserError: (.+)", str(error))
-    return UserError(found.group(1).strip()) if found else error
+def _fault(ledger: Any) -> UserError | None:
+    """What a worker reported before it ended the run, if one did."""
+    with contextlib.suppress(RayError):
+        fault: UserError | None = ray.get(ledger.fault.remote(), timeout=10)
+        return fault
+    return None
 
 
 @dataclass

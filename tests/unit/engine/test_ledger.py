@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from labelgen.engine.ledger import Ledger
 from labelgen.engine.metrics import Metrics
+from labelgen.errors import UserError
 
 
 def report(**more):
@@ -151,3 +152,12 @@ def test_all_shards_that_a_frame_was_to_be_in_are_kept():
     assert ledger.assign(["y", "z"], "second") == {"y": ["first"]}
     assert ledger.assign(["y"], "third") == {"y": ["first", "second"]}
     assert ledger.assign(["x", "y"], "first") == {"y": ["second", "third"]}
+
+
+def test_the_first_error_that_ends_a_run_is_kept_as_it_is():
+    ledger = Ledger()
+    assert ledger.fault() is None
+    first = UserError("weights sam.pt are missing")
+    ledger.report(first)
+    ledger.report(UserError("another worker's"))
+    assert ledger.fault() is first

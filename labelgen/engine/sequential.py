@@ -1,20 +1,21 @@
-"""Run the stages in this process, frame after frame: for debugging, tests, and slices of a Slurm array."""
+"""Pass 1 in this process, frame after frame: for debugging, tests, and slices of a Slurm array."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
+from labelgen.engine.driver import Committed, Watch
+from labelgen.engine.in_process import one_by_one
 from labelgen.engine.isolation import run_isolated
-from labelgen.engine.job import LAST, Committed, Job, Watch, commit
+from labelgen.engine.job import LAST, Job, commit
 from labelgen.engine.metrics import Metrics, report_of
 from labelgen.engine.task import FrameTask, Stage, run_stages
+from labelgen.frame import Frame
 
 
 def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
     """Label the job's frames; yields after every committed shard.
-
-    A frame that kills this process is done in a process of its own by the next call, which finds out of it
-    by what `Watch.mark` left.
 
     Args:
         job: the planned run.
@@ -26,21 +27,22 @@ def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
             stage.setup()
     metrics = Metrics()
     tasks: list[FrameTask] = []
+
+    def label(frame: Frame, *, alone: bool = False) -> FrameTask:
+        task = FrameTask(frame)
+        for name, stages in operators.items():
+            metrics.begun(name)
+            before = task.failure is not None
+            task = _run(job, name, stages, task, alone=alone)
+            failed = task.failure is not None and not before
+            metrics.add(name, report_of(task, stages, last=name == LAST, failed=failed))
+        return task
+
+    frames = (frame for frame in job.frames if job.claims is None or job.claims.take(frame))
+    alone = partial(label, alone=True)
+    done = one_by_one(frames, watch, lambda frame: [frame.frame_id], label, alone)
     try:
-        for frame in job.frames:
-            if watch.stop.is_set():
-                break
-            if job.claims and not job.claims.take(frame):
-                continue
-            task = FrameTask(frame)
-            watch.mark(frame.frame_id)
-            for name, stages in operators.items():
-                metrics.begun(name)
-                before = task.failure is not None
-                task = _run(job, name, stages, task, alone=frame.frame_id in watch.suspects)
-                failed = task.failure is not None and not before
-                metrics.add(name, report_of(task, stages, last=name == LAST, failed=failed))
-            watch.mark("")
+        for task in done:
             watch.on_frame(1)
             tasks.append(task)
             if watch.strict and task.failure is not None:
@@ -55,10 +57,10 @@ def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
         watch.figures.update(figures | {"cores": 1, "gpus": int(figures["gpu_bytes"] > 0)})
 
 
-def _run(job: Job, operator: str, stages: list[Stage], task: FrameTask, *, alone: bool) -> FrameTask:
+def _run(job: Job, operator: str, stages: Sequence[Stage], task: FrameTask, *, alone: bool) -> FrameTask:
     if alone and task.failure is None:
         return run_isolated(job, operator, task)
     try:
         return run_stages(stages, task)
-    except MemoryError:
+    except MemoryError:  # of this operator: what those before it did still counts
         return run_isolated(job, operator, task)
