@@ -68,7 +68,7 @@ def one_frame(run: Path, queries: int, voxel: float) -> None:
     """Print what `needed` reads."""
     predictor, opened = segmenter(run, queries, voxel), open_for_training(run)
     frames = tuple(opened.frames)[:1]
-    batch = join([predictor.samples(opened, frames)[0, 0]])
+    batch = join([predictor.data(opened, frames)[0]])
     before = harness.peak_bytes()
     list(predictor.labels(opened, frames))
     print((harness.peak_bytes() - before) / 1e6, len(batch))

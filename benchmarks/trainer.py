@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from shards import FINGERPRINT, make_frame
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from labelgen.data import BatchStream
 from labelgen.datasets import DatasetInfo, write_frames
 from labelgen.demo.world import VAL_SEEDS, City
 from labelgen.demo.world.lidar import scan
@@ -41,7 +42,7 @@ from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import info_of, open_for_training
-from labelgen.distill.samples import Samples, join
+from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.train import train
 from labelgen.frame import Frame
 from labelgen.models.execution import select_device
@@ -125,17 +126,17 @@ def one_epoch(run: Path) -> None:
     print(spent, harness.peak_bytes() / 1e6)
 
 
-def samples_of(opened: Run, model: Model, needs: tuple[str, ...], voxel: float) -> Samples:
+def batches_for(opened: Run, model: Model, needs: tuple[str, ...], voxel: float) -> Iterator[Batch]:
+    """As the trainer reads them, in this process."""
     config = load_train_config(
         "annotation-free", None, None, [f"data={{voxel: {voxel}, max_points: {POINTS}}}"]
     )
-    return Samples(
-        opened,
-        opened.frames,
-        needs,
-        config.data,
-        neighbours=model.backbone.neighbours,
-        bounds=model.backbone.bounds,
+    transform = FrameTransform(
+        opened, opened.frames, needs, config.data,
+        neighbours=model.backbone.neighbours, bounds=model.backbone.bounds,
+    )  # fmt: skip
+    return batches_of(
+        BatchStream(opened, transform.fields, batch_size=FRAMES, epochs=9, transform=transform), workers=0
     )
 
 
@@ -264,13 +265,12 @@ def run(quick: bool) -> list[harness.Claim]:
     with tempfile.TemporaryDirectory() as folder:
         opened = city_run(Path(folder) / "run")
         model = make_model(config, info_of(opened))
-        samples = samples_of(opened, model, ("label", "confidence"), 0.01)
-        batch = join([samples[0, 0], samples[0, 1]])
+        batch = next(batches_for(opened, model, ("label", "confidence"), 0.01))
         made = []
-        everything = samples_of(opened, model, ("label", "confidence", "view_region", "region_feature"), 0.1)
-        for epoch in range(3 if quick else 8):
+        loader = batches_for(opened, model, ("label", "confidence", "view_region", "region_feature"), 0.1)
+        for _ in range(3 if quick else 8):
             begin = time.process_time()
-            join([everything[epoch, 0], everything[epoch, 1]])
+            next(loader)
             made.append(time.process_time() - begin)
     assert len(batch) == FRAMES * POINTS
     nn.init.normal_(model.method.layer.weight, std=0.1)  # type: ignore[union-attr]

@@ -327,8 +327,8 @@ def make_task(
 
 def do_task(task: Task, name: str, workers: int = 0, address: str | None = None) -> dict[str, Any]:
     """Train and score, with a bar; on Ray with ``workers``."""
+    from labelgen.data.batches import batches_per_epoch
     from labelgen.distill.loop import length_of
-    from labelgen.distill.order import batches_per_epoch
     from labelgen.distill.protocols import run_task
 
     if workers:

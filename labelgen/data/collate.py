@@ -17,17 +17,18 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         samples: with the same fields.
 
     Returns:
-        ``frame_id``: list of B ids; each field as one tensor (texts: one list), the samples' rows one after
-        another; ``points/offsets``, ``views/offsets``, ``regions/offsets``: (B + 1,) int64, rows of sample b
+        ``frame_id``: list of B ids (so ``epoch``); each field as one tensor (texts: one list), the samples'
+        rows one after another; ``points/offsets``, ``views/offsets``, ``regions/offsets``: (B + 1,) int64, rows of sample b
         are [b] to [b + 1]. Numbers of points, regions and cameras still count within their frame.
     """
     import torch  # what is collated is tensors; reading needs none
 
-    batch: dict[str, Any] = {"frame_id": [sample["frame_id"] for sample in samples]}
+    batch: dict[str, Any] = {}
     for name in samples[0]:
-        if name == "frame_id":
-            continue
         rows = [sample[name] for sample in samples]
+        if name in ("frame_id", "epoch"):
+            batch[name] = rows
+            continue
         if isinstance(rows[0], list):  # texts
             batch[name] = [text for part in rows for text in part]
         else:

@@ -16,7 +16,97 @@ from labelgen.errors import UserError
 from labelgen.shards import StoredRun
 
 
-class ShardStream(IterableDataset[Any]):
+class Stream(IterableDataset[Any]):
+    """What streams share: a run's frames by shard, where an iteration begins, reading ahead of it.
+
+    Args: see `ShardStream`.
+    """
+
+    def __init__(
+        self,
+        run: StoredRun | str | Path,
+        fields: Sequence[str],
+        *,
+        frames: Sequence[str] | None,
+        shuffle: bool,
+        seed: int,
+        window: int,
+        prefetch: int,
+        rank: int | None,
+        world_size: int | None,
+        transform: Transform | None,
+    ) -> None:
+        if (rank is None) != (world_size is None):
+            raise UserError("give both rank and world_size, or neither")
+        if window < 1 or prefetch < 0 or seed < 0:
+            raise UserError(f"window {window}, prefetch {prefetch} or seed {seed} is too low")
+        self.run = run if isinstance(run, StoredRun) else StoredRun(run)
+        self.fields = choose_fields(self.run, fields)
+        self.shuffle, self.seed, self.window, self.prefetch = shuffle, seed, window, prefetch
+        self.transform = transform
+        self._place = None if rank is None or world_size is None else (rank, world_size)
+        self._shards = self.run.shards(frames)
+        self._lengths = [len(shard) for shard in self._shards]
+        self._yielded = 0
+        # Epoch, batches and batch size of `resume`: shared, so that workers that live on see them too.
+        self._start = shared_numbers(3)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next iteration; to be called before each epoch, in the main process."""
+        self._begin(epoch, 0, 1)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where this process is in the epoch: for iteration without workers, or loaders that ask workers."""
+        return {"seed": self.seed, "epoch": self.epoch, "yielded": self._yielded}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next iteration go on where `state_dict` was taken, with as many ranks and workers.
+
+        Raises:
+            UserError: the state is of a stream with another seed, which has another order.
+        """
+        if state["seed"] != self.seed:
+            raise UserError(f"the state is of seed {state['seed']}; this stream has {self.seed}")
+        self._begin(state["epoch"], 0, 1)
+        self._yielded = state["yielded"]
+
+    @property
+    def epoch(self) -> int:
+        """Of the next iteration."""
+        return int(self._start[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_place": self._rank()}  # a worker that was not forked knows no other ranks
+
+    def _begin(self, epoch: int, batches: int, batch_size: int) -> None:
+        if batches < 0 or batch_size < 1:
+            raise UserError(f"{batches} batches of {batch_size} cannot be")
+        for place, number in enumerate((epoch, batches, batch_size)):
+            self._start[place] = number
+        self._yielded = 0
+
+    def _read(self, order: Sequence[Position]) -> Iterator[Sample]:
+        """The frames as stored, each after its shard and the next ones were asked for."""
+        shards = list(dict.fromkeys(shard for shard, _ in order))
+        place = {shard: number for number, shard in enumerate(shards)}
+        asked: list[Future[None]] = []
+        pool = ThreadPoolExecutor(max(1, self.prefetch), "prefetch")
+        try:
+            for shard, number in order:
+                if self.prefetch:
+                    for coming in shards[len(asked) : place[shard] + self.prefetch + 1]:
+                        first = self._shards[coming][0]
+                        asked.append(pool.submit(self.run.prefetch, first, arrays_of(self.fields)))
+                    asked[place[shard]].result()  # what went wrong is raised here
+                yield read_sample(self.run.frame(self._shards[shard][number]), self.fields)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _rank(self) -> tuple[int, int]:
+        return rank_here() if self._place is None else self._place
+
+
+class ShardStream(Stream):
     """An iterable data set of a run's labelled frames; items are dicts of numpy arrays.
 
     The shards are dealt out to ranks and workers anew in every epoch, by (seed, epoch) alone: together they
@@ -57,44 +147,16 @@ class ShardStream(IterableDataset[Any]):
         even: bool = False,
         transform: Transform | None = None,
     ) -> None:
-        if (rank is None) != (world_size is None):
-            raise UserError("give both rank and world_size, or neither")
-        if window < 1 or prefetch < 0 or seed < 0:
-            raise UserError(f"window {window}, prefetch {prefetch} or seed {seed} is too low")
-        self.run = run if isinstance(run, StoredRun) else StoredRun(run)
-        self.fields = choose_fields(self.run, fields)
-        self.shuffle, self.seed, self.window, self.prefetch = shuffle, seed, window, prefetch
-        self.even, self.transform = even, transform
-        self._place = None if rank is None or world_size is None else (rank, world_size)
-        self._shards = self.run.shards(frames)
-        self._lengths = [len(shard) for shard in self._shards]
-        self._yielded = 0
-        # Epoch, batches and batch size of `resume`: shared, so that workers that live on see them too.
-        self._start = shared_numbers(3)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next iteration; to be called before each epoch, in the main process."""
-        self.resume(epoch, 0)
+        super().__init__(
+            run, fields, frames=frames, shuffle=shuffle, seed=seed, window=window, prefetch=prefetch, rank=rank,
+            world_size=world_size, transform=transform,
+        )  # fmt: skip
+        self.even = even
 
     def __len__(self) -> int:
         """Frames that this rank gives, with as many workers as there are now."""
         rank, ranks = self._rank()
         return sum(self._counts(ranks, worker_here()[1])[rank])
-
-    def state_dict(self) -> dict[str, int]:
-        """Where this process is in the epoch: for iteration without workers, or loaders that ask workers."""
-        return {"seed": self.seed, "epoch": self.epoch, "yielded": self._yielded}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration go on where `state_dict` was taken, with as many ranks and workers.
-
-        Raises:
-            UserError: the state is of a stream with another seed, which has another order.
-        """
-        if state["seed"] != self.seed:
-            raise UserError(f"the state is of seed {state['seed']}; this stream has {self.seed}")
-        self.resume(state["epoch"], 0)
-        self._yielded = state["yielded"]
 
     def resume(self, epoch: int, batches: int, batch_size: int = 1) -> None:
         """Let the next iteration leave out what a ``DataLoader`` gave before it was stopped.
@@ -104,16 +166,7 @@ class ShardStream(IterableDataset[Any]):
             batches: that the main process of this rank took from its loader.
             batch_size: of the loader, which must have as many workers as before.
         """
-        if batches < 0 or batch_size < 1:
-            raise UserError(f"{batches} batches of {batch_size} cannot be")
-        for place, number in enumerate((epoch, batches, batch_size)):
-            self._start[place] = number
-        self._yielded = 0
-
-    @property
-    def epoch(self) -> int:
-        """Of the next iteration."""
-        return int(self._start[0])
+        self._begin(epoch, batches, batch_size)
 
     def __iter__(self) -> Iterator[Sample]:
         rank, ranks = self._rank()
@@ -124,28 +177,10 @@ class ShardStream(IterableDataset[Any]):
             skip = given_by_workers(batches_of, batches)[worker] * size
         order = self._order(rank * workers + worker, ranks * workers)[skip:]
         self._yielded = skip
-        for frame_id in self._ahead(order):
-            sample = read_sample(self.run.frame(frame_id), self.fields)
+        for sample in self._read(order):
             self._yielded += 1
             yield sample if self.transform is None else self.transform(sample)
         self._yielded = 0
-
-    def _ahead(self, order: Sequence[Position]) -> Iterator[str]:
-        """The frames' ids, each after its shard and the next ones were asked for."""
-        shards = list(dict.fromkeys(shard for shard, _ in order))
-        place = {shard: number for number, shard in enumerate(shards)}
-        asked: list[Future[None]] = []
-        pool = ThreadPoolExecutor(max(1, self.prefetch), "prefetch")
-        try:
-            for shard, number in order:
-                if self.prefetch:
-                    for coming in shards[len(asked) : place[shard] + self.prefetch + 1]:
-                        first = self._shards[coming][0]
-                        asked.append(pool.submit(self.run.prefetch, first, arrays_of(self.fields)))
-                    asked[place[shard]].result()  # what went wrong is raised here
-                yield self._shards[shard][number]
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _order(self, consumer: int, consumers: int) -> list[Position]:
         shares = deal_shards(self._lengths, consumers, self.seed, self.epoch, self.shuffle)
@@ -163,8 +198,3 @@ class ShardStream(IterableDataset[Any]):
 
     def _frames_of(self, shares: Sequence[Sequence[int]]) -> list[int]:
         return [sum(self._lengths[shard] for shard in share) for share in shares]
-
-    def _rank(self) -> tuple[int, int]:
-        if self._place is not None:
-            return self._place
-        return rank_here()

@@ -22,7 +22,7 @@ class Batch:
     """B frames, their rows one after another. N points (voxels), V views, K regions, D feature width.
 
     Numbers of points and regions count through the whole batch, so that they can be used as indices as
-    they are. What a method does not ask for (see `labelgen.distill.methods.base.Method.needs`) is None.
+    they are. What a method does not ask for (see `labelgen.distill.methods.base.Method.needs`) may be None.
 
     Attributes:
         frame_id: B ids.

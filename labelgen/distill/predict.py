@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelgen.data import LabelDataset
 from labelgen.distill.afi_torch import smoother
 from labelgen.distill.batch import NONE, Batch
 from labelgen.distill.config import TrainConfig
@@ -21,7 +22,7 @@ from labelgen.distill.methods.segmentation import Segmentation
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import cloud_of
 from labelgen.distill.panoptic import Panoptic, Segments
-from labelgen.distill.samples import Samples, batches_of
+from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.state import read_model, weights_file
 from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings, ground_classes, refine_probability
@@ -57,13 +58,14 @@ class Predictor:
             embedded = self.model.method.eval().embed(torch.zeros(2, width, device=self.device))
         return embedded is not None and text is not None and embedded.shape[1] == text.shape[1]
 
-    def samples(self, run: Run, frames: Sequence[str]) -> Samples:
-        """The frames as they are: no augmentation, no limit on points."""
+    def data(self, run: Run, frames: Sequence[str]) -> LabelDataset:
+        """The frames as they are, in this order: no augmentation, no limit on points."""
         backbone = self.model.backbone
-        return Samples(
+        transform = FrameTransform(
             run, frames, self.model.method.inputs, self.config.data,
             neighbours=backbone.neighbours, bounds=backbone.bounds, training=False,
         )  # fmt: skip
+        return LabelDataset(run, transform.fields, frames=frames, transform=transform)
 
     def __call__(
         self, run: Run, frames: Sequence[str], workers: int = 0
@@ -119,8 +121,7 @@ class Predictor:
         self, run: Run, frames: Sequence[str], workers: int
     ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
         """Frame by frame, with the points that answer for its raw points."""
-        order = [[(0, number)] for number in range(len(frames))]
-        for batch in batches_of(self.samples(run, frames), order, workers):
+        for batch in batches_of(self.data(run, frames), workers):
             assert batch.raw_point is not None
             yield batch, batch.raw_point.numpy()
 

@@ -1,10 +1,10 @@
-"""Frames of a run as parts of a batch: augmented, thinned out, with neighbours."""
+"""What our trainer makes of a frame that `labelgen.data` reads: augmented, thinned out, with neighbours."""
 
 from __future__ import annotations
 
 import multiprocessing
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from labelgen.data.fields import read_sample
+from labelgen.data import BatchStream, LabelDataset, collate
+from labelgen.data.fields import Sample, read_sample
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
 from labelgen.distill.batch import NONE, Batch
 from labelgen.distill.classes import ClassSplit
@@ -25,19 +27,33 @@ from labelgen.errors import FrameError, LabelgenError, UserError
 from labelgen.records import NO_REGION
 from labelgen.runs import Run
 
-#: Arrays of one frame, by the names of `Batch`; numbers count within the frame.
-Part = dict[str, Any]
-#: Fields of `Batch` that number the points, the regions, or the objects, of their frame.
-POINT_NUMBERS = ("neighbours", "view_point", "raw_point")
-REGION_NUMBERS = ("view_region",)
-OBJECT_NUMBERS = ("instance",)
-_PLAIN = {
-    "region_camera": ("regions/camera", np.int64),
-    "region_label": ("regions/label", np.int64),
-    "region_scores": ("regions/class_scores", np.float32),
-    "region_feature": ("regions/feature", np.float32),
-    "caption_feature": ("regions/caption_feature", np.float32),
+#: {field of `Batch`: field of a sample that the transform gives}.
+_FIELDS = {
+    "xyz": "points/xyz",
+    "inputs": "points/inputs",
+    "label": "points/label",
+    "confidence": "points/confidence",
+    "instance": "points/instance",
+    "neighbours": "points/neighbours",
+    "view_point": "views/point",
+    "view_camera": "views/camera",
+    "view_uv": "views/uv",
+    "view_region": "views/region",
+    "region_camera": "regions/camera",
+    "region_label": "regions/label",
+    "region_scores": "regions/class_scores",
+    "region_feature": "regions/feature",
+    "caption_feature": "regions/caption_feature",
+    "raw_point": "raw/point",
 }
+#: Fields of a sample that number the points or the regions of their frame.
+_NUMBERS = {
+    "points/neighbours": "points",
+    "views/point": "points",
+    "raw/point": "points",
+    "views/region": "regions",
+}
+_INTEGERS = ("regions/camera", "regions/label")
 
 
 @dataclass
@@ -49,12 +65,17 @@ class _Cloud:
     instance: NDArray[np.int64] | None = None
 
 
-class Samples(Dataset[Part]):
-    """Parts of batches by (epoch, number of the frame); randomness depends on seed, epoch and frame alone.
+class FrameTransform:
+    """The ``transform`` of a stream or data set: a stored frame in, what a network sees of it out.
+
+    Randomness depends on seed, epoch and frame alone.
+
+    Attributes:
+        fields: of the run, that the stream or data set is to read.
 
     Args:
-        run: to read from.
-        frames: ids, in the order of their numbers.
+        run: to read clouds and truth from.
+        frames: ids of all that will be seen.
         needs: optional fields of `Batch` that are wanted.
         config: of the data.
         neighbours: of each point; 0 for none.
@@ -87,7 +108,7 @@ class Samples(Dataset[Part]):
         self.views = any(name.startswith("view_") for name in needs)
         needs = [*needs, *(["view_point"] if self.views else [])]
         self.run, self.frames, self.needs, self.config = run, tuple(frames), frozenset(needs), config
-        self.arrays = arrays_for(run, needs, truth)
+        self.fields = arrays_for(run, needs, truth)
         self.neighbours, self.bounds, self.seed, self.training = neighbours, bounds, seed, training
         self.targets: TargetReader | None = None
         if "label" in needs:
@@ -97,34 +118,41 @@ class Samples(Dataset[Part]):
         if config.polarmix and self.views:
             raise UserError("data.polarmix mixes frames, whose views would be lost; set it to 0 here")
 
-    def __len__(self) -> int:
-        return len(self.frames)
+    def __call__(self, stored: Sample) -> Sample:
+        """Make a sample for `join`.
 
-    def __getitem__(self, key: tuple[int, int]) -> Part:
-        epoch, number = key
-        frame_id = self.frames[number]
-        rng = np.random.default_rng([self.seed, epoch, zlib.crc32(frame_id.encode())])
-        stored = read_sample(self.run.frame(frame_id), self.arrays)
+        Args:
+            stored: ``frame_id``, ``fields``, and, in training, ``epoch``.
+
+        Returns:
+            ``frame_id`` and arrays, see `Batch`, whose numbers count within the frame.
+
+        Raises:
+            FrameError: a raw file is missing or damaged.
+        """
+        frame_id = stored["frame_id"]
+        rng = np.random.default_rng([self.seed, stored.get("epoch", 0), zlib.crc32(frame_id.encode())])
         cloud = self._cloud(frame_id, stored)
         if self.training and self.config.polarmix and rng.random() < self.config.polarmix:
             cloud = self._mixed(cloud, rng)
         moved = move(cloud.xyz, self.config, rng) if self.training else cloud.xyz
         chosen, inverse = self._thin(moved, rng)
-        part: Part = {"frame_id": frame_id, "xyz": moved[chosen]}
-        distance = np.linalg.norm(part["xyz"], axis=1, keepdims=True)
-        part["inputs"] = np.concatenate([cloud.intensity[chosen, None], part["xyz"], distance], axis=1)
+        xyz = moved[chosen]
+        distance = np.linalg.norm(xyz, axis=1, keepdims=True)
+        inputs = np.concatenate([cloud.intensity[chosen, None], xyz, distance], axis=1)
+        sample: Sample = {"frame_id": frame_id, "points/xyz": xyz, "points/inputs": inputs}
         if cloud.label is not None and cloud.confidence is not None:
-            part["label"] = cloud.label[chosen].astype(np.int64)
-            part["confidence"] = cloud.confidence[chosen]
+            sample["points/label"] = cloud.label[chosen].astype(np.int64)
+            sample["points/confidence"] = cloud.confidence[chosen]
         if cloud.instance is not None:
-            part["instance"] = from_zero(cloud.instance[chosen])
+            sample["points/instance"] = from_zero(cloud.instance[chosen])
         if self.neighbours:
-            part["neighbours"] = nearest(part["xyz"], self.neighbours)
+            sample["points/neighbours"] = nearest(xyz, self.neighbours)
         if not self.training:
-            part["raw_point"] = self._answering(moved, chosen, inverse)
-        return part | self._views(stored, inverse) | self._regions(stored)
+            sample["raw/point"] = self._answering(moved, chosen, inverse)
+        return sample | self._views(stored, inverse) | _regions(stored)
 
-    def _cloud(self, frame_id: str, stored: dict[str, Any]) -> _Cloud:
+    def _cloud(self, frame_id: str, stored: Sample) -> _Cloud:
         xyz, intensity = cloud_of(self.run.frame(frame_id))
         intensity = normalise_intensity(intensity, self.run.planned(frame_id).lidar_layout)
         if self.targets is None:
@@ -135,7 +163,7 @@ class Samples(Dataset[Part]):
     def _mixed(self, cloud: _Cloud, rng: np.random.Generator) -> _Cloud:
         """A sector of the cloud replaced by the same one of another frame."""
         other_id = self.frames[int(rng.integers(len(self.frames)))]
-        other = self._cloud(other_id, read_sample(self.run.frame(other_id), self.arrays))
+        other = self._cloud(other_id, read_sample(self.run.frame(other_id), self.fields))
         if cloud.instance is not None and other.instance is not None:
             other.instance[other.instance != NONE] += len(cloud.xyz)  # objects of the two stay apart
         begin, width = rng.uniform(-np.pi, np.pi), rng.uniform(np.pi / 4, np.pi)
@@ -179,31 +207,30 @@ class Samples(Dataset[Part]):
             answer[lost] = cKDTree(xyz[chosen]).query(xyz[lost])[1]
         return answer
 
-    def _views(self, stored: dict[str, Any], inverse: NDArray[np.int64]) -> Part:
+    def _views(self, stored: Sample, inverse: NDArray[np.int64]) -> Sample:
         if not self.views:
             return {}
         point = inverse[stored["views/point"].astype(np.int64)]
         keep = point != NONE
         if self.config.visible_only:
             keep &= stored["views/visible"]
-        part: Part = {"view_point": point[keep]}
+        sample: Sample = {"views/point": point[keep]}
         if "view_camera" in self.needs:
-            part["view_camera"] = stored["views/camera"][keep].astype(np.int64)
+            sample["views/camera"] = stored["views/camera"][keep].astype(np.int64)
         if "view_uv" in self.needs:
-            part["view_uv"] = stored["views/uv"][keep]
+            sample["views/uv"] = stored["views/uv"][keep]
         if "view_region" in self.needs:
             region = stored["views/region"][keep].astype(np.int64)
-            part["view_region"] = np.where(region == NO_REGION, NONE, region)
-        return part
+            sample["views/region"] = np.where(region == NO_REGION, NONE, region)
+        return sample
 
-    def _regions(self, stored: dict[str, Any]) -> Part:
-        part: Part = {}
-        for name, (array, kind) in _PLAIN.items():
-            if name in self.needs:
-                part[name] = stored[array].astype(kind)
-        if any(name.startswith("regions/") for name in stored):
-            part["regions"] = next(len(rows) for name, rows in stored.items() if name.startswith("regions/"))
-        return part
+
+def _regions(stored: Sample) -> Sample:
+    return {
+        name: rows.astype(np.int64 if name in _INTEGERS else np.float32)
+        for name, rows in stored.items()
+        if name.startswith("regions/")
+    }
 
 
 def nearest(xyz: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -216,14 +243,11 @@ def nearest(xyz: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.take(found, np.arange(count) % (most - 1), axis=1)
 
 
-def batches_of(
-    samples: Samples, order: Iterable[list[tuple[int, int]]], workers: int, pinned: bool = False
-) -> Iterator[Batch]:
+def batches_of(frames: BatchStream | LabelDataset, workers: int, pinned: bool = False) -> Iterator[Batch]:
     """Batches made by worker processes; equal whatever their number.
 
     Args:
-        samples: of the frames.
-        order: keys of each batch.
+        frames: with a `FrameTransform`; the frames of a `LabelDataset` come one by one.
         workers: processes; 0: this one.
         pinned: in memory that a GPU can fetch.
 
@@ -236,8 +260,8 @@ def batches_of(
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])  # what takes seconds is imported once, not by each worker
     made: DataLoader[Any] = DataLoader(
-        samples,
-        batch_sampler=order,
+        frames,
+        batch_size=1 if isinstance(frames, LabelDataset) else None,
         collate_fn=join,
         num_workers=workers,
         pin_memory=pinned,
@@ -257,34 +281,28 @@ def plain(message: str) -> str:
     return last.partition("Error: ")[2] if last.startswith("labelgen.errors.") else last
 
 
-def join(parts: Sequence[Part]) -> Batch:
-    """One batch of several frames' parts, for ``DataLoader(..., collate_fn=join)``."""
-    names = [name for name in parts[0] if name not in ("frame_id", "regions")]
-    points = np.cumsum([0, *(len(part["xyz"]) for part in parts)])
-    regions = np.cumsum([0, *(part.get("regions", 0) for part in parts)])
-    objects = np.cumsum([0, *(_objects(part) for part in parts)])
-    starts_of = dict.fromkeys(POINT_NUMBERS, points) | dict.fromkeys(REGION_NUMBERS, regions)
-    starts_of |= dict.fromkeys(OBJECT_NUMBERS, objects)
-    joined: dict[str, Any] = {}
-    for name in names:
-        starts = starts_of.get(name)
-        rows = [part[name] for part in parts]
-        if starts is not None:
-            rows = [
-                np.where(row == NONE, NONE, row + start) for row, start in zip(rows, starts, strict=False)
-            ]
-        joined[name] = torch.from_numpy(np.concatenate(rows))
-    joined["frame"] = _owner([len(part["xyz"]) for part in parts])
-    if "regions" in parts[0]:
-        joined["region_frame"] = _owner([part["regions"] for part in parts])
-    if "raw_point" in parts[0]:
-        joined["raw_frame"] = _owner([len(part["raw_point"]) for part in parts])
-    return Batch(frame_id=tuple(part["frame_id"] for part in parts), **joined)
+def join(samples: Sequence[Sample]) -> Batch:
+    """One batch of several frames' samples, for ``DataLoader(..., collate_fn=join)``: numbers count on."""
+    rows = collate(samples)
+    starts = {name.partition("/")[0]: start for name, start in rows.items() if name.endswith("/offsets")}
+    owner = {group: torch.repeat_interleave(start.diff()) for group, start in starts.items()}
+    for name, counted in _NUMBERS.items():
+        if name in rows:
+            rows[name] = _count_on(rows[name], starts[counted][owner[name.partition("/")[0]]])
+    if "points/instance" in rows:
+        objects = np.cumsum([0, *(sample["points/instance"].max(initial=NONE) + 1 for sample in samples)])
+        start = torch.from_numpy(objects)[owner["points"]]
+        rows["points/instance"] = _count_on(rows["points/instance"], start)
+    return Batch(
+        frame_id=tuple(rows["frame_id"]),
+        frame=owner["points"],
+        region_frame=owner.get("regions"),
+        raw_frame=owner.get("raw"),
+        **{field: rows[name] for field, name in _FIELDS.items() if name in rows},
+    )
 
 
-def _objects(part: Part) -> int:
-    return int(part["instance"].max(initial=NONE)) + 1 if "instance" in part else 0
-
-
-def _owner(lengths: Sequence[int]) -> torch.Tensor:
-    return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+def _count_on(number: Tensor, start: Tensor) -> Tensor:
+    """Numbers within a frame as numbers within the batch; `NONE` stays."""
+    start = start.view(-1, *[1] * (number.ndim - 1))
+    return torch.where(number == NONE, NONE, number + start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from labelgen.data import BatchStream
+from labelgen.data.batches import batches_per_epoch
 from labelgen.distill.batch import Batch
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.loop import Report, fit, length_of
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import info_of
-from labelgen.distill.order import Batches, batches_per_epoch
 from labelgen.distill.predict import Predictor
-from labelgen.distill.samples import Samples, batches_of
+from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.state import WEIGHTS, load_backbone, load_head, read_model, save_model, weights_file
 from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_weights
@@ -86,7 +88,7 @@ def train(
     model = make_model(config, info_of(run))
     if not frames:
         raise UserError(f"no frames of {run.url} to train on")
-    samples = Samples(
+    transform = FrameTransform(
         run, frames, model.method.needs, config.data,
         neighbours=model.backbone.neighbours, bounds=model.backbone.bounds, seed=config.seed, truth=truth,
         classes=model.method.classes,
@@ -114,12 +116,14 @@ def train(
     length = length_of(config.optimizer, per_epoch)
 
     def batches_from(first: int) -> Iterable[Batch]:
-        total = length.steps * config.optimizer.accumulate
-        order = Batches(
-            run, samples.frames, config.optimizer.batch_size, config.seed, total, first,
-            place.rank, place.world,
+        last, (epoch, batch) = length.steps * config.optimizer.accumulate, divmod(first, per_epoch)
+        stream = BatchStream(
+            run, transform.fields, frames=frames, batch_size=config.optimizer.batch_size, seed=config.seed,
+            epochs=math.ceil(last / per_epoch) - epoch, rank=place.rank, world_size=place.world,
+            transform=transform,
         )  # fmt: skip
-        return batches_of(samples, order, config.runtime.workers, device.type == "cuda")
+        stream.resume(epoch, batch)
+        return batches_of(stream, config.runtime.workers, device.type == "cuda")
 
     if config.runtime.compile:
         model.backbone.compile(dynamic=True)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelgen.data import LabelDataset
 from labelgen.datasets import load_cloud, plan_frames, write_frames
 from labelgen.distill.config import DataConfig
 from labelgen.distill.panoptic import Segments
 from labelgen.distill.predict import segments_as_labels
-from labelgen.distill.samples import Samples, join
+from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.engine.derivation import Derived, plan_derivation
 from labelgen.engine.derive import derive
 from labelgen.records import UNLABELLED, PointLabels, Regions
@@ -74,12 +75,12 @@ class TrueSegments:
     def __call__(self, scene: Scene, taxonomy: Taxonomy) -> Iterator[Derived]:
         """Frame by frame."""
         small = DataConfig(voxel=1e-3)  # of so few points, hardly two share one
-        samples = Samples(
+        transform = FrameTransform(
             scene.run, scene.frame_ids, ("instance",), small,
             neighbours=0, bounds=None, training=False, truth=True,
         )  # fmt: skip
-        for number, frame_id in enumerate(scene.frame_ids):
-            batch = join([samples[0, number]])
+        data = LabelDataset(scene.run, transform.fields, frames=scene.frame_ids, transform=transform)
+        for frame_id, batch in zip(scene.frame_ids, batches_of(data, workers=0), strict=True):
             assert batch.label is not None
             assert batch.instance is not None
             assert batch.raw_point is not None

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.data.fields import Sample, read_sample
 from labelgen.datasets import DatasetInfo, write_frames
+from labelgen.distill.samples import FrameTransform
 from labelgen.frame import Frame
 from labelgen.records import (
     NO_CAMERA,
@@ -119,6 +121,18 @@ def with_plan(run: Run, frames: Mapping[str, Frame] | None = None, **info: Any) 
     other = copy.copy(run)
     other._plan = dict(run.plan if frames is None else frames), replace(run.dataset, **info)
     return other
+
+
+class Samples:
+    """What a transform makes of each frame, by (epoch, number of the frame)."""
+
+    def __init__(self, transform: FrameTransform) -> None:
+        self.transform, self.run = transform, transform.run
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, number = key
+        stored = read_sample(self.run.frame(self.run.frames[number]), self.transform.fields)
+        return self.transform(stored | {"epoch": epoch})
 
 
 def _record(

@@ -17,13 +17,13 @@ from labelgen.distill.panoptic.score import score_panoptic
 from labelgen.distill.panoptic.variants import VARIANTS, overrides
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.protocols import Task, run_task
-from labelgen.distill.samples import Samples, join
+from labelgen.distill.samples import FrameTransform, join
 from labelgen.distill.splits import split_frames
 from labelgen.distill.state import read_model
 from labelgen.distill.train import train
 from labelgen.errors import UserError
 from labelgen.metrics.panoptic import PanopticScore
-from tests.helpers.training_runs import TAXONOMY, make_training_run
+from tests.helpers.training_runs import TAXONOMY, Samples, make_training_run
 
 SMALL = [
     "backbone=waffleiron-3-16",
@@ -46,11 +46,11 @@ def opened(tmp_path_factory):
 
 
 def batch_of(opened, model, frames=2, truth=True, training=False):
-    samples = Samples(
+    transform = FrameTransform(
         opened, opened.frames[:frames], model.method.needs, settings().data, neighbours=6, bounds=None,
         training=training, truth=truth, classes=model.method.classes,
     )  # fmt: skip
-    return join([samples[0, n] for n in range(frames)])
+    return join([Samples(transform)[0, n] for n in range(frames)])
 
 
 def losses_and_gradients(model, batch):

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch._utils import ExceptionWrapper
 
+from labelgen.data import BatchStream, LabelDataset
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
 from labelgen.distill.batch import NONE
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
 from labelgen.distill.needs import SOURCES, open_for_training
-from labelgen.distill.order import Batches
-from labelgen.distill.samples import Samples, batches_of, join, nearest, plain
+from labelgen.distill.samples import FrameTransform, batches_of, join, nearest, plain
 from labelgen.errors import FrameError, UserError
 from labelgen.records import NO_REGION
 from tests.helpers import training_runs
-from tests.helpers.training_runs import PER_CLASS, WIDTH, make_training_run, with_plan
+from tests.helpers.training_runs import PER_CLASS, WIDTH, Samples, make_training_run, with_plan
 
 EVERYTHING = tuple(SOURCES)
 BOX = ((-10.0, -10.0, -3.0), (10.0, 10.0, 4.0))
@@ -31,7 +31,13 @@ def opened(tmp_path_factory):
 
 def samples(opened, needs=EVERYTHING, config=None, **more):
     given = {"neighbours": 5, "bounds": BOX} | more
-    return Samples(opened, opened.frames, needs, config or DataConfig(), **given)
+    return Samples(FrameTransform(opened, opened.frames, needs, config or DataConfig(), **given))
+
+
+def stream_of(one, **more):
+    return BatchStream(
+        one.run, one.transform.fields, frames=one.run.frames, transform=one.transform, prefetch=0, **more
+    )
 
 
 def same(one, two):
@@ -77,20 +83,20 @@ def test_the_label_of_a_point_is_that_of_its_own_raw_point(opened):
     one = samples(opened, ("label", "confidence"), training=False)[0, 0]
     record = opened.frame(opened.frames[0]).record()
     rows = rows_of(opened, one)
-    assert np.array_equal(one["label"], record.labels.label[rows])
-    assert np.allclose(one["confidence"], record.labels.confidence[rows] / 255)
+    assert np.array_equal(one["points/label"], record.labels.label[rows])
+    assert np.allclose(one["points/confidence"], record.labels.confidence[rows] / 255)
     true = samples(opened, ("label", "confidence"), training=False, truth=True)[0, 0]
     truth = np.repeat(np.arange(3), PER_CLASS)
     truth[0] = 255
-    assert np.array_equal(true["label"], truth[rows])
-    assert (true["confidence"] == 1).all()
+    assert np.array_equal(true["points/label"], truth[rows])
+    assert (true["points/confidence"] == 1).all()
 
 
 def rows_of(opened, one):
     """Raw row of each point of a part that was not moved, by its place."""
     xyz = opened.frame(one["frame_id"]).record().xyz
     place = {tuple(row): n for n, row in enumerate(xyz.tolist())}
-    return [place[tuple(row)] for row in one["xyz"].tolist()]
+    return [place[tuple(row)] for row in one["points/xyz"].tolist()]
 
 
 def partition(numbers):
@@ -109,18 +115,20 @@ def test_objects_are_those_of_the_source_with_the_labels_of_the_same_points(open
         if truth:
             stored = np.load(opened.root / f"{frame_id}.npz")["data"][rows]
             label, number = stored // 1000 - 1, stored
-            assert np.array_equal(part["label"], np.where(label > 2, 255, label))
+            assert np.array_equal(part["points/label"], np.where(label > 2, 255, label))
         else:
             labels = opened.frame(frame_id).labels
             label, number = labels.label[rows], labels.instance[rows].astype(int)
-            assert np.array_equal(part["label"], label)
+            assert np.array_equal(part["points/label"], label)
         expected = np.where((label == 1) & (number > 0), number, -1)
         count = len(partition(expected))
         assert count == 2 if truth else 1 <= count <= 2
-        assert partition(part["instance"]) == partition(expected)
-        assert set(part["instance"]) == set(range(-1, count))
+        assert partition(part["points/instance"]) == partition(expected)
+        assert set(part["points/instance"]) == set(range(-1, count))
         mine = batch.instance[batch.frame == opened.frames.index(frame_id)].numpy()
-        assert np.array_equal(mine, np.where(part["instance"] < 0, -1, part["instance"] + begin))
+        assert np.array_equal(
+            mine, np.where(part["points/instance"] < 0, -1, part["points/instance"] + begin)
+        )
         begin += count
     assert batch.instance.dtype == torch.int64
     moved = join(
@@ -144,8 +152,8 @@ def test_objects_of_two_frames_that_are_mixed_stay_apart(opened):
     several = 0
     for epoch in range(6):
         part = mixed[epoch, 0]
-        expected = [true[tuple(row)] for row in part["xyz"].tolist()]
-        pairs = set(zip(part["instance"].tolist(), expected, strict=True)) - {(-1, None)}
+        expected = [true[tuple(row)] for row in part["points/xyz"].tolist()]
+        pairs = set(zip(part["points/instance"].tolist(), expected, strict=True)) - {(-1, None)}
         assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
         several += len({b[0] for _, b in pairs}) == 2
     assert several
@@ -195,7 +203,7 @@ def test_frames_without_instances_are_named_or_have_none(tmp_path):
         samples(with_plan(opened, bare), ("instance",), truth=True)
     samples(with_plan(opened, bare), ("label",), truth=True)
     part = samples(with_plan(opened, bare), ("instance",), training=False)[0, 1]  # of the run
-    assert part["instance"].max() >= 0
+    assert part["points/instance"].max() >= 0
     (tmp_path / "data" / "a-1.npz").unlink()
     with pytest.raises(FrameError, match=r"a-1: a-1\.npz: no such file"):
         samples(opened, ("instance",), truth=True)[0, 1]
@@ -204,16 +212,16 @@ def test_frames_without_instances_are_named_or_have_none(tmp_path):
         samples(opened, ("instance",), truth=True)[0, 1]
     np.savez(tmp_path / "data" / "a-1.npz", data=np.full(240, 3000, np.uint16))  # nothing but stuff
     part = samples(opened, ("instance",), truth=True, training=False)[0, 1]
-    assert set(part["instance"]) == {-1}
-    assert set(part["label"]) == {2}
+    assert set(part["points/instance"]) == {-1}
+    assert set(part["points/label"]) == {2}
     both = samples(opened, ("instance",), truth=True, training=False)
     assert set(join([both[0, 1], both[0, 0]]).instance.tolist()) == {-1, 0, 1}
 
 
 def test_labels_of_low_confidence_are_no_labels(opened):
     sure = samples(opened, ("label", "confidence"), DataConfig(min_confidence=0.5), training=False)[0, 0]
-    assert set(sure["label"][sure["confidence"] < 0.5]) == {255}
-    assert (sure["label"][sure["confidence"] >= 0.5] != 255).all()
+    assert set(sure["points/label"][sure["points/confidence"] < 0.5]) == {255}
+    assert (sure["points/label"][sure["points/confidence"] >= 0.5] != 255).all()
 
 
 def test_randomness_is_of_seed_epoch_and_frame(opened):
@@ -221,8 +229,8 @@ def test_randomness_is_of_seed_epoch_and_frame(opened):
     one = samples(opened, config=config)
     assert same(join([one[3, 1]]), join([samples(opened, config=config)[3, 1]]))
     others = (one[2, 1], samples(opened, config=config, seed=1)[3, 1])
-    assert not any(np.allclose(one[3, 1]["xyz"], other["xyz"]) for other in others)
-    assert len(one[0, 0]["xyz"]) == 50
+    assert not any(np.allclose(one[3, 1]["points/xyz"], other["points/xyz"]) for other in others)
+    assert len(one[0, 0]["points/xyz"]) == 50
 
 
 def test_workers_change_nothing_and_samples_can_be_pickled(opened):
@@ -231,31 +239,24 @@ def test_workers_change_nothing_and_samples_can_be_pickled(opened):
     assert same(join([one[1, 0]]), join([again[1, 0]]))
 
 
-def test_resumed_batches_are_those_that_were_to_come(opened):
-    def keys(start, rank=0, world=1, workers=0):
-        return list(Batches(opened, opened.frames, 1, 5, 11, start, rank, world))
-
-    assert keys(0)[7:] == keys(7)
-    assert sorted(number for ((_, number),) in keys(0)[:4]) == [0, 1, 2, 3]
-    halves = [keys(0, rank, 2)[:2] for rank in (0, 1)]
-    assert sorted(number for half in halves for ((_, number),) in half) == [0, 1, 2, 3]
-    few = Batches(opened, opened.frames[:1], 3, 0, 2)
-    assert list(few) == [[(0, 0)] * 3, [(1, 0)] * 3]  # too few frames for a batch: repeated
-
-
 def test_a_batch_of_the_loader_is_that_of_its_samples(opened):
     one = samples(opened)
-    order = Batches(opened, one.frames, 2, 0, 2)
-    made = list(batches_of(one, order, workers=0))
-    assert same(made[1], join([one[key] for key in list(order)[1]]))
+    made = list(batches_of(stream_of(one, batch_size=2, epochs=2), workers=0))
+    assert len(made) == 4
+    for number, batch in enumerate(made):
+        keys = [(number // 2, opened.frames.index(frame_id)) for frame_id in batch.frame_id]
+        assert same(batch, join([one[key] for key in keys]))
+    whole = samples(opened, training=False)
+    data = LabelDataset(opened, whole.transform.fields, transform=whole.transform)
+    for number, batch in enumerate(batches_of(data, workers=0)):
+        assert same(batch, join([whole[0, number]]))
 
 
 @pytest.mark.slow
 def test_two_worker_processes_make_the_same_batches(opened):
     one = samples(opened)
-    order = list(Batches(opened, one.frames, 2, 0, 5))
-    here, there = (list(batches_of(one, order, workers)) for workers in (0, 2))
-    assert len(here) == 5
+    here, there = (list(batches_of(stream_of(one, batch_size=2, epochs=3), workers)) for workers in (0, 2))
+    assert len(here) == 6
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
 
 
@@ -302,7 +303,7 @@ def test_polarmix_brings_a_sector_of_another_frame(opened):
     config = DataConfig(polarmix=1, rotate=False, flip=0, scale=0, max_points=None)
     mixed = samples(opened, ("label", "confidence"), config, bounds=None)
     owner = {tuple(row): n for n, f in enumerate(opened.frames) for row in opened.frame(f).xyz.tolist()}
-    found = [{owner[tuple(row)] for row in mixed[epoch, 0]["xyz"].tolist()} for epoch in range(6)]
+    found = [{owner[tuple(row)] for row in mixed[epoch, 0]["points/xyz"].tolist()} for epoch in range(6)]
     assert any(len(frames) == 2 for frames in found)
     assert all(0 in frames for frames in found)
     with pytest.raises(UserError, match="polarmix"):
@@ -344,12 +345,12 @@ def test_no_return_is_no_input(tmp_path, monkeypatch, none):
     monkeypatch.setattr(training_runs, "_record", spoiled)
     opened = open_for_training(make_training_run(tmp_path))
     part = samples(opened, ["label"], bounds=None, training=False)[0, 0]
-    assert np.isfinite(part["inputs"]).all()
+    assert np.isfinite(part["points/inputs"]).all()
     gone = np.zeros(opened.entry(part["frame_id"]).num_points, bool)
     gone[::3] = True
-    np.testing.assert_array_equal(part["raw_point"] == NONE, gone)
+    np.testing.assert_array_equal(part["raw/point"] == NONE, gone)
     kept = samples(opened, ["label"], bounds=None, config=DataConfig(voxel=1e-6))[0, 0]
-    assert len(kept["xyz"]) == (~gone).sum()
+    assert len(kept["points/xyz"]) == (~gone).sum()
 
 
 def test_intensity_that_is_no_number_is_the_mean():
@@ -383,14 +384,13 @@ def test_a_frame_whose_cloud_is_not_there_is_named(tmp_path):
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw[1:].tobytes())
     opened = open_for_training(run)
     (tmp_path / "data" / "a-0.pcd.bin").unlink()
-    order = [[(0, 0)]]
     with pytest.raises(FrameError, match=r"^frame a-0: a-0\.pcd\.bin: no such file.*--dataroot"):
-        list(batches_of(samples(opened), order, workers=0))
+        list(batches_of(stream_of(samples(opened), batch_size=1), workers=0))
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw.tobytes())
     with pytest.raises(FrameError, match="241 points, but 240 were labelled"):
-        list(batches_of(samples(opened), order, workers=0))
+        list(batches_of(stream_of(samples(opened), batch_size=1), workers=0))
     (tmp_path / "data" / "a-0.pcd.bin").write_bytes(raw[1:].tobytes())
-    (batch,) = batches_of(samples(opened, bounds=None, training=False), order, workers=0)
+    (batch,) = batches_of(stream_of(samples(opened, bounds=None, training=False), batch_size=1), workers=0)
     assert {tuple(row) for row in batch.xyz.tolist()} <= {tuple(row) for row in raw[1:, :3].tolist()}
     unlabelled = {name: replace(frame, label_path=None) for name, frame in opened.plan.items()}
     with pytest.raises(UserError, match="1 frames have no truth"):
