@@ -296,7 +296,7 @@ def make_task(
     from labelgen.distill import train
     from labelgen.distill.config import load_train_config
     from labelgen.distill.needs import open_for_training
-    from labelgen.distill.protocols import ON_TRUTH, Task
+    from labelgen.distill.protocols import Task
     from labelgen.distill.splits import Split, split_frames
     from labelgen.distill.state import read_model
 
@@ -313,7 +313,7 @@ def make_task(
     else:
         scored = open_for_training(val_run)
         frames = Split(opened.frames, scored.frames, f"all, scored on {val_run}")
-    name = f"{method}-{fraction}" if method in ON_TRUTH else method
+    name = f"{method}-{fraction}" if method in ("probe", "finetune") else method
     return Task(
         run=opened,
         config=settings,

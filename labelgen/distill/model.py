@@ -12,8 +12,8 @@ from labelgen.distill.backbones import Backbone, make_backbone
 from labelgen.distill.batch import Batch
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.methods import PRETRAINING, CacheInfo, Method, make_method
-from labelgen.distill.methods.heads import class_text
-from labelgen.distill.methods.segmentation import Segmentation, zero_shot
+from labelgen.distill.methods.answer import Answer
+from labelgen.distill.methods.segmentation import Segmentation
 from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.settings.methods import SegmentationSettings
 from labelgen.distill.settings.panoptic import PanopticSettings
@@ -22,8 +22,6 @@ from labelgen.settings_reading import checked
 
 #: Trainings whose method is `Segmentation`.
 ON_LABELS = ("annotation-free", "probe", "finetune")
-#: Of the cosine with the classes' texts, where a pre-trained head has none of its own (CLIP's).
-ZERO_SHOT_TEMPERATURE = 0.01
 
 
 class Model(nn.Module):
@@ -59,15 +57,9 @@ class Model(nn.Module):
             features: Tensor = self.backbone(batch)
         return features
 
-    def logits(self, batch: Batch, info: CacheInfo) -> Tensor:
-        """(N, C) class scores: of the trained head, else from the classes' texts."""
-        features = self.features(batch).float()
-        if isinstance(self.method, Segmentation):
-            return self.method.logits(features)
-        text = class_text(info, "zero-shot").to(features.device)
-        scores = zero_shot(features, self.method, text, ZERO_SHOT_TEMPERATURE)
-        assert scores is not None, "the method leads into no space of texts"
-        return scores
+    def predict(self, batch: Batch, info: CacheInfo) -> Answer:
+        """What the network says of the points of one frame; see `Method.predict`."""
+        return self.method.predict(batch, self.features(batch), info)
 
 
 def make_model(config: TrainConfig, info: CacheInfo, compiled: bool = False) -> Model:

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from labelgen.data import LabelDataset
 from labelgen.distill.afi_torch import smoother
-from labelgen.distill.batch import NONE, Batch
+from labelgen.distill.batch import NONE
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.loop import precision
 from labelgen.distill.methods import CacheInfo
-from labelgen.distill.methods.segmentation import Segmentation
+from labelgen.distill.methods.answer import Answer, Segments
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import cloud_of
-from labelgen.distill.panoptic import Panoptic, Segments
 from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.state import read_model, weights_file
 from labelgen.errors import UserError
@@ -51,12 +50,7 @@ class Predictor:
     @property
     def gives_classes(self) -> bool:
         """Whether the method has a head for classes, or one that leads into the space of their texts."""
-        if isinstance(self.model.method, Segmentation | Panoptic):
-            return True
-        width, text = self.model.backbone.width, self.info.text_embeddings
-        with torch.inference_mode():
-            embedded = self.model.method.eval().embed(torch.zeros(2, width, device=self.device))
-        return embedded is not None and text is not None and embedded.shape[1] == text.shape[1]
+        return self.model.method.gives_classes(self.info)
 
     def data(self, run: Run, frames: Sequence[str]) -> LabelDataset:
         """The frames as they are, in this order: no augmentation, no limit on points."""
@@ -79,14 +73,8 @@ class Predictor:
             frames: ids.
             workers: processes that make batches; 0: this one.
         """
-        for batch, raw in self._batches(run, frames, workers):
-            probability = np.zeros((len(raw), self.info.classes), np.float32)
-            if len(batch):
-                with self._computing():
-                    logits = self.model.logits(batch.to(self.device), self.info)
-                out = logits.float().softmax(dim=1).cpu()
-                probability[raw != NONE] = out.numpy()[raw[raw != NONE]]
-            yield batch.frame_id[0], probability
+        for frame_id, raw, said in self._answers(run, frames, workers):
+            yield frame_id, self._spread(said, raw)
 
     def labels(
         self, run: Run, frames: Sequence[str], workers: int = 0, afi: AfiSettings | None = None
@@ -99,31 +87,38 @@ class Predictor:
             workers: processes that make batches; 0: this one.
             afi: smooths the probabilities first (`refine_probability`); not for panoptic networks.
         """
-        if not isinstance(self.model.method, Panoptic):
-            ground = ground_classes(run.taxonomy.names)
-            smooth = None if self.device.type == "cpu" else smoother(self.device)
-            for frame_id, probability in self(run, frames, workers):
-                views = _views(run, frame_id)
-                if afi is None:
-                    yield frame_id, as_labels(probability, views)
-                else:
-                    xyz, _ = cloud_of(run.frame(frame_id))
-                    smoothed = refine_probability(xyz, probability, ground, afi, smooth)
-                    yield frame_id, as_labels(smoothed, views)
-            return
-        for batch, raw in self._batches(run, frames, workers):
-            with self._computing():
-                moved = batch.to(self.device)
-                found = self.model.method.segments(moved, self.model.features(moved)) if len(batch) else None
-            yield batch.frame_id[0], segments_as_labels(found, raw, _views(run, batch.frame_id[0]))
+        ground = ground_classes(run.taxonomy.names)
+        smooth = None if afi is None or self.device.type == "cpu" else smoother(self.device)
+        for frame_id, raw, said in self._answers(run, frames, workers):
+            views = _views(run, frame_id)
+            if self.model.method.finds_segments:
+                yield frame_id, segments_as_labels(None if said is None else said.segments, raw, views)
+                continue
+            probability = self._spread(said, raw)
+            if afi is not None:
+                xyz, _ = cloud_of(run.frame(frame_id))
+                probability = refine_probability(xyz, probability, ground, afi, smooth)
+            yield frame_id, as_labels(probability, views)
 
-    def _batches(
+    def _answers(
         self, run: Run, frames: Sequence[str], workers: int
-    ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        """Frame by frame, with the points that answer for its raw points."""
+    ) -> Iterator[tuple[str, NDArray[np.int64], Answer | None]]:
+        """Frame by frame, the points that answer for its raw points, and what is said of them if any."""
         for batch in batches_of(self.data(run, frames), workers):
             assert batch.raw_point is not None
-            yield batch, batch.raw_point.numpy()
+            said = None
+            if len(batch):
+                with self._computing():
+                    said = self.model.predict(batch.to(self.device), self.info)
+            yield batch.frame_id[0], batch.raw_point.numpy(), said
+
+    def _spread(self, said: Answer | None, raw: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N, C) probabilities of the raw points."""
+        probability = np.zeros((len(raw), self.info.classes), np.float32)
+        if said is not None:
+            assert said.probability is not None, "the method finds segments"
+            probability[raw != NONE] = said.probability.cpu().numpy()[raw[raw != NONE]]
+        return probability
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

@@ -12,7 +12,6 @@ from typing import Any
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.log import read_log
 from labelgen.distill.loop import Report
-from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.panoptic.score import score_panoptic
 from labelgen.distill.predict import Predictor, score, score_labels
 from labelgen.distill.splits import Split, choose_fraction
@@ -21,8 +20,8 @@ from labelgen.errors import UserError
 from labelgen.runs import Run
 
 RESULTS = "results.json"
-#: Trainings that learn from the data set's own labels.
-ON_TRUTH = ("probe", "finetune")
+#: Trainings that learn from the data set's own labels, unless their settings say otherwise.
+ON_TRUTH = ("probe", "finetune", "panoptic")
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ class Task:
     @property
     def truth(self) -> bool:
         """Whether true labels are learned from."""
-        if self.config.method == Panoptic.name:
-            return bool(self.config.settings.get("labels", "truth") == "truth")
-        return self.config.method in ON_TRUTH
+        return self.config.method in ON_TRUTH and self.config.settings.get("labels") != "pseudo"
 
     @property
     def frames(self) -> Sequence[str]:
@@ -112,8 +109,8 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
 
     Returns:
         ``network``: what `SegmentationScore.result` gives, and ``protocols``; ``labels``: the same of the
-        run's own labels there, on the same points; ``frames``. Of the method panoptic what `score_panoptic`
-        gives. None without truth, or where the method gives no class scores.
+        run's own labels there, on the same points; ``frames``. Of a method that finds segments what
+        `score_panoptic` gives. None without truth, or where the method gives no class scores.
     """
     run = task.scored or task.run
     if not run.dataset.categories or not predictor.gives_classes:
@@ -121,10 +118,12 @@ def scores_of(task: Task, predictor: Predictor) -> dict[str, Any] | None:
     frames = [f for f in task.split.val if run.planned(f).label_path is not None]
     if not frames:
         return None
-    if isinstance(predictor.model.method, Panoptic):
+    method = predictor.model.method
+    if method.finds_segments:
         if any(run.planned(f).panoptic_path is None for f in frames):
             return None
-        classes = predictor.model.method.classes
+        classes = method.classes
+        assert classes is not None
         return {
             "frames": len(frames),
             "network": score_panoptic(

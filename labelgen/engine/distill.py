@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from labelgen.distill.needs import check_readable, info_of, open_for_training
-from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.protocols import RESULTS, Task
 from labelgen.distill.train import Start
@@ -70,7 +69,7 @@ def predict(
     opened = open_run(run, dataroot)
     check_readable(opened)
     predictor = load_predictor(checkpoint, info_of(opened), torch.device("cpu"))
-    if afi and isinstance(predictor.model.method, Panoptic):
+    if afi and predictor.model.method.finds_segments:
         raise UserError(f"{checkpoint} gives segments, no probabilities of classes: leave out --afi")
     operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
     derivation = plan_derivation(opened, operation, output)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.classes import ClassSplit
+from labelgen.distill.methods.answer import Answer
 from labelgen.distill.settings.methods import MethodSettings
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.taxonomy import Taxonomy
@@ -54,7 +55,8 @@ class Method(nn.Module, ABC):
         needs: optional fields of `Batch` that the loss reads, such as ``("view_region", "region_feature")``;
             a run without what they are made from is refused by name before training begins. May depend on
             the settings, so that those of an instance count.
-        inputs: optional fields of `Batch` that labelling a frame reads.
+        inputs: optional fields of `Batch` that `predict` reads.
+        finds_segments: whether `predict` gives segments, objects among them, and no probabilities.
 
     Args:
         settings: of the method; an instance of its ``Settings``.
@@ -68,6 +70,7 @@ class Method(nn.Module, ABC):
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     needs: Sequence[str] = ()
     inputs: Sequence[str] = ()
+    finds_segments: ClassVar[bool] = False
     classes: ClassSplit | None = None
 
     def __init__(self, settings: MethodSettings, width: int, info: CacheInfo) -> None:
@@ -87,6 +90,16 @@ class Method(nn.Module, ABC):
             connected to ``features``, such as ``features.sum() * 0``.
         """
 
-    def embed(self, features: Tensor) -> Tensor | None:
-        """(N, D) features in the text encoder's space, for zero-shot classes; None where there is no such."""
-        return None
+    @abstractmethod
+    def predict(self, batch: Batch, features: Tensor, info: CacheInfo) -> Answer:
+        """What the network says of the points of one frame; of a method that `gives_classes`.
+
+        Args:
+            batch: of one frame, with the fields of ``inputs``, on the features' device.
+            features: (P, C) of the backbone.
+            info: of the run that the frame is of.
+        """
+
+    def gives_classes(self, info: CacheInfo) -> bool:
+        """Whether `predict` has an answer for a run: there is a head for classes, or one of their texts."""
+        return True

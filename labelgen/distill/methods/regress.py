@@ -10,12 +10,13 @@ from torch.nn.functional import normalize
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.losses import cosine_distance, unit_distance
-from labelgen.distill.methods.base import CacheInfo, Method
+from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.methods.heads import feature_width, full_precision, fuse_views, given, pairs
+from labelgen.distill.methods.pretraining import Pretraining
 from labelgen.distill.settings.methods import MethodSettings
 
 
-class Scalr(Method):
+class Scalr(Pretraining):
     """Every point at the feature of each pixel that sees it (Puy et al. 2024)."""
 
     needs: Sequence[str] = ("view_point", "view_region", "region_feature")

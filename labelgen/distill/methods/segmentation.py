@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.losses.segmentation import lovasz_softmax, weighted_cross_entropy
+from labelgen.distill.methods.answer import Answer
 from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import class_text, full_precision
 from labelgen.distill.settings.methods import MethodSettings, SegmentationSettings
@@ -59,24 +60,6 @@ class Segmentation(Method):
         total = self.settings.cross_entropy * losses["ce"] + self.settings.lovasz * losses["lovasz"]
         return {"loss": total, **losses}
 
-    def embed(self, features: Tensor) -> Tensor | None:
-        """(N, D) features in the space of the texts, of the text head."""
-        if self.settings.head == "linear":
-            return None
-        return normalize(self.layer(self.norm(features)), dim=1)
-
-
-def zero_shot(features: Tensor, method: Method, class_text: Tensor, temperature: float) -> Tensor | None:
-    """(N, C) logits of a pre-trained network from the classes' texts alone.
-
-    Args:
-        features: (N, width) of the backbone.
-        method: whose head leads into the space of the texts.
-        class_text: (C, D) L2-normalised.
-        temperature: of the cosine.
-
-    Returns:
-        None where the method has no such head.
-    """
-    embedded = method.embed(features)
-    return None if embedded is None else normalize(embedded, dim=1) @ class_text.T / temperature
+    def predict(self, batch: Batch, features: Tensor, info: CacheInfo) -> Answer:
+        """Probabilities of the classes."""
+        return Answer(probability=self.logits(features.float()).float().softmax(dim=1))

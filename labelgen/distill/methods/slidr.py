@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.losses import info_nce, tolerant_contrast
-from labelgen.distill.methods.base import CacheInfo, Method
+from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.methods.heads import (
     UnitHead,
     feature_width,
@@ -19,10 +19,11 @@ from labelgen.distill.methods.heads import (
     pool_regions,
     sample,
 )
+from labelgen.distill.methods.pretraining import Pretraining
 from labelgen.distill.settings.methods import MethodSettings, PpktSettings, SlidrSettings, TolerantSettings
 
 
-class Slidr(Method):
+class Slidr(Pretraining):
     """Superpoints against superpixels: a linear head on each side, InfoNCE over all regions of the batch.
 
     The image side is the run's frozen region feature through a trainable linear layer, in place of a

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labelgen.distill.batch import Batch
 from labelgen.distill.losses import info_nce, soft_targets, text_contrast
-from labelgen.distill.methods.base import CacheInfo, Method
+from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.methods.heads import (
     UnitHead,
     class_words,
@@ -23,10 +23,11 @@ from labelgen.distill.methods.heads import (
     has_class,
     pool_regions,
 )
+from labelgen.distill.methods.pretraining import Pretraining
 from labelgen.distill.settings.methods import MethodSettings, TmpSettings
 
 
-class Tmp(Method):
+class Tmp(Pretraining):
     """One linear head into the space of the texts; regions that mean nothing known are left out."""
 
     Settings: ClassVar[type[MethodSettings]] = TmpSettings

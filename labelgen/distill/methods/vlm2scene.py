@@ -19,7 +19,7 @@ from labelgen.distill.losses import (
     info_nce,
     majority_class,
 )
-from labelgen.distill.methods.base import CacheInfo, Method
+from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.methods.heads import (
     UnitHead,
     class_text,
@@ -31,10 +31,11 @@ from labelgen.distill.methods.heads import (
     pool_regions,
     sample,
 )
+from labelgen.distill.methods.pretraining import Pretraining
 from labelgen.distill.settings.methods import MethodSettings, Vlm2SceneSettings
 
 
-class Vlm2Scene(Method):
+class Vlm2Scene(Pretraining):
     """Points in the space of CLIP: one linear head; images and texts are frozen."""
 
     Settings: ClassVar[type[MethodSettings]] = Vlm2SceneSettings

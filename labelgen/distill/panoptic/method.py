@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, normalize
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.losses.segmentation import lovasz_softmax
+from labelgen.distill.methods.answer import Answer, Segments
 from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, fuse_views, given
 from labelgen.distill.panoptic.decoder import Decoder, Guide, Prediction
@@ -24,7 +25,6 @@ from labelgen.distill.panoptic.objective import Objective
 from labelgen.distill.panoptic.seeds import thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
 from labelgen.distill.panoptic.segments import (
-    Segments,
     allowed_classes,
     ensemble,
     find_segments,
@@ -48,6 +48,7 @@ class Panoptic(Method):
     name: ClassVar[str] = "panoptic"
     inputs: Sequence[str] = ("view_point", "view_region", "region_feature")
     needs: Sequence[str] = ("label", "instance", *inputs)
+    finds_segments: ClassVar[bool] = True
     classes: ClassSplit
     thing: Tensor
     allowed: Tensor
@@ -112,6 +113,10 @@ class Panoptic(Method):
             losses["semantic"] = self.settings.loss.semantic * self._semantic(feature, label)
         # Connected to what came in, also where nothing is to be learned.
         return {"loss": torch.stack([features.sum() * 0, *losses.values()]).sum(), **losses}
+
+    def predict(self, batch: Batch, features: Tensor, info: CacheInfo) -> Answer:
+        """Segments of the points."""
+        return Answer(segments=self.segments(batch, features))
 
     @full_precision
     def segments(self, batch: Batch, features: Tensor) -> Segments:

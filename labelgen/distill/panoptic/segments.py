@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from labelgen.distill.batch import IGNORE
+from labelgen.distill.methods.answer import Segments
 from labelgen.distill.panoptic.decoder import mean_look
 from labelgen.distill.settings.panoptic import EnsembleSettings, InferenceSettings
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Answer for the P points of one frame.
-
-    Attributes:
-        label: (P,) int64 class, 255 (`IGNORE`) for none.
-        instance: (P,) int64 number of the object from 1, 0 for stuff and for none.
-        confidence: (P,) probability of the class times that of the mask.
-        margin: (P,) lead over the next segment, in 0..1.
-    """
-
-    label: Tensor
-    instance: Tensor
-    confidence: Tensor
-    margin: Tensor
 
 
 def allowed_classes(learned: int, stuff: Sequence[int], classes: int, others: Sequence[int] = ()) -> Tensor:

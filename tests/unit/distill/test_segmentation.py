@@ -93,7 +93,10 @@ def test_the_head_ignores_points_without_labels_and_counts_confidence(head):
         torch.nn.init.normal_(method.layer.weight)
     else:
         cosine = method.logits(features) * method.settings.temperature
-        torch.testing.assert_close(cosine, method.embed(features) @ torch.from_numpy(text).T)
+        torch.testing.assert_close(
+            cosine,
+            torch.nn.functional.normalize(method.layer(method.norm(features))) @ torch.from_numpy(text).T,
+        )
     batch.label[::2] = 255
     method.eval()
     losses = method(batch, features)
