@@ -15,6 +15,7 @@ from labelgen.lazy import loads
 if TYPE_CHECKING:
     from labelgen.api import (
         check,
+        distill_run,
         evaluate,
         export,
         frame_steps,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         relabel,
         report,
         revote,
+        train,
     )
     from labelgen.data import LabelDataset, ShardStream
     from labelgen.runs import open_run
@@ -38,6 +40,7 @@ __all__ = [
     "ShardStream",
     "__version__",
     "check",
+    "distill_run",
     "evaluate",
     "export",
     "frame_steps",
@@ -52,6 +55,7 @@ __all__ = [
     "relabel",
     "report",
     "revote",
+    "train",
 ]
 
 # Workers and ``labelgen --help`` must not wait for what they do not need.

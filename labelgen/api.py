@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -17,19 +18,26 @@ if TYPE_CHECKING:
     from labelgen.config import RunConfig
     from labelgen.datasets import DatasetInfo
     from labelgen.datasets.checks import Finding
+    from labelgen.distill.protocols import Task
     from labelgen.engine.derivation import Operation
+    from labelgen.engine.distill import Labelling
     from labelgen.engine.driver import Outcome
     from labelgen.engine.planning import Plan
     from labelgen.engine.task import Stage
+    from labelgen.engine.trainings import Training
     from labelgen.frame import Frame
     from labelgen.records import FrameRecord, Semantics
     from labelgen.runs import Run
 
 __all__ = [
     "Derived",
+    "Distilled",
     "How",
     "Labelled",
+    "Named",
+    "Trained",
     "check",
+    "distill_run",
     "evaluate",
     "export",
     "frame_steps",
@@ -43,6 +51,7 @@ __all__ = [
     "relabel",
     "report",
     "revote",
+    "train",
 ]
 
 
@@ -570,6 +579,192 @@ def predict(
     )  # fmt: skip
 
 
+# --- trainings ---------------------------------------------------------------------------------------------
+
+
+class Named(TypedDict, total=False):
+    """What all trainings take by name.
+
+    Attributes:
+        output: the training's folder; beside RUN, named after the method, by default.
+        size: ``demo``, ``small``, ``base`` or ``large``: backbone and what goes with it.
+        config: YAML file over the method's defaults.
+        settings: over it, by their names: ``{"optimizer.epochs": 5}``, or as ``--set`` takes them.
+        split: see `labelgen.distill.splits.split_frames`; ``auto`` by default.
+        dataroot: where the raw files are; None takes what the plan records.
+        on_training: called with the name and steps of each training; opens what is told of every step, see
+            `labelgen.distill.loop.fit`.
+        on_labelling: called with the number of frames of each labelling; opens what is told how many are
+            newly labelled.
+    """
+
+    output: Path | str | None
+    size: str | None
+    config: Path | str | None
+    settings: Mapping[str, Any] | Sequence[str]
+    split: str
+    dataroot: Path | str | None
+    on_training: Training
+    on_labelling: Labelling
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and how good it is.
+
+    Attributes:
+        checkpoint: folder of the training, for `predict`, and to start others from.
+        steps: that were made.
+        loss: of the log's last line, if it has one.
+        scores: ``network`` and ``labels`` (the run's own) against the truth of held-out frames; None where
+            there is none.
+        results: all that ``results.json`` holds, see `labelgen.distill.protocols.run_task`.
+    """
+
+    checkpoint: str
+    steps: int
+    loss: float | None
+    scores: dict[str, Any] | None
+    results: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What `distill_run` made.
+
+    Attributes:
+        pretraining: None where there was none.
+        training: the last round on labels.
+        predicted: the new run and its counts, as `predict` gives them.
+        report: the page.
+        results: all that the folder's ``results.json`` holds.
+    """
+
+    pretraining: Trained | None
+    training: Trained
+    predicted: dict[str, Any]
+    report: Path
+    results: dict[str, Any]
+
+
+def train(
+    run: Run | Path | str,
+    method: str = "annotation-free",
+    *,
+    start: Path | str | None = None,
+    keep_head: bool = False,
+    fraction: int = 100,
+    rounds: int = 1,
+    val_run: Path | str | None = None,
+    classes: str | None = None,
+    variant: str | None = None,
+    labels: str | None = None,
+    ray_workers: int = 0,
+    ray_address: str | None = None,
+    **named: Unpack[Named],
+) -> Trained:
+    """Train a 3D network from a run, and score it on held-out frames.
+
+    Call it again to go on where a training was stopped; one that is done is scored again.
+
+    Args:
+        run: opened, or its folder or address.
+        method: without labels ``ppkt``, ``slidr``, ``st-slidr``, ``scalr``, ``openscene``, ``vlm2scene``,
+            ``tmp``; on the run's labels ``annotation-free``; on true ones ``probe``, ``finetune``,
+            ``panoptic``.
+        start: folder of a training whose backbone is taken; a probe needs one.
+        keep_head: take its head, too, where the classes are the same.
+        fraction: of probe and finetune: share of the true labels, 1, 5, 10, 25 or 100 %.
+        rounds: of annotation-free: 2 and more train again on the labels that the network gives.
+        val_run: score all frames of another run instead.
+        classes: of panoptic: name or file of a split into base and novel classes; ``all`` by default.
+        variant: of panoptic: ``pfc``, ``fusion``, ``unified``, ``object`` or, by default, ``full``.
+        labels: of panoptic: ``truth``, the default, or ``pseudo``, the run's own.
+        ray_workers: train on so many processes through Ray; 0: in this one.
+        ray_address: of a running cluster.
+        **named: see `Named`.
+
+    Raises:
+        UserError: settings that cannot be, a run that lacks what the method needs, a checkpoint that does not
+            fit, a folder that holds another training, or a loss that is not finite.
+
+    >>> labelgen.train("runs/demo", "slidr", size="demo", output="runs/slidr")     # doctest: +SKIP
+    >>> done = labelgen.train("runs/demo", start="runs/slidr")                     # doctest: +SKIP
+    >>> labelgen.predict("runs/demo", done.checkpoint, "runs/demo-predicted")      # doctest: +SKIP
+    """
+    from labelgen.engine.distill import self_train
+    from labelgen.engine.trainings import do_task, make_task, panoptic_overrides
+
+    if method != "panoptic" and (classes or variant or labels):
+        raise UserError(f"method {method} has no classes, variant or labels to choose; panoptic has")
+    if method != "annotation-free" and rounds != 1:
+        raise UserError(f"method {method} has one round; annotation-free may have {rounds}")
+    given, on_training, on_labelling = _named(run, named)
+    if method == "panoptic":
+        taxonomy = _opened(run).taxonomy
+        chosen = panoptic_overrides(taxonomy, classes or "all", variant or "full", labels or "truth")
+        given["overrides"] = [*chosen, *given["overrides"]]
+    task = make_task(
+        method, _address(run), start=_path(start), keep_head=keep_head,
+        fraction=fraction, val_run=None if val_run is None else str(val_run), **given,
+    )  # fmt: skip
+
+    def stage(name: str, one: Task) -> dict[str, Any]:
+        return do_task(one, name, on_training, ray_workers, ray_address)
+
+    if method == "annotation-free":
+        return _trained(self_train(task, rounds, stage, on_labelling))
+    names = {
+        "probe": "probing",
+        "finetune": f"fine-tuning on {fraction} %",
+        "panoptic": "panoptic segmentation",
+    }
+    return _trained(stage(names.get(method, f"pre-training {method}"), task))
+
+
+def distill_run(run: Run | Path | str, method: str, *, rounds: int = 1, **named: Unpack[Named]) -> Distilled:
+    """Pre-train, train on pseudo-labels from there, label the run with the network, write a report.
+
+    Args:
+        run: opened, or its folder or address.
+        method: of pre-training, or ``annotation-free`` for none.
+        rounds: of training on labels.
+        **named: see `Named`; ``config`` is of the pre-training, ``output`` the folder of all of it.
+
+    Raises:
+        UserError: as `train`.
+
+    >>> labelgen.distill_run("runs/demo", "slidr", size="demo").training.scores   # doctest: +SKIP
+    """
+    from labelgen.engine.distill import distill
+    from labelgen.engine.trainings import beside, check_pretraining, do_task, make_task
+    from labelgen.inspection.reporting import report_run
+    from labelgen.inspection.training_report import write_report
+    from labelgen.runs import open_run
+
+    given, on_training, on_labelling = _named(run, named)
+    folder = given.pop("output") or beside(_opened(run), f"distill-{method}")
+    first = None
+    if method != "annotation-free":
+        check_pretraining(method)
+        first = make_task(method, _address(run), folder / "pretrain", **given)
+    given.pop("config")
+    training = make_task("annotation-free", _address(run), folder / "train", **given)
+    summary = distill(
+        first, training, rounds, lambda name, one: do_task(one, name, on_training), on_labelling
+    )
+    predicted = open_run(summary["predicted"]["run"], training.run.given)
+    report_run(predicted, f"{predicted.url}/report", 3)
+    before = summary["pretraining"]
+    return Distilled(
+        pretraining=None if before is None else _trained(before),
+        training=_trained(summary["training"]),
+        predicted=summary["predicted"],
+        report=write_report(folder, summary),
+        results=summary,
+    )
+
+
 # --- of runs -----------------------------------------------------------------------------------------------
 
 
@@ -691,6 +886,41 @@ def _opened(run: Run | Path | str, dataroot: Path | None = None) -> Run:
     from labelgen.runs import open_run
 
     return open_run(run, dataroot) if isinstance(run, Path | str) else run
+
+
+def _address(run: Run | Path | str) -> str:
+    return str(run) if isinstance(run, Path | str) else run.url
+
+
+def _named(run: Run | Path | str, named: Named) -> tuple[dict[str, Any], Training, Labelling]:
+    """Arguments of `labelgen.engine.trainings.make_task`, and who is told."""
+    settings = named.get("settings", ())
+    if isinstance(settings, Mapping):
+        settings = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    root = None if isinstance(run, Path | str) else run.given
+    given = {
+        "output": _path(named.get("output")),
+        "size": named.get("size"),
+        "config": _path(named.get("config")),
+        "overrides": list(settings),
+        "split": named.get("split", "auto"),
+        "dataroot": _path(named.get("dataroot")) or root,
+    }
+    return (
+        given,
+        named.get("on_training", lambda name, steps: nullcontext(lambda step, line: None)),
+        named.get("on_labelling", lambda frames: nullcontext(_ignore)),
+    )
+
+
+def _path(given: Path | str | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _trained(results: dict[str, Any]) -> Trained:
+    return Trained(
+        results["checkpoint"], results["steps"], results["loss"], results["scores"], results=results
+    )
 
 
 def _retrieve(

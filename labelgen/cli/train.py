@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from labelgen import api
 from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.interrupt import leave_stopped
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
-from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show
-
-if TYPE_CHECKING:
-    from labelgen.distill.protocols import Task
 
 app = App("Train 3D networks from a run: distillation, pseudo-labels, probes; label with them.")
 
@@ -86,11 +83,14 @@ def pretrain(
 
     Example: `labelgen train pretrain slidr runs/nuscenes --split slidr --output runs/slidr`
     """
-    _check_pretraining(method)
-    task = make_task(
-        method, run, output, size, config, override, split, dataroot, start=start, val_run=val_run
+    from labelgen.engine.trainings import check_pretraining
+
+    check_pretraining(method)
+    named = named_arguments(output, size, config, override, split, dataroot)
+    done = api.train(
+        run, method, start=start, val_run=val_run, ray_workers=ray_workers, ray_address=ray, **named
     )
-    show_result(do_task(task, f"pre-training {method}", ray_workers, ray), as_json)
+    show_result(done, as_json)
 
 
 @app.command("annotation-free")
@@ -119,14 +119,12 @@ def annotation_free(
 
     Example: `labelgen train annotation-free runs/nuscenes --from runs/tmp --output runs/free`
     """
-    from labelgen.engine.distill import self_train
-
-    task = make_task(
-        "annotation-free", run, output, size, config, override, split, dataroot,
-        start=start, keep_head=keep_head, val_run=val_run,
+    named = named_arguments(output, size, config, override, split, dataroot)
+    done = api.train(
+        run, "annotation-free", start=start, keep_head=keep_head, rounds=rounds, val_run=val_run,
+        ray_workers=ray_workers, ray_address=ray, **named,
     )  # fmt: skip
-    result = self_train(task, rounds, lambda name, one: do_task(one, name, ray_workers, ray), _labelling)
-    show_result(result, as_json)
+    show_result(done, as_json)
 
 
 @app.command("probe")
@@ -149,11 +147,9 @@ def probe(
 
     Example: `labelgen train probe runs/nuscenes --from runs/slidr`
     """
-    task = make_task(
-        "probe", run, output, size, config, override, split, dataroot,
-        start=start, fraction=fraction, val_run=val_run,
-    )  # fmt: skip
-    show_result(do_task(task, "probing"), as_json)
+    named = named_arguments(output, size, config, override, split, dataroot)
+    done = api.train(run, "probe", start=start, fraction=fraction, val_run=val_run, **named)
+    show_result(done, as_json)
 
 
 @app.command("finetune")
@@ -179,11 +175,12 @@ def finetune(
 
     Example: `labelgen train finetune runs/nuscenes --fraction 1 --from runs/slidr`
     """
-    task = make_task(
-        "finetune", run, output, size, config, override, split, dataroot,
-        start=start, keep_head=keep_head, fraction=fraction, val_run=val_run,
+    named = named_arguments(output, size, config, override, split, dataroot)
+    done = api.train(
+        run, "finetune", start=start, keep_head=keep_head, fraction=fraction, val_run=val_run,
+        ray_workers=ray_workers, ray_address=ray, **named,
     )  # fmt: skip
-    show_result(do_task(task, f"fine-tuning on {fraction} %", ray_workers, ray), as_json)
+    show_result(done, as_json)
 
 
 @app.command("predict")
@@ -210,11 +207,11 @@ def predict(
 
     Example: `labelgen train predict runs/demo runs/demo-annotation-free --output runs/demo-net`
     """
-    from labelgen import api
+    from labelgen.engine.trainings import beside
     from labelgen.runs import open_run
 
     opened = open_run(run)
-    target = output or str(_beside(opened.url, "predicted"))
+    target = output or str(beside(opened, "predicted"))
     with _labelling(len(opened)) as advance:
         done = api.predict(
             run,
@@ -253,110 +250,44 @@ def distill(
 
     Example: `labelgen train distill slidr runs/demo --size demo`
     """
-    from labelgen.engine.distill import distill as distill_run
-    from labelgen.inspection.reporting import report_run
-    from labelgen.inspection.training_report import write_report
-    from labelgen.runs import open_run
-
-    folder = output or _beside(open_run(run).url, f"distill-{method}")
-    first: Task | None = None
-    if method != "annotation-free":
-        _check_pretraining(method)
-        first = make_task(method, run, folder / "pretrain", size, config, override, split, dataroot)
-    training = make_task("annotation-free", run, folder / "train", size, None, override, split, dataroot)
-    summary = distill_run(first, training, rounds, lambda name, one: do_task(one, name), _labelling)
-    predicted = open_run(summary["predicted"]["run"], training.run.given)
-    report_run(predicted, f"{predicted.url}/report", 3)
-    page = write_report(folder, summary)
-    labelled = summary["predicted"]
+    named = named_arguments(output, size, config, override, split, dataroot)
+    done = api.distill_run(run, method, rounds=rounds, **named)
+    labelled = done.predicted
     if as_json:
-        typer.echo(json.dumps(summary | {"report": str(page)}))
+        typer.echo(json.dumps(done.results | {"report": str(done.report)}))
     else:
-        show_result(summary["training"], False)
-        typer.echo(f"report: {page}   run: {labelled['run']}")
+        show_result(done.training, False)
+        typer.echo(f"report: {done.report}   run: {labelled['run']}")
     answer_for_failures(PlainConsole(stderr=True), labelled["run"], labelled["failed_fraction"], 0.0)
 
 
-def make_task(
-    method: str,
-    run: str,
+def named_arguments(
     output: Path | None,
     size: str | None,
     config: Path | None,
     override: list[str] | None,
     split: str,
     dataroot: Path | None,
-    *,
-    start: Path | None = None,
-    keep_head: bool = False,
-    fraction: int = 100,
-    val_run: str | None = None,
-) -> Task:
-    """A training's task from the options that all trainings share."""
-    from labelgen.distill import train
-    from labelgen.distill.config import load_train_config
-    from labelgen.distill.needs import open_for_training
-    from labelgen.distill.protocols import Task
-    from labelgen.distill.splits import Split, split_frames
-    from labelgen.distill.state import read_model
-
-    settings = load_train_config(method, size, config, override or ())
-    if start is not None and size is None:  # the checkpoint says which network it is
-        _, source, _ = read_model(start)
-        settings = settings.model_copy(
-            update={"backbone": source.backbone, "backbone_settings": source.backbone_settings}
-        )
-    opened = open_for_training(run, dataroot)
-    scored = None
-    if val_run is None:
-        frames = split_frames(opened, split)
-    else:
-        scored = open_for_training(val_run)
-        frames = Split(opened.frames, scored.frames, f"all, scored on {val_run}")
-    name = f"{method}-{fraction}" if method in ("probe", "finetune") else method
-    return Task(
-        run=opened,
-        config=settings,
-        split=frames,
-        folder=output or _beside(opened.url, name),
-        start=train.Start(start, keep_head),
-        fraction=fraction,
-        scored=scored,
+) -> api.Named:
+    """The options that all trainings share as arguments of their verbs, with bars of progress."""
+    return api.Named(
+        output=output,
+        size=size,
+        config=config,
+        settings=override or (),
+        split=split,
+        dataroot=dataroot,
+        on_training=_training,
+        on_labelling=_labelling,
     )
 
 
-def do_task(task: Task, name: str, workers: int = 0, address: str | None = None) -> dict[str, Any]:
-    """Train and score, with a bar; on Ray with ``workers``."""
-    from labelgen.data.batches import batches_per_epoch
-    from labelgen.distill.loop import length_of
-    from labelgen.distill.protocols import run_task
-
-    if workers:
-        from labelgen.engine.ray.train import train_on_ray
-
-        return train_on_ray(task, workers, address)
-    console = PlainConsole(stderr=True)
-    optimizer = task.config.optimizer
-    steps = length_of(optimizer, batches_per_epoch(len(task.frames), optimizer.batch_size)).steps
-    reached = 0
-    with frame_progress(console, steps, name) as advance:
-
-        def report(step: int, line: dict[str, float] | None) -> None:
-            nonlocal reached
-            advance(step - reached)
-            reached = step
-            if line is not None and not console.is_terminal:
-                console.print("  ".join(f"{key} {value:.4g}" for key, value in line.items()))
-
-        return run_task(task, report)
-
-
-def show_result(result: dict[str, Any], as_json: bool) -> None:
-    """Print what `run_task` gave."""
+def show_result(done: api.Trained, as_json: bool) -> None:
+    """Print what a training gave."""
+    result, scores = done.results, done.scores
     if as_json:
         typer.echo(json.dumps(result))
         return
-    scores = result["scores"]
     head = f"{result['checkpoint']}: {result['method']}, {result['frames']} frames, {result['steps']} steps"
     typer.echo(head + (f", loss {result['loss']:.4g}" if result["loss"] is not None else ""))
     if scores is None:
@@ -370,19 +301,22 @@ def show_result(result: dict[str, Any], as_json: bool) -> None:
     show(PlainConsole(), table)
 
 
+@contextmanager
+def _training(name: str, steps: int) -> Iterator[Callable[[int, dict[str, float] | None], None]]:
+    """A bar, or lines of the log where there is no terminal."""
+    console = PlainConsole(stderr=True)
+    reached = 0
+    with frame_progress(console, steps, name) as advance:
+
+        def report(step: int, line: dict[str, float] | None) -> None:
+            nonlocal reached
+            advance(step - reached)
+            reached = step
+            if line is not None and not console.is_terminal:
+                console.print("  ".join(f"{key} {value:.4g}" for key, value in line.items()))
+
+        yield report
+
+
 def _labelling(frames: int) -> AbstractContextManager[Callable[[int], None]]:
     return frame_progress(PlainConsole(stderr=True), frames, "labelling")
-
-
-def _check_pretraining(method: str) -> None:
-    from labelgen.distill.methods import PRETRAINING
-
-    if method not in PRETRAINING:
-        raise UserError(f"unknown method {method!r}; there are {', '.join(sorted(PRETRAINING))}")
-
-
-def _beside(url: str, name: str) -> Path:
-    if "://" in url:
-        raise UserError(f"{url} is not on a disk: name a folder for the training with --output")
-    path = Path(url)
-    return path.with_name(f"{path.name}-{name}")

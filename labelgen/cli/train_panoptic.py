@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from labelgen import api
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.train import (
@@ -20,8 +20,7 @@ from labelgen.cli.train import (
     Start,
     ValRun,
     Workers,
-    do_task,
-    make_task,
+    named_arguments,
     show_result,
 )
 
@@ -86,23 +85,15 @@ def panoptic(
 
     Example: `labelgen train panoptic runs/demo --classes mine.yaml --variant pfc --set seed=1`
     """
-    from labelgen.distill.classes import load_class_split
-    from labelgen.distill.panoptic.variants import overrides
     from labelgen.inspection.fitting import show
     from labelgen.inspection.tables import panoptic_table
-    from labelgen.runs import open_run
 
-    taxonomy = open_run(run).taxonomy
-    chosen = load_class_split(classes, taxonomy)
-    novel = [taxonomy.names[c] for c in chosen.novel]
-    settings = {"classes": chosen.name, "novel": novel, "labels": labels.value}
-    given = [f"settings.{name}={json.dumps(value)}" for name, value in settings.items()]
-    task = make_task(
-        "panoptic", run, output, size, config, [*overrides(variant.value), *given, *(override or ())], split,
-        dataroot, start=start, val_run=val_run,
+    named = named_arguments(output, size, config, override, split, dataroot)
+    done = api.train(
+        run, "panoptic", classes=classes, variant=variant.value, labels=labels.value, start=start,
+        val_run=val_run, ray_workers=ray_workers, ray_address=ray, **named,
     )  # fmt: skip
-    result = do_task(task, "panoptic segmentation", ray_workers, ray)
-    show_result(result, as_json)
-    if not as_json and result["scores"] is not None:
+    show_result(done, as_json)
+    if not as_json and done.scores is not None:
         for name, title in (("network", "network"), ("labels", "the run's labels")):
-            show(PlainConsole(), panoptic_table(result["scores"][name]["panoptic"], title))
+            show(PlainConsole(), panoptic_table(done.scores[name]["panoptic"], title))

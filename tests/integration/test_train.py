@@ -1,10 +1,13 @@
 """`labelgen train` from the shell: trainings, scores, predictions as runs that other commands take."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
+import labelgen
+from labelgen.errors import UserError
 from labelgen.records import NO_CAMERA, NO_REGION
 from labelgen.runs import open_run
 from tests.helpers.cli import Shell
@@ -155,3 +158,30 @@ def test_two_processes_on_ray_take_each_frame_once_and_learn_the_same_network(sh
     assert done.code == 0, done.err
     assert done.json["steps"] == 20  # 4 frames, one to each of two processes
     assert done.json["scores"]["network"]["miou_all"] > done.json["scores"]["labels"]["miou_all"]
+
+
+def test_the_verb_is_the_command(shell, tmp_path):
+    """From Python: a training that goes on where it was, told of step by step, and the same results."""
+    run = make_training_run(tmp_path, ("a", "b"), 2)
+    told = []
+
+    @contextmanager
+    def show(name, steps):
+        yield lambda step, line: told.append((name, step, steps))
+
+    small = [value for flag, value in zip(SMALL[::2], SMALL[1::2], strict=True) if flag == "--set"]
+    done = labelgen.train(
+        labelgen.open_run(run), "scalr", settings=[*small, "optimizer.epochs=2"], split="b", on_training=show
+    )
+    assert done.checkpoint == str(tmp_path / "run-scalr")
+    assert told == [("pre-training scalr", step, 2) for step in (1, 2)]
+    assert done.scores["frames"] == 2
+    again = shell(
+        "train", "pretrain", "scalr", run, "--split", "b", *SMALL, "--set", "optimizer.epochs=2", "--json"
+    )
+    assert again.json | {"seconds": 0} == done.results | {"seconds": 0}
+    for wrong in ({"method": "slidr", "rounds": 2}, {"method": "probe", "classes": "all"}):
+        with pytest.raises(UserError, match=wrong["method"]):
+            labelgen.train(run, **wrong)
+    with pytest.raises(UserError, match="unknown method 'probe'"):
+        labelgen.distill_run(run, "probe")
