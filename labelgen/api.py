@@ -826,7 +826,7 @@ def export(
         format_name: a key of `labelgen.exports.FORMATS`.
         out: the folder.
         dataroot: where the raw files are; None takes what the plan records.
-        **options: see `labelgen.exports.formats.Options`.
+        **options: see `labelgen.exports.format.Options`.
 
     Returns:
         ``format``, ``path``, ``frames`` and ``files``.

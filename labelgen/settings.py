@@ -1,8 +1,8 @@
 """Settings: declared once, beside the code that they set, and what all of them have in common.
 
 A run's or a training's settings are composed of the settings of their parts. Where one of several backends
-does a part, the section is a union of their settings, told apart by the field ``backend``; it then has the
-chosen one's fields and no others.
+does a part, the section is a union of their settings (`OneOf`), told apart by the field ``backend``; it then
+has the chosen one's fields and no others.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from labelgen.errors import UserError
 
 S = TypeVar("S", bound="Settings")
 
@@ -30,6 +35,49 @@ class Mark(Enum):
 
 
 NO_LABEL, ADDED = Mark.NO_LABEL, Mark.ADDED
+
+
+class Choices(Protocol):
+    """Backends by name, such as a `labelgen.registry.Backends`."""
+
+    def names(self) -> list[str]:
+        """All of them."""
+        ...
+
+    def own(self) -> list[str]:
+        """Those of this package."""
+        ...
+
+    def settings_of(self, name: str) -> type[Settings]:
+        """Class of a backend's settings.
+
+        Raises:
+            UserError: there is no such backend, or it cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Stands in the annotation of a section that is one of several backends' settings."""
+
+    choices: Choices
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        """Checks a section by the settings of the backend that it names."""
+        return core_schema.with_info_plain_validator_function(self._checked)
+
+    def _checked(self, value: Any, info: ValidationInfo) -> Settings:
+        tag = value.get("backend") if isinstance(value, Mapping) else getattr(value, "backend", None)
+        if not isinstance(value, Mapping | Settings):
+            raise PydanticCustomError("section", "a section of settings is expected")
+        if tag not in self.choices.names():
+            raise PydanticCustomError("union_tag_invalid", "there is no such backend")
+        try:
+            kind = self.choices.settings_of(tag)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return kind.model_validate(value, context=info.context)
 
 
 class Settings(BaseModel):
@@ -71,21 +119,25 @@ class Settings(BaseModel):
             return data
         out = dict(data)
         for name, field in cls.model_fields.items():
-            kinds, given = backends(field), data.get(name)
-            if not kinds or not isinstance(given, Mapping):
+            choices, given = choices_of(field), data.get(name)
+            if choices is None or not isinstance(given, Mapping):
                 continue
             tag = given.get("backend", field.default.backend)
-            chosen = kinds.get(tag) if isinstance(tag, str) else None
-            if chosen is None:
+            out[name] = kept = {"backend": tag}
+            try:
+                chosen = choices.settings_of(str(tag))
+            except UserError:  # told by who checks the section
                 continue
-            kept = {"backend": tag}
             for key, value in given.items():
-                others = [kind.model_fields[key] for kind in kinds.values() if key in kind.model_fields]
-                if key in chosen.model_fields or not others:
+                others = (
+                    [kind.model_fields[key] for kind in backends(field).values() if key in kind.model_fields]
+                    if key not in chosen.model_fields
+                    else []
+                )
+                if not others:
                     kept[key] = value
                 elif isinstance(info.context, list) and not any(_same(value, f.default) for f in others):
                     info.context.append((name, key))
-            out[name] = kept
         return out
 
 
@@ -99,18 +151,34 @@ def fields(kind: type[Settings]) -> dict[str, FieldInfo]:
     return {name: kind.model_fields[name] for name in dict.fromkeys(names) if name in kind.model_fields}
 
 
-def backends(field: FieldInfo) -> dict[str, type[Settings]]:
-    """{value of ``backend``: its settings} of a section with several backends; empty for other fields."""
-    if field.discriminator is None:
-        return {}
-    kinds = get_args(field.annotation)
-    return {tag: kind for kind in kinds for tag in get_args(kind.model_fields["backend"].annotation)}
+def choices_of(field: FieldInfo) -> Choices | None:
+    """Backends that a section may be of; None for other fields."""
+    return next((mark.choices for mark in field.metadata if isinstance(mark, OneOf)), None)
+
+
+def backends(field: FieldInfo, *, own: bool = False) -> dict[str, type[Settings]]:
+    """{backend: class of its settings} of a section that has several; empty for other fields.
+
+    Args:
+        field: of settings.
+        own: those of this package alone; else all that can be used.
+    """
+    found: dict[str, type[Settings]] = {}
+    choices = choices_of(field)
+    if choices is None:
+        return found
+    for name in choices.own() if own else choices.names():
+        with suppress(UserError):  # told to who asks for it
+            found[name] = choices.settings_of(name)
+    return found
 
 
 def section(field: FieldInfo) -> type[Settings] | None:
     """Settings that a field holds, be it optionally; None where it holds a value or one of several."""
+    if choices_of(field) is not None:
+        return None
     for one in (field.annotation, *get_args(field.annotation)):
-        if isinstance(one, type) and issubclass(one, Settings) and field.discriminator is None:
+        if isinstance(one, type) and issubclass(one, Settings):
             return one
     return None
 

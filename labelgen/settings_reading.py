@@ -147,7 +147,7 @@ def checked(
         return kind.model_validate(dict(given) if isinstance(given, Mapping) else given, context=unused)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        at, kinds, field = _follow(kind, tuple(first["loc"]))
+        at, kinds, field = _follow(kind, tuple(first["loc"]), given)
         whole = under + at
         place = where if isinstance(where, str) else where(whole)
         name = f"{'.'.join(str(part)[:80] for part in whole[:8])}: " if whole else ""
@@ -169,25 +169,26 @@ def suggestion(word: Any, words: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(words))}"
 
 
-def _follow(kind: type[Settings], loc: At) -> tuple[At, list[type[Settings]], FieldInfo | None]:
+def _follow(kind: type[Settings], loc: At, given: Any) -> tuple[At, list[type[Settings]], FieldInfo | None]:
     """Where a fault is: names of fields, the settings in which the last of them is looked for, and its field.
 
-    Pydantic's own place also names the chosen backend, and items and alternatives within a field.
+    Pydantic's own place also names items and alternatives within a field. Of several backends, it is the one
+    that was given.
     """
     at: At = ()
     field: FieldInfo | None = None
     inside = [kind]
     for part in loc:
-        tags = {} if field is None else backends(field)
-        if part in tags and len(inside) > 1:
-            inside = [tags[str(part)]]
-            continue
         found = next((one.model_fields[str(part)] for one in inside if str(part) in one.model_fields), None)
         if found is None:
             return ((*at, part) if inside else at), inside, field
         at, field = (*at, part), found
-        one = section(field)
-        inside = list(backends(field).values()) if one is None else [one]
+        given = given.get(part) if isinstance(given, Mapping) else None
+        if kinds := backends(field):
+            tag = given.get("backend", field.default.backend) if isinstance(given, Mapping) else None
+            inside = [one for name, one in kinds.items() if name == tag] or list(kinds.values())
+        else:
+            inside = [one for one in (section(field),) if one is not None]
     return at, inside, field
 
 

@@ -63,7 +63,7 @@ def to_markdown(kind: type[Settings], path: str = "") -> Iterator[str]:
     yield from ("| setting | meaning | allowed | default |", "| --- | --- | --- | --- |")
     inner: list[tuple[str, str, type[Settings]]] = []
     for name, field in fields(kind).items():
-        one, kinds = section(field), backends(field)
+        one, kinds = section(field), backends(field, own=True)
         mark = " †" if NO_LABEL in field.metadata else ""
         inner += [(f"{path}{name}", mark, each) for each in ([one] if one else kinds.values())]
         if not kinds and (one is None or field.default is None):

@@ -17,13 +17,6 @@ from labelgen.errors import UserError
 
 app = App("The data sets that can be read.")
 
-READERS = {
-    "demo": "the simulated city; `labelgen run` builds it",
-    "nuscenes": "DATAROOT with samples/ and a folder of tables, such as v1.0-trainval/",
-    "semantickitti": "DATAROOT with sequences/NN/velodyne, image_2, calib.txt and poses.txt",
-    "manifest": "your own frames.parquet, or the DATAROOT that holds it: docs/frames-parquet.md",
-}
-
 
 @app.callback()
 def _group() -> None:
@@ -36,10 +29,13 @@ def list_(as_json: Json = False) -> None:
 
     Example: `labelgen datasets list`
     """
+    from labelgen.datasets import DATASETS
+
+    readers = DATASETS.about()
     if as_json:
-        typer.echo(json.dumps(READERS))
+        typer.echo(json.dumps(readers))
         return
-    typer.echo("\n".join(described(READERS.items(), columns())))
+    typer.echo("\n".join(described(readers.items(), columns())))
 
 
 @app.command("checks")

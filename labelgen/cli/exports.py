@@ -19,7 +19,7 @@ def export(
         typer.Option(
             "--format",
             help="lidarseg-overlay, nuscenes-lidarseg, nuscenes-panoptic, semantickitti, slidr, seal, "
-            "superflow, limoe, uov, openscene or scalr.",
+            "superflow, limoe, uov, openscene, scalr, or another package's.",
         ),
     ],
     out: Annotated[

@@ -194,7 +194,11 @@ def _encoder_of(run: str | None, config: str | None) -> Any:
 
     if run is not None:
         return run_encoder(open_run(run))
-    return make_encoder(load_config(config or "demo").semantics, "cpu")
+    settings = load_config(config or "demo").semantics
+    source = make_encoder(settings, "cpu")
+    if not hasattr(source, "class_embedding"):
+        raise UserError(f"semantics.backend={settings.backend} reads no words; lint without --config")
+    return source
 
 
 @app.command("relabel")

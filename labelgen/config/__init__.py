@@ -16,16 +16,18 @@ from pydantic import Field
 from labelgen.geometry.settings import ProjectionSettings
 from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.presets import PRESETS, find_preset
-from labelgen.regions.settings import RegionSettings, SamSettings
-from labelgen.semantics.settings import OpenClipSettings
-from labelgen.settings import NO_LABEL, Settings
+from labelgen.regions.registry import REGIONS
+from labelgen.regions.settings import Proposer, SamSettings
+from labelgen.semantics.registry import SEMANTICS
+from labelgen.semantics.settings import OpenClipSettings, SemanticSettings
+from labelgen.settings import NO_LABEL, OneOf, Settings
 from labelgen.settings_reading import argument_layer, compose, file_layer, override_layer
 
 #: Raised whenever the same inputs and configuration give other labels or another file format.
 FORMAT_VERSION = 1
 
-#: Format 1 names these settings in every fingerprint; where the backend has none of that name, or it has no
-#: effect, as it stands here.
+#: Format 1 names these settings in every fingerprint of a backend of ours; where it has none of that name, or
+#: it has no effect, as it stands here.
 _REGIONS_OF_FORMAT_1: Mapping[str, Any] = {
     "model": "demo",
     "mode": "lidar",
@@ -147,7 +149,8 @@ class RunConfig(Settings):
 
     dataset: Annotated[str, NO_LABEL] = Field(
         "nuscenes",
-        description="demo (a simulated city), nuscenes, semantickitti, or manifest (frames.parquet)",
+        description="demo (a simulated city), nuscenes, semantickitti, manifest (frames.parquet), or another "
+        "package's",
     )
     sweeps: Annotated[int, NO_LABEL] = Field(
         0, ge=0, le=20, description="nuscenes: label so many sweeps between keyframes, too"
@@ -157,8 +160,8 @@ class RunConfig(Settings):
         (), description="checks of the input that are passed over; `labelgen datasets checks` lists them"
     )
     projection: ProjectionSection = ProjectionSection()
-    regions: RegionSettings = Field(SamSettings(), discriminator="backend")
-    semantics: OpenClipSettings = OpenClipSettings()
+    regions: Annotated[Proposer, OneOf(REGIONS)] = SamSettings()
+    semantics: Annotated[SemanticSettings, OneOf(SEMANTICS)] = OpenClipSettings()
     labels: LabelSection = LabelSection()
     fusion: Annotated[FusionSection, NO_LABEL] = FusionSection()
     shards: ShardSection = ShardSection()
@@ -174,7 +177,9 @@ class RunConfig(Settings):
     def label_settings(self) -> dict[str, Any]:
         """What the fingerprint covers of them, as plain data (weights are covered by their hashes)."""
         content = self.covered()
-        return content | {"regions": {**_REGIONS_OF_FORMAT_1, **content["regions"]}}
+        if self.regions.backend in REGIONS.own():
+            content["regions"] = {**_REGIONS_OF_FORMAT_1, **content["regions"]}
+        return content
 
 
 def fingerprint(config: RunConfig, taxonomy_digest: str, models: Iterable[Mapping[str, Any]]) -> str:
@@ -185,13 +190,18 @@ def fingerprint(config: RunConfig, taxonomy_digest: str, models: Iterable[Mappin
     Args:
         config: the run's settings.
         taxonomy_digest: ``Taxonomy.digest()``.
-        models: one record per model with at least ``name`` and ``weights`` (their hash).
+        models: one record per model with at least ``name`` and ``weights`` (their hash); of another package's
+            model, the ``revision`` counts, too.
     """
     content = {
         "format": FORMAT_VERSION,
         "config": config.label_settings(),
         "taxonomy": taxonomy_digest,
-        "weights": sorted((str(model["name"]), str(model["weights"])) for model in models),
+        "weights": sorted(
+            (str(model["name"]), str(model["weights"]))
+            + ((str(model.get("revision", "")),) if model.get("package") else ())
+            for model in models
+        ),
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 

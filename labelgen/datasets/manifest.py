@@ -249,3 +249,28 @@ def _table(frames: Sequence[Frame]) -> pa.Table:
                 arrays.append(pa.array(values, column.type))
         columns.append(arrays)
     return pa.Table.from_arrays(columns[1], schema=SCHEMA)
+
+
+def plan_manifest(dataroot: Path, version: str = "", split: str = "") -> tuple[list[Frame], DatasetInfo]:
+    """The frames of a ``frames.parquet``.
+
+    Args:
+        dataroot: the file itself, whose paths are then relative to the data root that it records; or the
+            data root, which then holds ``frames.parquet``, whatever data root that records.
+        version: must be empty.
+        split: a comma list of scene ids, or empty for all.
+
+    Raises:
+        UserError: as `read_frames`, or no such scene.
+    """
+    if version:
+        raise UserError(f"a frames.parquet has no versions; leave out version {version!r}")
+    dataroot = Path(dataroot).absolute()
+    frames, info = read_frames(dataroot / "frames.parquet" if dataroot.is_dir() else dataroot)
+    if dataroot.is_dir():
+        info = replace(info, dataroot=str(dataroot))
+    wanted = {name.strip() for name in split.split(",") if name.strip()}
+    if missing := wanted - {frame.scene_id for frame in frames}:
+        raise UserError(f"{dataroot}: no scene {', '.join(sorted(missing))}")
+    chosen = [frame for frame in frames if not wanted or frame.scene_id in wanted]
+    return chosen, replace(info, split=split)

@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from labelgen.datasets.info import DatasetInfo
-from labelgen.datasets.manifest import read_frames
+from labelgen.datasets.manifest import plan_manifest
 from labelgen.datasets.nuscenes import plan_nuscenes
+from labelgen.datasets.reader import Planned, Reader
 from labelgen.datasets.semantickitti import plan_semantickitti
 from labelgen.datasets.sources import with_source_ids
-from labelgen.errors import UserError
+from labelgen.errors import LabelgenError, UserError
 from labelgen.frame import Frame
+from labelgen.registry import Registry
+from labelgen.wording import one_line
 
-
-def plan_manifest(dataroot: Path, version: str = "", split: str = "") -> tuple[list[Frame], DatasetInfo]:
-    """The frames of a ``frames.parquet``.
-
-    Args:
-        dataroot: the file itself, whose paths are then relative to the data root that it records; or the
-            data root, which then holds ``frames.parquet``, whatever data root that records.
-        version: must be empty.
-        split: a comma list of scene ids, or empty for all.
-
-    Raises:
-        UserError: as `read_frames`, or no such scene.
-    """
-    if version:
-        raise UserError(f"a frames.parquet has no versions; leave out version {version!r}")
-    dataroot = Path(dataroot).absolute()
-    frames, info = read_frames(dataroot / "frames.parquet" if dataroot.is_dir() else dataroot)
-    if dataroot.is_dir():
-        info = replace(info, dataroot=str(dataroot))
-    wanted = {name.strip() for name in split.split(",") if name.strip()}
-    if missing := wanted - {frame.scene_id for frame in frames}:
-        raise UserError(f"{dataroot}: no scene {', '.join(sorted(missing))}")
-    chosen = [frame for frame in frames if not wanted or frame.scene_id in wanted]
-    return chosen, replace(info, split=split)
-
-
-#: {name: reader of (dataroot, version, split)}. "demo" is the simulated city, a nuScenes data root.
-DATASETS: dict[str, Callable[[Path, str, str], tuple[list[Frame], DatasetInfo]]] = {
-    "demo": plan_nuscenes,
-    "manifest": plan_manifest,
-    "nuscenes": plan_nuscenes,
-    "semantickitti": plan_semantickitti,
-}
+#: All that ``dataset`` may name.
+DATASETS: Registry[Reader] = Registry(
+    "data set",
+    "labelgen.datasets",
+    Reader,
+    {
+        "demo": Reader(
+            "the simulated city, a nuScenes data root; `labelgen run` builds it", plan_nuscenes, plan_nuscenes
+        ),
+        "nuscenes": Reader(
+            "DATAROOT with samples/ and a folder of tables, such as v1.0-trainval/",
+            plan_nuscenes,
+            plan_nuscenes,
+        ),
+        "semantickitti": Reader(
+            "DATAROOT with sequences/NN/velodyne, image_2, calib.txt and poses.txt", plan_semantickitti
+        ),
+        "manifest": Reader(
+            "your own frames.parquet, or the DATAROOT that holds it: docs/frames-parquet.md", plan_manifest
+        ),
+    },
+)
 
 
 def plan_frames(
@@ -68,14 +59,22 @@ def plan_frames(
     Raises:
         UserError: unknown name; wrong data root, version or split; broken tables; not one LiDAR file there.
     """
-    if name not in DATASETS:
-        raise UserError(f"unknown data set {name!r}; there is {', '.join(sorted(DATASETS))}")
-    if sweeps and DATASETS[name] is not plan_nuscenes:
+    reader = DATASETS[name]
+    if sweeps and reader.plan_sweeps is None:
         raise UserError(f"data set {name} has no sweeps between its frames; leave out sweeps={sweeps}")
-    if sweeps:
-        frames, info = plan_nuscenes(Path(dataroot), version, split, sweeps)
-    else:
-        frames, info = DATASETS[name](Path(dataroot), version, split)
+    try:
+        if sweeps and reader.plan_sweeps is not None:
+            frames, info = reader.plan_sweeps(Path(dataroot), version, split, sweeps)
+        else:
+            frames, info = _checked(reader.plan(Path(dataroot), version, split))
+    except LabelgenError:
+        raise
+    except Exception as error:
+        package = DATASETS.package(name)
+        if not package:
+            raise
+        text = f"data set {name!r} of {package}: {type(error).__name__}: {one_line(error, 300)}"
+        raise UserError(text) from error
     root = Path(info.dataroot)
     frames, missing = with_source_ids(root, frames, threads)
     if missing and not any((root / frame.lidar_path).is_file() for frame in frames):
@@ -84,3 +83,13 @@ def plan_frames(
             "extract the data set's files next to its tables, or correct the data root"
         )
     return frames, replace(info, dataset=name, missing_files=missing)
+
+
+def _checked(planned: Planned) -> Planned:
+    """What a reader gave, if it is what it should be: packages are not always type-checked."""
+    frames, info = planned
+    if not frames or not all(isinstance(frame, Frame) for frame in frames):
+        raise TypeError("a list of one labelgen.frame.Frame or more is expected")
+    if not isinstance(info, DatasetInfo):
+        raise TypeError(f"a labelgen.datasets.DatasetInfo is expected, not a {type(info).__name__}")
+    return list(frames), info

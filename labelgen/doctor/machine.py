@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from labelgen.config import RunConfig
+from labelgen.doctor.plugins import plug_in_packages
 from labelgen.doctor.weights import Check, check_models
 from labelgen.errors import UserError
 from labelgen.models.gpus import Gpus, ask, named_gpus
@@ -126,7 +127,8 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             return ""
 
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | packages | plug_in_packages()
 
 
 @cache

@@ -48,7 +48,7 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
     """
     from labelgen.regions import describe_proposer, make_proposer
     from labelgen.semantics import describe_encoder, make_encoder
-    from labelgen.semantics.registry import describe_captioner, make_captioner
+    from labelgen.semantics.registry import caption_settings, describe_captioner, make_captioner
 
     makers: dict[str, Callable[[], ModelInfo]] = {
         "regions": lambda: make_proposer(config.regions, "cpu").info,
@@ -59,16 +59,15 @@ def check_models(config: RunConfig, *, load: bool = True) -> Iterator[Check]:
             "regions": lambda: describe_proposer(config.regions),
             "semantics": lambda: describe_encoder(config.semantics),
         }
-    semantics = config.semantics
-    if semantics.captions != "none":
-        makers["captions"] = lambda: (
-            make_captioner(semantics, "cpu").info if load else describe_captioner(semantics)
-        )
     names = {
         "regions": f"{config.regions.backend}:{getattr(config.regions, 'model', '')}",
-        "semantics": f"{semantics.backend}:{semantics.model}",
-        "captions": f"{semantics.captions}:{semantics.caption_model}",
+        "semantics": f"{config.semantics.backend}:{getattr(config.semantics, 'model', '')}",
     }
+    if (captions := caption_settings(config.semantics)) is not None:
+        makers["captions"] = lambda: (
+            make_captioner(captions, "cpu").info if load else describe_captioner(captions)
+        )
+        names["captions"] = f"{captions.captions}:{captions.caption_model}"
     for stage, make in makers.items():
         try:
             if load and stage == "regions":
@@ -91,19 +90,19 @@ def fetch_models(config: RunConfig, on_bytes: Callable[[int, int], None] = lambd
     """
     from labelgen.regions import describe_proposer
     from labelgen.regions.sam_weights import PUBLIC_CHECKPOINTS
+    from labelgen.regions.settings import SamSettings
     from labelgen.semantics import describe_encoder
+    from labelgen.semantics.registry import caption_settings, describe_captioner
 
     regions = config.regions
-    if regions.backend == "sam" and regions.model in PUBLIC_CHECKPOINTS and regions.checkpoint:
+    if isinstance(regions, SamSettings) and regions.model in PUBLIC_CHECKPOINTS and regions.checkpoint:
         path = Path(regions.checkpoint)
         if not path.exists():
             _download(SAM_URL.format(name=PUBLIC_CHECKPOINTS[regions.model]), path, on_bytes)
     describe_proposer(regions)
     describe_encoder(config.semantics)
-    if config.semantics.captions != "none":
-        from labelgen.semantics.registry import describe_captioner
-
-        describe_captioner(config.semantics)
+    if (captions := caption_settings(config.semantics)) is not None:
+        describe_captioner(captions)
 
 
 def _download(url: str, path: Path, on_bytes: Callable[[int, int], None]) -> None:

@@ -305,14 +305,13 @@ def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
     """Names, revisions, licences and weight hashes of the models that the configuration names."""
     from labelgen.regions import describe_proposer
     from labelgen.semantics import describe_encoder
+    from labelgen.semantics.registry import caption_settings, describe_captioner
 
     if isinstance(config.regions, PromptedSettings) and config.regions.mode == "boxes":
         raise UserError("regions.mode=boxes is for callers who give boxes; a run has lidar and grid")
     models = [describe_proposer(config.regions), describe_encoder(config.semantics)]
-    if config.semantics.captions != "none":
-        from labelgen.semantics.registry import describe_captioner
-
-        models.append(describe_captioner(config.semantics))
+    if (captions := caption_settings(config.semantics)) is not None:
+        models.append(describe_captioner(captions))
     return tuple(models)
 
 

@@ -26,6 +26,8 @@ from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import InstanceSettings
 from labelgen.labels.vote import vote
+from labelgen.semantics.registry import caption_settings
+from labelgen.semantics.settings import CaptionSettings
 from labelgen.taxonomy import Taxonomy
 
 
@@ -128,14 +130,15 @@ class DescribeRegions:
 
         runtime = self.config.runtime
         encoder: Any = make_encoder(self.config.semantics, runtime.device, runtime.threads)
-        self.notes = text_notes(TextSight(self.taxonomy, encoder.tokenizer))
+        tokenizer = getattr(encoder, "tokenizer", None)
+        self.notes = [] if tokenizer is None else text_notes(TextSight(self.taxonomy, tokenizer))
         self.encoder = encoder
 
     def __call__(self, task: FrameTask) -> None:
         """Fill ``semantics`` and ``attributes``; note classes that the encoder cannot tell apart."""
         assert task.regions is not None
         task.notes += self.notes
-        wanted = self.config.semantics.dense_features
+        wanted = getattr(self.config.semantics, "dense_features", None)
         if wanted is None:
             task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
         else:
@@ -143,11 +146,10 @@ class DescribeRegions:
 
             task.semantics, maps = self.encoder.encode_with_dense(task.decode(), task.regions, self.taxonomy)
             task.dense = store_dense(maps, wanted)
-        task.attributes = {
-            "class_names": self.taxonomy.names,
-            "text_encoder": self.encoder.info.to_dict(),
-            "text_embeddings": self.encoder.class_embedding(self.taxonomy),
-        }
+        task.attributes = {"class_names": self.taxonomy.names}
+        if hasattr(self.encoder, "class_embedding"):  # not of a source that reads no texts
+            task.attributes["text_encoder"] = self.encoder.info.to_dict()
+            task.attributes["text_embeddings"] = self.encoder.class_embedding(self.taxonomy)
         # The files' bytes have served; which of them were readable is still asked.
         task.images = [None if data is None else b"" for data in task.images]
 
@@ -196,11 +198,13 @@ class CaptionRegions:
 
     Attributes:
         config: of the run.
+        settings: of captions.
         taxonomy: the classes that compete.
         describe: the stage before, whose text encoder reads the captions.
     """
 
     config: RunConfig
+    settings: CaptionSettings
     taxonomy: Taxonomy
     describe: DescribeRegions
     name: str = "captions"
@@ -210,7 +214,7 @@ class CaptionRegions:
         from labelgen.semantics.registry import make_captioner
 
         runtime = self.config.runtime
-        self.captioner = make_captioner(self.config.semantics, runtime.device, runtime.threads)
+        self.captioner = make_captioner(self.settings, runtime.device, runtime.threads)
 
     def __call__(self, task: FrameTask) -> None:
         """Put captions, their features and the classes that follow into ``semantics``."""
@@ -219,7 +223,7 @@ class CaptionRegions:
         assert task.views is not None
         assert task.regions is not None
         assert task.semantics is not None
-        semantics, settings = task.semantics, self.config.semantics
+        semantics, settings = task.semantics, self.settings
         encoder: Any = self.describe.encoder
         rows = choose_regions(task.regions, task.views, task.frame.cameras, settings.caption_regions)
         captions = self.captioner.caption(task.decode(), task.regions, rows)
@@ -227,7 +231,7 @@ class CaptionRegions:
         told = np.array([row for row in rows if captions[row]], np.int64)
         if len(told):
             said = encoder.embed([captions[row] for row in told])
-            feature[told] = stored_feature(said, settings.feature_bits)
+            feature[told] = stored_feature(said, getattr(self.config.semantics, "feature_bits", 10))
         scores, label = combine(
             semantics,
             feature,
@@ -249,8 +253,8 @@ def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None 
     """Stages that hold models; kept together, so that an image is decoded once."""
     describe = DescribeRegions(config, taxonomy)
     stages: list[Stage] = [ProposeRegions(config, label_maps), describe]
-    if config.semantics.captions != "none":
-        stages.append(CaptionRegions(config, taxonomy, describe))
+    if (captions := caption_settings(config.semantics)) is not None:
+        stages.append(CaptionRegions(config, captions, taxonomy, describe))
     return stages
 
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from labelgen.geometry.rle import label_counts
 from labelgen.records import UNLABELLED, Regions, Semantics, Views
-from labelgen.regions.base import ImageRegions
+from labelgen.regions.base import ImageRegions, regions_of_labels
 from labelgen.regions.frame import join_cameras
-from labelgen.regions.superpixel import regions_of_labels
 
 
 def true_regions(objects: Sequence[NDArray[np.integer[Any]] | None]) -> Regions:

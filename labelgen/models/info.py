@@ -17,6 +17,7 @@ class ModelInfo:
         licence: of the weights.
         weights: blake2b-128 hex of the weights file's bytes; empty for a backend without weights.
         note: one line that a user should read, or empty.
+        package: with its version, if it is not this one, that brings the backend; the registry fills it in.
     """
 
     name: str
@@ -24,10 +25,12 @@ class ModelInfo:
     licence: str
     weights: str
     note: str = ""
+    package: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Plain data for ``run.json``."""
-        return asdict(self)
+        """Plain data for ``run.json``; without ``package`` where that is ours."""
+        plain = asdict(self)
+        return plain if self.package else {key: value for key, value in plain.items() if key != "package"}
 
 
 def file_hash(path: Path) -> str:

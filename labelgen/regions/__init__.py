@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from labelgen.lazy import loads
 
 if TYPE_CHECKING:
-    from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
+    from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, regions_of_labels
     from labelgen.regions.frame import frame_prompts, join_cameras
     from labelgen.regions.registry import describe_proposer, make_proposer
 
@@ -17,6 +17,7 @@ __all__ = [
     "frame_prompts",
     "join_cameras",
     "make_proposer",
+    "regions_of_labels",
 ]
 
 __getattr__ = loads(
@@ -29,5 +30,6 @@ __getattr__ = loads(
         "frame_prompts": "labelgen.regions.frame",
         "join_cameras": "labelgen.regions.frame",
         "make_proposer": "labelgen.regions.registry",
+        "regions_of_labels": "labelgen.regions.base",
     },
 )

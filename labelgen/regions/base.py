@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.geometry.rle import Runs, measure, to_codes
+from labelgen.geometry.rle import Runs, area_and_box, encode_labels, measure, to_codes
 from labelgen.models.info import ModelInfo
 
 
@@ -59,7 +59,7 @@ class Prompts:
 
 
 class RegionProposer(Protocol):
-    """Finds the regions of images; a backend implements ``propose`` or both."""
+    """Finds the regions of images; a backend that inherits from this implements ``propose`` or both."""
 
     @property
     def info(self) -> ModelInfo:
@@ -72,6 +72,9 @@ class RegionProposer(Protocol):
         Args:
             image: (H, W, 3) uint8 RGB; greyscale (H, W) is taken as three equal channels.
             prompts: what is known about it; None lets the backend choose by itself.
+
+        Raises:
+            FrameError: no regions can be had of this image; the frame is recorded as failed, the run goes on.
         """
         ...
 
@@ -119,3 +122,17 @@ def regions_of_runs(
     return ImageRegions(
         size, box.astype(np.float32), area, share(score), share(stability), to_codes(runs), parent
     )
+
+
+def regions_of_labels(labels: NDArray[np.integer[Any]], count: int) -> ImageRegions:
+    """Regions of a label map: the pixels that hold 0, 1, ... ``count - 1``; score 1.
+
+    Args:
+        labels: (H, W) integers; others than 0..count - 1 are in no region.
+        count: number of regions.
+    """
+    size = (labels.shape[0], labels.shape[1])
+    codes = encode_labels(labels, count)
+    area, box = area_and_box(codes, *size)
+    ones = np.ones(count, np.float16)
+    return ImageRegions(size, box, area, score=ones, stability=ones.copy(), rle=codes)

@@ -26,9 +26,8 @@ from labelgen.errors import FrameError, UserError
 from labelgen.models.checkpoints import load_plain
 from labelgen.models.info import ModelInfo
 from labelgen.records import NO_REGION
-from labelgen.regions.base import ImageRegions, Prompts, RegionProposer
+from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, regions_of_labels
 from labelgen.regions.settings import FileSettings
-from labelgen.regions.superpixel import regions_of_labels
 from labelgen.text_files import read_json
 
 #: What is read of the folder; other files, and hidden ones such as ``._x.png``, are none of ours.

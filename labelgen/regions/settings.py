@@ -1,4 +1,4 @@
-"""What can be set of the region proposers: one class per backend. Without torch, as drivers ask for it."""
+"""What can be set of our region proposers: one class per backend. Without torch, as drivers ask for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from labelgen.settings import NO_LABEL, Settings
 
 
 class Proposer(Settings):
-    """What all backends have."""
+    """What all backends have, those of other packages, too."""
 
+    backend: str = Field(description="how regions are proposed")
     label_map: Annotated[bool, NO_LABEL] = Field(
         False, description="also write each image's regions as a 16-bit PNG"
     )
@@ -158,6 +159,3 @@ class Sam2Settings(PromptedSettings):
     checkpoint: Annotated[str | None, NO_LABEL] = Field(
         None, description="folder of the weights; null: the hub's"
     )
-
-
-RegionSettings = SamSettings | Sam2Settings | Sam3Settings | SuperpixelSettings | FileSettings

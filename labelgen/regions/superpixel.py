@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import felzenszwalb, slic
 
-from labelgen.geometry.rle import area_and_box, encode_labels
 from labelgen.models.info import ModelInfo
-from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, as_rgb
+from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, as_rgb, regions_of_labels
 from labelgen.regions.scale import reduce_image, source_index
 from labelgen.regions.settings import Superpixels
 
@@ -65,17 +64,3 @@ class SuperpixelProposer(RegionProposer):
             start_label=0,
             channel_axis=-1,
         )
-
-
-def regions_of_labels(labels: NDArray[np.integer[Any]], count: int) -> ImageRegions:
-    """Regions of a label map: the pixels that hold 0, 1, ... ``count - 1``; score 1.
-
-    Args:
-        labels: (H, W) integers; others than 0..count - 1 are in no region.
-        count: number of regions.
-    """
-    size = (labels.shape[0], labels.shape[1])
-    codes = encode_labels(labels, count)
-    area, box = area_and_box(codes, *size)
-    ones = np.ones(count, np.float16)
-    return ImageRegions(size, box, area, score=ones, stability=ones.copy(), rle=codes)

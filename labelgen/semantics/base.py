@@ -26,8 +26,8 @@ class TextEncoder(Protocol):
         ...
 
 
-class SemanticEncoder(Protocol):
-    """Gives the regions of a frame class scores and features."""
+class SemanticSource(Protocol):
+    """Gives the regions of a frame class scores, and features if it has any."""
 
     @property
     def info(self) -> ModelInfo:
@@ -42,10 +42,21 @@ class SemanticEncoder(Protocol):
         Args:
             images: one per camera, (H, W, 3) uint8 RGB; None where the image is missing (no region may
                 lie in it).
-            regions: of the frame.
-            taxonomy: the classes that compete.
+            regions: of the frame, K of them.
+            taxonomy: the classes that compete, C of them.
+
+        Returns:
+            K rows: ``class_scores`` (K, C) float16, ``label`` (K,) uint8, 255 for none, and ``feature``
+            (K, D) float16, L2-normalised; (K, 0) from a source that has none.
+
+        Raises:
+            FrameError: the frame cannot be described; it is recorded as failed and the run goes on.
         """
         ...
+
+
+class SemanticEncoder(SemanticSource, Protocol):
+    """A source whose features lie in the space of texts: its runs can be relabelled with other words."""
 
     def class_embedding(self, taxonomy: Taxonomy) -> NDArray[np.float32]:
         """(C, D) float32, L2-normalised text feature of every class, for the run's record."""

@@ -1,37 +1,59 @@
-"""Semantic encoders and captioners by name: how one is made, and what a run records about it."""
+"""Sources of meaning and captioners by name: how one is made, and what a run records about it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from labelgen.models.backend import Backend, describe, make
 from labelgen.models.info import ModelInfo
-from labelgen.semantics.base import Captioner, SemanticEncoder
-from labelgen.semantics.settings import CaptionSettings, OpenClipSettings
+from labelgen.registry import Backends
+from labelgen.semantics.settings import CaptionSettings, OpenClipSettings, SemanticSettings
+
+if TYPE_CHECKING:
+    from labelgen.semantics.base import Captioner, SemanticSource
 
 
-def make_encoder(config: OpenClipSettings, device: str = "auto", threads: int = 1) -> SemanticEncoder:
-    """Make the backend that the configuration names.
-
-    Raises:
-        UserError: weights are missing or faulty, or the device is not there.
-    """
+def _make_open_clip(config: OpenClipSettings, device: str, threads: int) -> SemanticSource:
     from labelgen.semantics.openclip import OpenClipEncoder
 
     return OpenClipEncoder(config, device=device, threads=threads)
 
 
-def describe_encoder(config: OpenClipSettings) -> ModelInfo:
-    """What to record about the backend that the configuration names, without loading its model.
-
-    Raises:
-        UserError: weights are missing.
-    """
+def _describe_open_clip(config: OpenClipSettings) -> ModelInfo:
     from labelgen.semantics.clip_weights import describe_open_clip
 
     return describe_open_clip(config.model, config.checkpoint, config.pretrained).info
 
 
-def settle_semantics(config: OpenClipSettings) -> OpenClipSettings:
+#: All that ``semantics.backend`` may name.
+SEMANTICS: Backends[Backend[SemanticSource]] = Backends(
+    "semantic source",
+    "labelgen.semantics",
+    Backend,
+    {"open_clip": Backend("any CLIP of open_clip", OpenClipSettings, _describe_open_clip, _make_open_clip)},
+)
+
+
+def make_encoder(config: SemanticSettings, device: str = "auto", threads: int = 1) -> SemanticSource:
+    """Make the backend that the configuration names.
+
+    Raises:
+        UserError: no such backend, weights are missing or faulty, or the device is not there.
+    """
+    return make(SEMANTICS, config.backend, config, device, threads)
+
+
+def describe_encoder(config: SemanticSettings) -> ModelInfo:
+    """What to record about the backend that the configuration names, without loading its model.
+
+    Raises:
+        UserError: no such backend, or weights are missing.
+    """
+    return describe(SEMANTICS, config.backend, config)
+
+
+def settle_semantics(config: SemanticSettings) -> SemanticSettings:
     """The configuration with every ``auto`` replaced by what it stands for, without loading a model.
 
     So is ``pretrained`` for a file that says what it holds.
@@ -39,6 +61,8 @@ def settle_semantics(config: OpenClipSettings) -> OpenClipSettings:
     Raises:
         UserError: settings that make no sense for the model.
     """
+    if not isinstance(config, OpenClipSettings):
+        return config
     from labelgen.semantics.clip_training import training_of_file
     from labelgen.semantics.modes import settle_mode
 
@@ -46,6 +70,11 @@ def settle_semantics(config: OpenClipSettings) -> OpenClipSettings:
         tag, _ = training_of_file(config.model, Path(config.checkpoint), None)
         config = config.model_copy(update={"pretrained": tag})
     return settle_mode(config)
+
+
+def caption_settings(config: SemanticSettings) -> CaptionSettings | None:
+    """How regions are captioned; None where they are not."""
+    return config if isinstance(config, CaptionSettings) and config.captions != "none" else None
 
 
 def make_captioner(config: CaptionSettings, device: str = "auto", threads: int = 1) -> Captioner:

@@ -1,4 +1,4 @@
-"""What can be set of the sources of meaning. Without torch, as drivers ask for it."""
+"""What can be set of our sources of meaning. Without torch, as drivers ask for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from pydantic import Field
 from labelgen.settings import ADDED, NO_LABEL, Settings
 
 _Cells = Annotated[int, Field(ge=1, le=256)]
+
+
+class SemanticSettings(Settings):
+    """What all backends have, those of other packages, too."""
+
+    backend: str = Field(description="how regions get a meaning")
 
 
 class DenseFeatureSettings(Settings):
@@ -56,7 +62,7 @@ class CaptionSettings(Settings):
         return frozenset(CaptionSettings.model_fields) if self.captions == "none" else frozenset()
 
 
-class OpenClipSettings(CaptionSettings):
+class OpenClipSettings(SemanticSettings, CaptionSettings):
     """Any CLIP of open_clip."""
 
     backend: Literal["open_clip"] = Field("open_clip", description="how regions get a meaning")

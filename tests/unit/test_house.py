@@ -75,7 +75,7 @@ def room_of(module: str) -> str:
     parts = module.split(".")
     if parts[0] == "pipelines":
         return "pipelines"
-    if len(parts) == 1 or parts[1] == "api":
+    if len(parts) == 1 or parts[1] in ("api", "testing"):
         return "api"
     if MODULES[f"labelgen.{parts[1]}"].name != "__init__.py":
         return "io" if parts[1] in IO else "core"

@@ -21,9 +21,8 @@ from labelgen.demo.small_models.crop_bank import SKY
 from labelgen.demo.small_models.pictures import Picture
 from labelgen.geometry.rle import label_counts
 from labelgen.records import Regions
-from labelgen.regions.base import RegionProposer
+from labelgen.regions.base import RegionProposer, regions_of_labels
 from labelgen.regions.frame import join_cameras
-from labelgen.regions.superpixel import regions_of_labels
 from labelgen.semantics.base import Captioner
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary, normalise

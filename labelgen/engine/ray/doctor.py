@@ -12,6 +12,7 @@ from typing import Any
 
 from labelgen.config import RunConfig
 from labelgen.doctor.machine import Answers, Questions, examine
+from labelgen.doctor.plugins import plug_ins
 from labelgen.engine.planning import Plan, Request, make_plan, missing_demo, resolve_config
 from labelgen.errors import UserError
 from labelgen.shards.local import LocalStore
@@ -61,7 +62,7 @@ def diagnose(request: Request, address: str | None, nodes: int = 0) -> list[Find
         UserError: no such configuration.
     """
     config = resolve_config(request)
-    findings = []
+    findings = list(_plug_ins())
     plan = None
     if missing_demo(request) is not None:
         findings.append(
@@ -79,6 +80,13 @@ def diagnose(request: Request, address: str | None, nodes: int = 0) -> list[Find
         except UserError as error:
             findings.append(Finding("plan", "driver", False, str(error)))
     return findings + look_around(config, plan, request.output, address, nodes, thorough=True)
+
+
+def _plug_ins() -> Iterator[Finding]:
+    """What other packages add; a fault is told by the plan, too, where the run would use it."""
+    for one in plug_ins():
+        text = one.fault or f"{one.name} of {one.package} in {one.group}"
+        yield Finding("plug-ins", "driver", None if one.fault else True, text)
 
 
 def preflight(plan: Plan, address: str) -> None:
@@ -296,12 +304,15 @@ def _node_gpus(where: str, given: float, answer: Answers) -> Finding:
 def _why_no_answer(error: Exception) -> str:
     text = one_line(error, 300)
     if isinstance(error, ModuleNotFoundError) or "ModuleNotFoundError" in text:
-        return "labelgen is not installed there, or another version: `make setup` there, or the same image"
+        return (
+            "labelgen or a package that adds to it is not installed there, or another version: `make setup` "
+            "there, or the same image"
+        )
     return f"{type(error).__name__}: {text}: look at the node (`ray status`, `ray list nodes`)"
 
 
 def _checkpoints(config: RunConfig) -> list[str]:
-    named = (getattr(config.regions, "checkpoint", None), config.semantics.checkpoint)
+    named = (getattr(config.regions, "checkpoint", None), getattr(config.semantics, "checkpoint", None))
     return [path for path in named if path]
 
 

@@ -181,7 +181,8 @@ def _frames_per_shard(job: Job) -> int:
     models would only ever get a frame when all else stands still.
     """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    frame = FRAME_BYTES if job.config.semantics.dense_features is None else DENSE_FRAME_BYTES
+    dense = getattr(job.config.semantics, "dense_features", None)
+    frame = FRAME_BYTES if dense is None else DENSE_FRAME_BYTES
     fitting = int(resources.get("object_store_memory", 0.0) * SHARD_SHARE / frame)
     return max(1, min(job.config.runtime.frames_per_shard, fitting))
 

@@ -199,7 +199,7 @@ class TestChoice:
         assert len(plan_frames("nuscenes", root, "v1.0-other")[0]) == 6
 
     def test_unknown_data_set(self, root):
-        with pytest.raises(UserError, match="unknown data set 'kitty'; there is demo, manifest, nuscenes"):
+        with pytest.raises(UserError, match="unknown data set 'kitty'; there are demo, manifest, nuscenes"):
             plan_frames("kitty", root)
 
 

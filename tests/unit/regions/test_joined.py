@@ -5,10 +5,10 @@ import pytest
 
 from labelgen.geometry import rle
 from labelgen.regions import describe_proposer, join_cameras, make_proposer
-from labelgen.regions.base import Prompts
+from labelgen.regions.base import Prompts, regions_of_labels
 from labelgen.regions.joined import JoinedProposer
 from labelgen.regions.settings import SamSettings, SuperpixelSettings
-from labelgen.regions.superpixel import SuperpixelProposer, regions_of_labels
+from labelgen.regions.superpixel import SuperpixelProposer
 
 
 class Halves:

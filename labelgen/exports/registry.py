@@ -1,47 +1,17 @@
-"""The formats by name."""
+"""Exports by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labelgen.errors import UserError
 from labelgen.exports import nuscenes, semantickitti
+from labelgen.exports.format import Format, Options
 from labelgen.exports.output import Output, new_folder
+from labelgen.registry import Registry
 from labelgen.runs import Run
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user can choose.
-
-    Attributes:
-        fill: see `labelgen.exports.fill.filled`.
-        split: that a submission is named after.
-        task: ``segmentation`` or ``tracking``, of a panoptic submission.
-    """
-
-    fill: str = "refuse"
-    split: str = "val"
-    task: str = "segmentation"
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format.
-
-    Attributes:
-        text: what is written.
-        write: writes it.
-        adds: to an earlier export into the same folder; see `labelgen.exports.output.new_folder`.
-    """
-
-    text: str
-    write: Callable[[Run, Output, Options], None]
-    adds: bool = False
 
 
 def _overlay(run: Run, out: Output, _: Options) -> None:
@@ -85,7 +55,7 @@ def _superpixels(run: Run, out: Output, _: Options, name: str) -> None:
     superpixels.write_superpixels(run, out, superpixels.PROFILES[name])
 
 
-FORMATS: dict[str, Format] = {
+_OWN = {
     "lidarseg-overlay": Format("a data root whose ground truth is the run's labels, 0: none", _overlay),
     "nuscenes-lidarseg": Format("a submission to the lidarseg challenge", _lidarseg),
     "nuscenes-panoptic": Format("a submission to the panoptic challenge", _panoptic),
@@ -103,6 +73,8 @@ FORMATS: dict[str, Format] = {
     "openscene": Format("OpenScene's frames and fused features", _openscene),
     "scalr": Format("ScaLR's index files, split by split", _scalr, adds=True),
 }
+#: All that ``labelgen export --format`` may name.
+FORMATS: Registry[Format] = Registry("format", "labelgen.exports", Format, _OWN)
 
 
 def export_run(run: Run, name: str, out: Path, **options: Any) -> dict[str, Any]:
@@ -121,8 +93,7 @@ def export_run(run: Run, name: str, out: Path, **options: Any) -> dict[str, Any]
         UserError: unknown format, no labelled frames, one that the plan lacks, something that the format
             cannot hold, or a folder that cannot be written.
     """
-    if name not in FORMATS:
-        raise UserError(f"unknown format {name!r}; there is {', '.join(FORMATS)}")
+    form = FORMATS[name]
     chosen = Options(**options)
     if chosen.task not in ("segmentation", "tracking"):
         raise UserError(f"task {chosen.task!r}; segmentation or tracking is expected")
@@ -131,6 +102,6 @@ def export_run(run: Run, name: str, out: Path, **options: Any) -> dict[str, Any]
     run.check_labelled()
     for frame_id in run.frames:  # ids in the plan can stand in names of files
         run.planned(frame_id)
-    with new_folder(out, FORMATS[name].adds) as output:
-        FORMATS[name].write(run, output, chosen)
+    with new_folder(out, form.adds) as output:
+        form.write(run, output, chosen)
     return {"format": name, "path": str(out), "frames": len(run.frames), "files": len(output.names)}

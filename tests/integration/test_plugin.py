@@ -1,0 +1,132 @@
+"""The example package labels a data set of its own with backends of its own, and exports the labels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import labelgen
+from labelgen import testing
+from labelgen.datasets import plan_frames
+from labelgen.engine.relabel import plan_relabel
+from labelgen.errors import UserError
+from labelgen.taxonomy import load_taxonomy
+from tests.helpers.cli import Shell
+from tests.helpers.nuscenes_root import make_dataroot
+from tests.helpers.plugins import install_example, installed
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    install_example(folder)
+    with installed(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def dataroot(tmp_path_factory) -> Path:
+    """The files of a nuScenes data root, laid out as the example's data set has them."""
+    folder = tmp_path_factory.mktemp("rig")
+    source = make_dataroot(folder, scenes=1, samples=2, points=400)
+    frames, _ = plan_frames("nuscenes", source)
+    scene = folder / "data" / "street"
+    scene.mkdir(parents=True)
+    poses = {}
+    for frame in frames:
+        name = f"{frame.index:06d}"
+        cloud = np.fromfile(source / frame.lidar_path, np.float32).reshape(-1, 5)
+        cloud[:, :4].tofile(scene / f"{name}.bin")
+        for camera in frame.cameras:
+            shutil.copy(source / camera.image_path, scene / f"{name}.{camera.name}.jpg")
+        pose = frame.global_from_lidar.tolist()
+        poses[name] = {"timestamp_us": frame.timestamp_us, "global_from_lidar": pose}
+    (scene / "poses.json").write_text(json.dumps(poses))
+    cameras = {
+        camera.name: {
+            "intrinsics": camera.intrinsics.tolist(),
+            "camera_from_lidar": camera.camera_from_lidar.tolist(),
+        }
+        for camera in frames[0].cameras
+    }
+    (scene.parent / "rig.json").write_text(json.dumps({"cameras": cameras}))
+    return scene.parent
+
+
+def test_the_parts_hold_their_contracts(example, dataroot):
+    frames, info = testing.check_dataset("rig", dataroot)
+    assert [frame.frame_id for frame in frames] == ["street_000000", "street_000001"]
+    assert info.taxonomy == "nuscenes16"
+    assert len(testing.check_regions({"backend": "patches"})) == 4
+    testing.check_semantics({"backend": "colour"})
+    with pytest.raises(UserError, match="no scene nowhere; there are street"):
+        plan_frames("rig", dataroot, split="nowhere")
+
+
+def test_a_run_of_nothing_but_plug_ins(example, dataroot, tmp_path, monkeypatch, capsys):
+    shell, run = Shell(monkeypatch, capsys), tmp_path / "run"
+    sets = ["--set", "regions.backend=patches", "--set", "semantics.backend=colour"]
+    asked = ["--dataset", "rig", "--dataroot", dataroot, "--output", run, *sets]
+    done = shell("run", *asked, "--runner", "sequential", "--no-report", "--set", "fusion.enabled=false")
+    assert done.code == 0, done.err
+    opened = labelgen.open_run(run)
+    assert len(opened.frames) == 2
+    assert opened.settings.regions.backend == "patches"
+    models = [(model["name"], model["package"]) for model in opened.info.models]
+    assert models == [("patches", "labelgen-example 0.1.0"), ("colour", "labelgen-example 0.1.0")]
+
+    # Known truth: a label is the class of the palette's colour at the point's pixels.
+    names = opened.taxonomy.names
+    frame = opened.frame(opened.frames[0])
+    labels = frame.labels.label
+    assert {names[label] for label in np.unique(labels[labels != 255])} >= {"driveable_surface", "manmade"}
+    images = {n: frame.image(camera.name) for n, camera in enumerate(opened.plan[frame.frame_id].cameras)}
+    views = frame.views
+    checked = 0
+    for point, camera, uv in zip(views.point, views.camera, views.uv, strict=True):
+        if labels[point] == names.index("driveable_surface") and frame.labels.camera[point] == camera:
+            x, y = np.round(uv).astype(int)
+            checked += 1
+            assert np.abs(images[camera][y, x].astype(int) - (105, 105, 110)).max() < 80
+    assert checked
+
+    exported = shell("export", run, "--format", "npz", "--out", tmp_path / "npz", "--json")
+    assert exported.json["files"] == 3
+    with np.load(tmp_path / "npz" / f"{opened.frames[0]}.npz") as stored:
+        assert np.array_equal(stored["label"], labels)
+    assert json.loads((tmp_path / "npz" / "classes.json").read_text()) == list(names)
+
+    again = shell("run", *asked, "--runner", "sequential", "--no-report", "--set", "fusion.enabled=false")
+    assert again.code == 0
+    assert shell("plan", *asked, "--json").json["todo"] == 0
+    other = shell("plan", *asked, "--set", "regions.steps=5", "--json").json
+    assert other["fingerprint"] != opened.info.fingerprint
+    assert shell("verify", run).code == 0
+    assert shell("inspect", run).code == 0
+    with pytest.raises(UserError, match="holds no region features of a text encoder"):
+        plan_relabel(opened, load_taxonomy("semantickitti19"))
+
+
+def test_the_commands_list_what_is_found(example, dataroot, monkeypatch, capsys):
+    shell = Shell(monkeypatch, capsys)
+    assert "labelgen-example 0.1.0" in shell("datasets", "list").out
+    checked = shell("datasets", "check", "--dataset", "rig", "--dataroot", dataroot, "--json")
+    assert checked.json["problems"] == []
+    sets = ["--set", "regions.backend=patches", "--set", "semantics.backend=colour"]
+    looked = shell("doctor", "--dataset", "rig", "--dataroot", dataroot, *sets, "--json")
+    found = {one["detail"] for one in looked.json["findings"] if one["check"] == "plug-ins"}
+    assert found == {
+        f"{name} of labelgen-example 0.1.0 in labelgen.{group}"
+        for name, group in (
+            ("rig", "datasets"),
+            ("patches", "regions"),
+            ("colour", "semantics"),
+            ("npz", "exports"),
+        )
+    }
+    (versions,) = (one for one in looked.json["findings"] if one["check"] == "versions")
+    assert "labelgen-example 0.1.0" in versions["detail"]
