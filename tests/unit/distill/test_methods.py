@@ -289,6 +289,22 @@ def test_the_heads_of_text_space_embed_points():
             torch.testing.assert_close(embedded.norm(dim=1), torch.ones(5))
 
 
+def test_a_pretrained_head_predicts_by_cosines_with_the_texts_or_not_at_all():
+    given = features(60).detach()
+    for name in NAMES:
+        method = make_method(name, {}, WIDTH, info()).eval()
+        assert not method.finds_segments
+        assert method.gives_classes(info()) == (name not in ("ppkt", "slidr", "st-slidr"))
+        assert not method.gives_classes(info(text_embeddings=None))
+        assert not method.gives_classes(info(text_embeddings=unit(C, D + 1, 8)))
+        if method.gives_classes(info()):
+            with torch.no_grad():
+                found = method.predict(batch(), given, info()).probability.numpy()
+                point = method.embed(given).numpy().astype(np.float64)
+            raised = np.exp(point @ unit(C, D, 8).T / 0.01)
+            np.testing.assert_allclose(found, raised / raised.sum(1, keepdims=True), atol=1e-3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cache_without_features_is_refused(name):
     with pytest.raises(UserError, match=r"regions/feature.*labelgen run"):
