@@ -29,8 +29,8 @@ from labelgen.datasets import load_truth, plan_frames
 from labelgen.demo.ladder import Rung
 from labelgen.demo.world import VAL_SEEDS, build
 from labelgen.demo.world.truth import CityTruth
-from labelgen.engine.stages import VoteLabels, load_stages
-from labelgen.engine.task import FrameTask, run_stages
+from labelgen.engine.steps import LoadFrame, ProjectPoints, VoteLabels
+from labelgen.engine.task import FrameTask, run_steps
 from labelgen.labels.calibrate import fit
 from labelgen.metrics import ConfidenceScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
@@ -125,9 +125,9 @@ def labelled(root: Path, preset: RunConfig, taxonomy: Taxonomy) -> Iterator[Labe
     plain = preset.model_copy(update={"labels": LabelSection.model_validate(nothing)})
     voters = {name: VoteLabels(config, taxonomy) for name, config in (("", preset), ("plain_votes", plain))}
     city = CityTruth(root, info, taxonomy)
-    stages = load_stages(root, preset)
+    steps = [LoadFrame(root), ProjectPoints(preset)]
     for frame in frames:
-        task = run_stages(stages, FrameTask(frame))
+        task = run_steps(steps, FrameTask(frame))
         assert task.cloud is not None, task.failure
         assert task.views is not None, task.failure
         images, truth = task.decode(), city.frame(frame)

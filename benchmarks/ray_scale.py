@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import harness
 from harness import Claim, score
@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from labelgen.engine.driver import Watch
 from labelgen.engine.job import Job
-from labelgen.engine.task import FrameTask, Stage
+from labelgen.engine.recipe import split
+from labelgen.engine.task import FrameTask, Step
 from labelgen.frame import Frame
 from labelgen.runs import open_run
 from tests.helpers.light_jobs import LightJob, light_plan
@@ -47,6 +48,9 @@ class Placed:
     seconds: float
     marks: str
     name: str
+    needs: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[tuple[str, ...]] = ()
+    holds_model: ClassVar[bool] = True
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -71,8 +75,9 @@ class PlacedJob(LightJob):
     marks: str = ""
     stage: str = "placed"
 
-    def models(self) -> list[Stage]:
-        return [Placed(self.seconds, self.marks, self.stage), *super().models()[1:]]
+    def steps(self) -> list[Step]:
+        before, (_, *models), after = split(super().steps())
+        return [*before, Placed(self.seconds, self.marks, self.stage), *models, *after]
 
 
 def at_work(marks: Path, part: int) -> list[tuple[float, str]]:

@@ -21,8 +21,8 @@ from labelgen.config import RunConfig, load_config
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.demo.world import build
 from labelgen.demo.world.truth import CityTruth
-from labelgen.engine.stages import VoteLabels, load_stages
-from labelgen.engine.task import FrameTask, run_stages
+from labelgen.engine.steps import LoadFrame, ProjectPoints, VoteLabels
+from labelgen.engine.task import FrameTask, run_steps
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
 from labelgen.records import UNLABELLED, Regions, Semantics
@@ -114,9 +114,9 @@ def frames(
     found, info = plan_frames("nuscenes", root, "v1.0-mini")
     table, city = taxonomy.train_id_table(info.categories), CityTruth(root, info, taxonomy)
     proposer = make_proposer(preset.regions.model_copy(update={"superpixel_score": 0.0}), "cpu", 1)
-    stages = load_stages(root, preset)
+    steps = [LoadFrame(root), ProjectPoints(preset)]
     for frame in found:
-        task = run_stages(stages, FrameTask(frame))
+        task = run_steps(steps, FrameTask(frame))
         assert task.cloud is not None, task.failure
         assert task.views is not None, task.failure
         truth = city.frame(frame)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from labelgen.engine.distill import Labelling
     from labelgen.engine.driver import Outcome
     from labelgen.engine.planning import Plan
-    from labelgen.engine.task import Stage
+    from labelgen.engine.recipe import Recipe
+    from labelgen.engine.task import Step
     from labelgen.engine.trainings import Training
     from labelgen.frame import Frame
     from labelgen.records import FrameRecord, Semantics
@@ -105,6 +106,7 @@ def plan(
     frames: str | None = None,
     retry_failed: bool = False,
     allow: Sequence[str] = (),
+    recipe: Recipe | None = None,
 ) -> Plan:
     """Work out what a run would do; writes nothing.
 
@@ -119,6 +121,8 @@ def plan(
         frames: a slice, ``"BEGIN:END"`` or ``"k/N"``.
         retry_failed: count frames that failed before as not done.
         allow: names of checks to pass over.
+        recipe: makes the steps that a frame goes through, see `labelgen.engine.recipe`; a function of a
+            module, since workers import it.
 
     Raises:
         UserError: something in the request cannot be; the message says what to do.
@@ -130,7 +134,19 @@ def plan(
     overrides = tuple(f"{name}={json.dumps(value)}" for name, value in (settings or {}).items())
     root = None if dataroot is None else Path(dataroot)
     return make_plan(
-        Request(dataset, root, version, split, config, overrides, output, frames, retry_failed, tuple(allow))
+        Request(
+            dataset,
+            root,
+            version,
+            split,
+            config,
+            overrides,
+            output,
+            frames,
+            retry_failed,
+            tuple(allow),
+            recipe,
+        )
     )
 
 
@@ -298,7 +314,7 @@ def _conclude(planned: Plan, done: Labelled, warn: Callable[[str], None]) -> Lab
 
 def frame_steps(
     config: RunConfig | Path | str = "demo", dataroot: Path | str = ".", info: DatasetInfo | None = None
-) -> list[Stage]:
+) -> list[Step]:
     """The steps that label a frame, their models loaded: load, project, check, regions, semantics, vote.
 
     A list to read, change and run in a notebook with `label_frame`; no Ray is needed.
@@ -318,7 +334,7 @@ def frame_steps(
     from labelgen.config import load_config
     from labelgen.datasets import DatasetInfo
     from labelgen.engine.planning import own_taxonomy
-    from labelgen.engine.stages import label_stages, load_stages, model_stages
+    from labelgen.engine.recipe import label_frames
     from labelgen.semantics import settle_semantics
     from labelgen.taxonomy import load_taxonomy
 
@@ -327,17 +343,13 @@ def frame_steps(
     settings = settings.model_copy(update={"semantics": settle_semantics(settings.semantics)})
     settings = settings.settle(own_taxonomy(known), known.ego_box)
     taxonomy = load_taxonomy(str(settings.taxonomy))
-    steps = [
-        *load_stages(Path(dataroot), settings),
-        *model_stages(settings, taxonomy),
-        *label_stages(settings, taxonomy),
-    ]
+    steps = label_frames(Path(dataroot), settings, taxonomy)
     for step in steps:
         step.setup()
     return steps
 
 
-def label_frame(frame: Frame, steps: Sequence[Stage]) -> FrameRecord:
+def label_frame(frame: Frame, steps: Sequence[Step]) -> FrameRecord:
     """Label one frame in this process.
 
     Args:

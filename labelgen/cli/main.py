@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -32,6 +33,9 @@ from labelgen.cli.console import PlainConsole, complain, warnings_as_lines
 from labelgen.errors import LabelgenError
 from labelgen.redact import redact
 from labelgen.scratch import sweep
+
+if TYPE_CHECKING:
+    from labelgen.engine.recipe import Recipe
 
 #: {package: extra that installs it}.
 EXTRAS = {
@@ -82,11 +86,12 @@ def _version(
         raise typer.Exit()
 
 
-def main(prefix: Sequence[str] = ()) -> None:
+def main(prefix: Sequence[str] = (), recipe: Recipe | None = None) -> None:
     """Run the command line; the user's errors are one line on stderr and exit code 2.
 
     Args:
         prefix: put before the arguments; ``python -m pipelines.pseudolabels`` gives ``run``.
+        recipe: makes the steps of ``run``; the default ones if None.
     """
     if not prefix and sys.argv[1:] == ["--version"]:
         # Typer would load what takes longer than all the rest.
@@ -95,7 +100,7 @@ def main(prefix: Sequence[str] = ()) -> None:
     sweep()
     try:
         with warnings_as_lines():
-            app(args=[*prefix, *sys.argv[1:]])
+            app(args=[*prefix, *sys.argv[1:]], obj=recipe)
     except LabelgenError as error:
         complain(PlainConsole(stderr=True), "error", str(error))
         sys.exit(2)

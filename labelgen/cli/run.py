@@ -51,6 +51,7 @@ Frames = Annotated[
 
 
 def run(
+    context: typer.Context,
     dataset: Dataset = None,
     dataroot: Dataroot = None,
     version: Version = None,
@@ -90,7 +91,17 @@ def run(
 
     overrides = (*(override or ()), *((f"runtime.runner={runner}",) if runner else ()))
     request = Request(
-        dataset, dataroot, version, split, config, overrides, output, frames, retry_failed, tuple(allow or ())
+        dataset,
+        dataroot,
+        version,
+        split,
+        config,
+        overrides,
+        output,
+        frames,
+        retry_failed,
+        tuple(allow or ()),
+        context.obj,
     )
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     with interruptible(console, None):

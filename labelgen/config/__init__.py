@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -182,7 +182,12 @@ class RunConfig(Settings):
         return content
 
 
-def fingerprint(config: RunConfig, taxonomy_digest: str, models: Iterable[Mapping[str, Any]]) -> str:
+def fingerprint(
+    config: RunConfig,
+    taxonomy_digest: str,
+    models: Iterable[Mapping[str, Any]],
+    recipe: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Hash of all that can change a label in every frame: settings, taxonomy, weights, format version.
 
     Source files are covered frame by frame, by ``Frame.source_id``.
@@ -192,8 +197,9 @@ def fingerprint(config: RunConfig, taxonomy_digest: str, models: Iterable[Mappin
         taxonomy_digest: ``Taxonomy.digest()``.
         models: one record per model with at least ``name`` and ``weights`` (their hash); of another package's
             model, the ``revision`` counts, too.
+        recipe: what the steps of a frame are, where they are not the default ones.
     """
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT_VERSION,
         "config": config.label_settings(),
         "taxonomy": taxonomy_digest,
@@ -203,6 +209,8 @@ def fingerprint(config: RunConfig, taxonomy_digest: str, models: Iterable[Mappin
             for model in models
         ),
     }
+    if recipe:
+        content["recipe"] = list(recipe)
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from labelgen.engine.failures import failure
 from labelgen.engine.job import Job
-from labelgen.engine.task import FrameTask, run_stages
+from labelgen.engine.task import FrameTask, run_steps
 from labelgen.scratch import scratch
 
 #: A frame that is not done after so long never will be.
@@ -77,18 +77,18 @@ def run_alone(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def run_isolated(job: Job, operator: str, task: FrameTask) -> FrameTask:
-    """Do an operator's stages on one frame in a process of its own.
+    """Do an operator's steps on one frame in a process of its own.
 
     Args:
         job: whose ``runtime.memory_gb`` the process may use beyond its models; half of the memory that is
             free, if that is not set.
-        operator: name of the operator, see `Job.stages`.
+        operator: name of the operator, see `Job.steps_of`.
         task: before the operator.
 
     Returns:
         The task after the operator; failed, if the process died, with the way it died as the reason.
     """
-    found = run_alone(_do_stages, job, operator, task)
+    found = run_alone(_do_steps, job, operator, task)
     if isinstance(found, Died):
         task.fail(failure(task.frame, found.stage, found.kind, found.reason, found.trace))
         return task
@@ -147,20 +147,20 @@ def _kilobytes(file: str, field: str) -> int:
     return 0
 
 
-def _do_stages(folder: Path, job: Job, operator: str, task: FrameTask) -> FrameTask:
-    stages = job.stages(operator)
-    for stage in stages:
-        stage.setup()
+def _do_steps(folder: Path, job: Job, operator: str, task: FrameTask) -> FrameTask:
+    steps = job.steps_of(operator)
+    for step in steps:
+        step.setup()
     half = _kilobytes("/proc/meminfo", "MemAvailable") / 2**21
     gigabytes = job.config.runtime.memory_gb
     limit_memory(gigabytes or half)
-    for stage in stages:
-        (folder / _STAGE).write_text(stage.name)
+    for step in steps:
+        (folder / _STAGE).write_text(step.name)
         try:
-            task = run_stages([stage], task)
+            task = run_steps([step], task)
         except MemoryError:
             why = memory_message(gigabytes)
-            task.fail(failure(task.frame, stage.name, "MemoryError", why, traceback.format_exc()))
+            task.fail(failure(task.frame, step.name, "MemoryError", why, traceback.format_exc()))
     return task
 
 

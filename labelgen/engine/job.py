@@ -12,15 +12,15 @@ from labelgen.config import RunConfig
 from labelgen.datasets.checks import CHECKS, noted_check
 from labelgen.engine.claims import Claims
 from labelgen.engine.driver import Committed
-from labelgen.engine.stages import label_stages, load_stages, model_stages
-from labelgen.engine.task import FrameTask, Stage, build_record
+from labelgen.engine.recipe import Recipe, label_frames, split
+from labelgen.engine.task import FrameTask, Step, build_record
 from labelgen.frame import Frame
 from labelgen.records import FrameRecord
 from labelgen.retry import patiently
 from labelgen.shards import write_shard
 from labelgen.taxonomy import Taxonomy
 
-#: Operators of the main job: groups of stages that run in the same place.
+#: Operators of the main job: groups of steps that run in the same place.
 FIRST, MODELS, REGIONS, SEMANTICS, LAST = "load", "models", "regions", "semantics", "label"
 
 
@@ -34,6 +34,7 @@ class Job:
         config, taxonomy, fingerprint: as in ``run.json``.
         frames: what is still to be done, in order. Empty in the copies that workers get.
         claims: where the run's frames are shared with other drivers.
+        recipe: makes the steps that a frame goes through.
     """
 
     run: Path | str
@@ -43,6 +44,7 @@ class Job:
     fingerprint: str
     frames: tuple[Frame, ...] = ()
     claims: Claims | None = None
+    recipe: Recipe = label_frames
 
     def with_device(self, device: Literal["cpu", "cuda"]) -> Job:
         """The same job, its models on that device."""
@@ -54,33 +56,20 @@ class Job:
         models = [MODELS] if self.config.runtime.fuse_models else [REGIONS, SEMANTICS]
         return [FIRST, *models, LAST]
 
-    def stages(self, operator: str) -> list[Stage]:
-        """The stages of one operator, before their ``setup``."""
-        match operator:
-            case "load":
-                return self.load()
-            case "models":
-                return self.models()
-            case "regions":
-                return self.models()[:1]
-            case "semantics":
-                return self.models()[1:]
-            case "label":
-                return self.label()
-        raise ValueError(f"no operator {operator!r}")
+    def steps(self) -> list[Step]:
+        """All steps of a frame, before their ``setup``."""
+        return self.recipe(self.root, self.config, self.taxonomy, str(self.run))
 
-    def load(self) -> list[Stage]:
-        """Stages that read and project."""
-        return load_stages(self.root, self.config)
-
-    def models(self) -> list[Stage]:
-        """Stages that hold models."""
-        label_maps = Path(self.run) / "label_maps" if self.config.regions.label_map else None
-        return model_stages(self.config, self.taxonomy, label_maps)
-
-    def label(self) -> list[Stage]:
-        """Stages that vote."""
-        return label_stages(self.config, self.taxonomy)
+    def steps_of(self, operator: str) -> list[Step]:
+        """Those of one operator."""
+        before, models, after = split(self.steps())
+        return {
+            FIRST: before,
+            MODELS: models,
+            REGIONS: models[:1],
+            SEMANTICS: models[1:],
+            LAST: after,
+        }[operator]
 
 
 def commit(job: Job, tasks: Sequence[FrameTask]) -> Committed:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from labelgen.records import UNLABELLED
 
-if TYPE_CHECKING:  # the ledger's process needs none of what stages need
-    from labelgen.engine.task import FrameTask, Stage
+if TYPE_CHECKING:  # the ledger's process needs none of what steps need
+    from labelgen.engine.task import FrameTask, Step
 
 
 class Sink(Protocol):
@@ -27,16 +27,16 @@ class Sink(Protocol):
         """Say what a number is now."""
 
 
-def report_of(task: FrameTask, stages: Sequence[Stage], *, last: bool, failed: bool) -> dict[str, Any]:
-    """What is worth counting after an operator has done its stages on a frame; small.
+def report_of(task: FrameTask, steps: Sequence[Step], *, last: bool, failed: bool) -> dict[str, Any]:
+    """What is worth counting after an operator has done its steps on a frame; small.
 
     Args:
-        task: after the stages.
-        stages: of the operator.
+        task: after the steps.
+        steps: of the operator.
         last: whether the frame leaves the last operator.
         failed: whether the frame failed in this operator.
     """
-    names = [stage.name for stage in stages]
+    names = [step.name for step in steps]
     report: dict[str, Any] = {
         "seconds": {name: task.seconds[name] for name in names if name in task.seconds},
         "failed": task.failure.stage if failed and task.failure is not None else None,

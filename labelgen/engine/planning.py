@@ -12,6 +12,7 @@ from labelgen.datasets import DatasetInfo, plan_frames
 from labelgen.datasets.checks import Finding, PlanSight, check_names, survey
 from labelgen.datasets.paths import is_safe_path
 from labelgen.engine.job import Job
+from labelgen.engine.recipe import Recipe, check_recipe, describe_recipe, label_frames
 from labelgen.engine.unchanged import Bar, Change, no_bar, settle
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -48,6 +49,7 @@ class Request:
     frames: str | None = None
     retry_failed: bool = False
     allow: tuple[str, ...] = ()
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Plan:
         unseen: ids of frames that the request does not ask for, whose sources may have changed.
         same: see `labelgen.engine.unchanged.keep`.
         retry_failed: whether frames that failed before are tried again.
+        own_recipe: what `describe_recipe` says of the steps; empty if they are the default ones.
     """
 
     job: Job
@@ -79,6 +82,7 @@ class Plan:
     unseen: frozenset[str] = frozenset()
     same: Mapping[str, str] = field(default_factory=dict)
     retry_failed: bool = False
+    own_recipe: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def done(self) -> int:
@@ -131,11 +135,12 @@ class Plan:
             UserError: the folder holds a run with other settings; says which differ.
         """
         config = self.job.config
+        own = {"recipe": list(self.own_recipe)} if self.own_recipe else {}
         create_run(
             self.job.run,
             fingerprint=self.job.fingerprint,
-            config=config.model_dump(mode="json"),
-            covered=config.label_settings(),
+            config=config.model_dump(mode="json") | own,
+            covered=config.label_settings() | own,
             taxonomy=self.job.taxonomy.to_dict(),
             models=[model.to_dict() for model in self.models],
             warnings=[finding.to_dict() for finding in self.findings],
@@ -169,7 +174,9 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
     )
     config = config.settle(own_taxonomy(info), info.ego_box)
     taxonomy = load_taxonomy(str(config.taxonomy))
-    mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models])
+    root = Path(info.dataroot)
+    recipe, own = settle_recipe(request.recipe, root, config, taxonomy)
+    mark = fingerprint(config, taxonomy.digest(), [model.to_dict() for model in models], own)
     run = open_store(request.output or default_output(config.dataset, info.version, request.split)).url
     mark = mark_there(run, mark)
     if config.regions.label_map and is_address(run):
@@ -180,13 +187,13 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
     progress = read_progress(run, mark)
     asked = select(frames, request.frames)
     chosen = {frame.frame_id for frame in asked} if compare else set()
-    settled = settle(open_store(run), Path(info.dataroot), frames, chosen, progress, bar)
+    settled = settle(open_store(run), root, frames, chosen, progress, bar)
     selected = tuple(select(settled.frames, request.frames))
     held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
     todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
-    job = Job(run, Path(info.dataroot), config, taxonomy, mark, frames=todo)
+    job = Job(run, root, config, taxonomy, mark, frames=todo, recipe=recipe)
     sight = PlanSight(
-        Path(info.dataroot),
+        root,
         selected,
         info,
         config.model_dump(mode="json"),
@@ -206,7 +213,25 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
         settled.unseen,
         settled.same,
         request.retry_failed,
+        own,
     )
+
+
+def settle_recipe(
+    recipe: Recipe | None, root: Path, config: RunConfig, taxonomy: Taxonomy
+) -> tuple[Recipe, tuple[Mapping[str, Any], ...]]:
+    """The recipe to use, and what is its own about it: nothing, if its steps are the default ones.
+
+    Raises:
+        UserError: its steps do not fit together.
+    """
+    if recipe is None:
+        return label_frames, ()
+    steps = recipe(root, config, taxonomy, "")
+    check_recipe(steps)
+    if steps == label_frames(root, config, taxonomy):
+        return label_frames, ()
+    return recipe, tuple(describe_recipe(steps))
 
 
 def own_taxonomy(info: DatasetInfo) -> str:

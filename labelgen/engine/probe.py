@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from labelgen.engine.job import Job, commit
 from labelgen.engine.planning import Plan
-from labelgen.engine.task import FrameTask, run_stages
+from labelgen.engine.task import FrameTask, run_steps
 from labelgen.engine.throughput import Amount, Costs, estimate, stored
 from labelgen.errors import UserError
 from labelgen.frame import Frame
@@ -89,7 +89,7 @@ def spread(frames: Sequence[Frame], count: int) -> list[Frame]:
 
 
 def measure(job: Job, frames: Sequence[Frame]) -> Costs:
-    """Take frames through the stages one after another, as a worker would, and store them for a moment.
+    """Take frames through the steps one after another, as a worker would, and store them for a moment.
 
     Raises:
         UserError: none of them can be labelled; says why the first cannot.
@@ -104,12 +104,12 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
             taxonomy=job.taxonomy.to_dict(),
             models=[],
         )
-        stages = [*job.load(), *job.models(), *job.label()]
-        for stage in stages:
-            stage.setup()
-        run_stages(stages, FrameTask(frames[0]))  # warm-up
+        steps = job.steps()
+        for step in steps:
+            step.setup()
+        run_steps(steps, FrameTask(frames[0]))  # warm-up
         start_s = time.perf_counter() - begin
-        tasks = [run_stages(stages, FrameTask(frame)) for frame in frames]
+        tasks = [run_steps(steps, FrameTask(frame)) for frame in frames]
         labelled = [task for task in tasks if task.failure is None]
         if not labelled:
             reason = next(task.failure.message for task in tasks if task.failure is not None)
@@ -121,7 +121,7 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
         (key,) = list_manifests(store)
         manifest, manifest_bytes = read_manifest(store, key), len(store.read(key))
     read_bytes = [sum(_size(job.root / path) for path in task.hashes) for task in labelled]
-    names = [stage.name for stage in stages]
+    names = [step.name for step in steps]
     seconds = {name: statistics.fmean(task.seconds[name] for task in labelled) for name in names}
     totals = [sum(task.seconds.values()) for task in labelled]
     device, number = _device(job)

@@ -10,7 +10,7 @@ from labelgen.engine.in_process import one_by_one
 from labelgen.engine.isolation import run_isolated
 from labelgen.engine.job import LAST, Job, commit
 from labelgen.engine.metrics import Metrics, report_of
-from labelgen.engine.task import FrameTask, Stage, run_stages
+from labelgen.engine.task import FrameTask, Step, run_steps
 from labelgen.frame import Frame
 
 
@@ -21,21 +21,21 @@ def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
         job: the planned run.
         watch: what to heed and to tell.
     """
-    operators = {name: job.stages(name) for name in job.operators()}
-    for stages in operators.values():
-        for stage in stages:
-            stage.setup()
+    operators = {name: job.steps_of(name) for name in job.operators()}
+    for steps in operators.values():
+        for step in steps:
+            step.setup()
     metrics = Metrics()
     tasks: list[FrameTask] = []
 
     def label(frame: Frame, *, alone: bool = False) -> FrameTask:
         task = FrameTask(frame)
-        for name, stages in operators.items():
+        for name, steps in operators.items():
             metrics.begun(name)
             before = task.failure is not None
-            task = _run(job, name, stages, task, alone=alone)
+            task = _run(job, name, steps, task, alone=alone)
             failed = task.failure is not None and not before
-            metrics.add(name, report_of(task, stages, last=name == LAST, failed=failed))
+            metrics.add(name, report_of(task, steps, last=name == LAST, failed=failed))
         return task
 
     frames = (frame for frame in job.frames if job.claims is None or job.claims.take(frame))
@@ -57,10 +57,10 @@ def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:
         watch.figures.update(figures | {"cores": 1, "gpus": int(figures["gpu_bytes"] > 0)})
 
 
-def _run(job: Job, operator: str, stages: Sequence[Stage], task: FrameTask, *, alone: bool) -> FrameTask:
+def _run(job: Job, operator: str, steps: Sequence[Step], task: FrameTask, *, alone: bool) -> FrameTask:
     if alone and task.failure is None:
         return run_isolated(job, operator, task)
     try:
-        return run_stages(stages, task)
+        return run_steps(steps, task)
     except MemoryError:  # of this operator: what those before it did still counts
         return run_isolated(job, operator, task)

@@ -1,4 +1,4 @@
-"""One frame on its way through the stages, what a stage is, and how stages are run on it."""
+"""One frame on its way through the steps, what a step is, and how steps are run on it."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from labelgen.records import (
 
 @dataclass
 class FrameTask:
-    """One frame on its way through the stages; each stage fills in its part.
+    """One frame on its way through the steps; each step fills in its part.
 
     Attributes:
         frame: what the dataset says of the frame.
         cloud: by `LoadFrame`.
         images: by `LoadFrame`: the image files' bytes per camera, None where unreadable. Pixels are decoded
             where they are needed: a frame's files weigh 1 MB, its pixels 26 MB.
-        pixels: (H, W, 3) uint8 RGB per camera while a model stage works on the frame, never transported.
-        views, regions, semantics, hits, labels: by the stages of these names.
+        pixels: (H, W, 3) uint8 RGB per camera while steps with models work on the frame, never transported.
+        views, regions, semantics, hits, labels: by the steps of these names.
         dense: by `DescribeRegions`, if it is to be stored.
         hashes: {path: hash of the bytes read}.
         notes: what went wrong without failing the frame.
-        seconds: time per stage.
-        failure: set when a stage raised; later stages pass the task through.
+        seconds: time per step.
+        failure: set when a step raised; later ones pass the task through.
         skipped: not to be done in this call, since it is being stopped or another driver does the frame.
         attributes: for the shard, by `DescribeRegions`: what lets anyone label its features anew.
     """
@@ -101,38 +101,52 @@ class FrameTask:
         return self.pixels
 
 
-class Stage(Protocol):
-    """One step; pickled to where it runs, so it holds settings only until ``setup`` is called."""
+class Step(Protocol):
+    """What is done to a frame; pickled to where it runs, so it holds settings only until ``setup``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the step, unlike those of all others of its recipe."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Attributes of `FrameTask` that steps before it must have filled in."""
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Attributes of `FrameTask` that it fills in."""
+
+    @property
+    def holds_model(self) -> bool:
+        """Whether it loads a model: such steps run in few processes that live long, on GPUs if there are."""
 
     def setup(self) -> None:
         """Load what the process needs once."""
 
     def __call__(self, task: FrameTask) -> None:
-        """Fill in this stage's part of the task."""
+        """Fill in this step's part of the task."""
 
 
-def run_stages(stages: Sequence[Stage], task: FrameTask) -> FrameTask:
-    """Run stages one after another; an exception becomes the task's failure and later stages are skipped.
+def run_steps(steps: Sequence[Step], task: FrameTask) -> FrameTask:
+    """Run steps one after another; an exception becomes the task's failure and later steps are left out.
 
     Two kinds of exceptions escape, since they may not be the frame's fault: errors of the GPU, after which
     the process can do nothing more with it (`is_fatal`), and running out of memory.
     `labelgen.engine.ray.operators` knows what to do with them.
     """
-    for stage in stages:
+    for step in steps:
         if task.failure is not None or task.skipped:
             break
         begin = time.perf_counter()
         try:
-            stage(task)
+            step(task)
         except MemoryError:
             raise
         except Exception as error:
             if is_fatal(error):
                 raise
-            task.fail(failure_by(task.frame, stage.name, error))
-        task.seconds[stage.name] = round(time.perf_counter() - begin, 4)
+            task.fail(failure_by(task.frame, step.name, error))
+        task.seconds[step.name] = round(time.perf_counter() - begin, 4)
     task.pixels = None
     return task
 
@@ -143,7 +157,7 @@ def is_fatal(error: Exception) -> bool:
 
 
 def build_record(task: FrameTask, store_points: bool) -> FrameRecord:
-    """What is stored of a task that went through all stages."""
+    """What is stored of a task that went through all steps."""
     assert task.cloud is not None
     assert task.views is not None
     assert task.hits is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from labelgen.config import RunConfig
 from labelgen.datasets import plan_frames
 from labelgen.engine.job import Job, commit
 from labelgen.engine.planning import own_taxonomy
-from labelgen.engine.stages import LoadFrame, ProjectPoints, VoteLabels
-from labelgen.engine.task import FrameTask, run_stages
+from labelgen.engine.steps import LoadFrame, ProjectPoints, VoteLabels
+from labelgen.engine.task import FrameTask, run_steps
 from labelgen.geometry import rle
 from labelgen.records import Regions, Semantics
 from labelgen.shards import build_index, create_run, merge_plan
@@ -28,6 +29,9 @@ class Tiles:
 
     classes: int
     name: str = "tiles"
+    needs: ClassVar[tuple[str, ...]] = ("images",)
+    gives: ClassVar[tuple[str, ...]] = ("regions", "semantics")
+    holds_model: ClassVar[bool] = True
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -86,6 +90,6 @@ def label(dataset: str, root: Path, run: Path, config: RunConfig | None = None, 
     middle = more.get("stages") or [Tiles(len(taxonomy))]
     stages = [LoadFrame(job.root), ProjectPoints(config), *middle, VoteLabels(config, taxonomy)]  # type: ignore[misc]
     for begin in range(0, len(frames), 2):
-        commit(job, [run_stages(stages, FrameTask(frame)) for frame in frames[begin : begin + 2]])
+        commit(job, [run_steps(stages, FrameTask(frame)) for frame in frames[begin : begin + 2]])
     build_index(run)
     return run

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from labelgen.engine.job import Job, commit
 from labelgen.engine.labelling import label_plan
 from labelgen.engine.planning import Plan, Request, make_plan
 from labelgen.engine.ray import operators
-from labelgen.engine.task import FrameTask, Stage
+from labelgen.engine.recipe import split
+from labelgen.engine.task import FrameTask, Step
 from labelgen.shards import writer
 from tests.helpers.labelled_runs import Tiles
 
@@ -49,6 +50,9 @@ class Work:
     seconds: float
     faults: dict[str, str]
     name: str = "work"
+    needs: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[tuple[str, ...]] = ()
+    holds_model: ClassVar[bool] = True
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -89,9 +93,10 @@ class LightJob(Job):
     kill_writers: str = ""
     full_disk: str = ""
 
-    def models(self) -> list[Stage]:
-        """No models."""
-        return [Work(self.seconds, self.faults), Tiles(len(self.taxonomy))]
+    def steps(self) -> list[Step]:
+        """Without models."""
+        before, _, after = split(super().steps())
+        return [*before, Work(self.seconds, self.faults), Tiles(len(self.taxonomy)), *after]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickled in a worker: put the faults of writing in place there."""

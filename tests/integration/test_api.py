@@ -12,6 +12,9 @@ import labelgen
 from labelgen import api
 from labelgen.config import load_config
 from labelgen.datasets import plan_frames
+from labelgen.engine.recipe import label_frames
+from labelgen.engine.steps import LoadFrame
+from labelgen.engine.task import FrameTask, Step
 from labelgen.errors import FrameError, UserError
 from labelgen.records import PointLabels
 from tests.e2e.conftest import FAST
@@ -39,6 +42,31 @@ def done(dataroot) -> api.Labelled:
     found = labelgen.label(planned, on_frame=counts.append)
     assert sum(counts) == 6
     return found
+
+
+def counted(root, config, taxonomy, run="") -> list[Step]:
+    """The default steps, the first of which leaves a note."""
+    steps = label_frames(root, config, taxonomy, run)
+    return [Noted(root), *steps[1:]]
+
+
+class Noted(LoadFrame):
+    """A step of somebody's own."""
+
+    def __call__(self, task: FrameTask) -> None:
+        super().__call__(task)
+        task.notes.append("loaded by a step of my own")
+
+
+def test_steps_of_ones_own_make_another_run(done, dataroot):
+    one = {"settings": SETTINGS, "frames": "0:1", "recipe": counted}
+    with pytest.raises(UserError, match=r"other settings.*recipe"):
+        labelgen.label(labelgen.plan("nuscenes", dataroot, output=done.run, **one))
+    made = labelgen.label(labelgen.plan("nuscenes", dataroot, output=dataroot.parent / "own", **one))
+    run = labelgen.open_run(made.run)
+    assert run.entry(run.frames[0]).notes == ("loaded by a step of my own",)
+    assert equal(run.frame(run.frames[0]).labels, labelgen.open_run(done.run).frame(run.frames[0]).labels)
+    assert labelgen.label(labelgen.plan("nuscenes", dataroot, output=made.run, **one)).outcome.labelled == 0
 
 
 def equal(ours: PointLabels, theirs: PointLabels) -> bool:

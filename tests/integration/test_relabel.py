@@ -11,9 +11,9 @@ import yaml
 
 from labelgen.config import RunConfig
 from labelgen.data import LabelDataset, collate
+from labelgen.engine.recipe import label_frames, split
 from labelgen.engine.reclass import Relabel
 from labelgen.engine.relabel import plan_relabel
-from labelgen.engine.stages import model_stages
 from labelgen.engine.task import FrameTask
 from labelgen.exports import import_labels
 from labelgen.geometry import rle
@@ -72,7 +72,7 @@ def made(tmp_path_factory):
         }
     )
     taxonomy = load_taxonomy("nuscenes16")
-    models = model_stages(config, taxonomy)[1:]
+    models = split(label_frames(root, config, taxonomy))[1][1:]
     assert [stage.name for stage in models] == ["semantics", "captions"]
     for stage in models:
         stage.setup()

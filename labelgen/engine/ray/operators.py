@@ -1,7 +1,7 @@
-"""What runs in Ray's workers: stages on rows, with the failure policy around them.
+"""What runs in Ray's workers: steps on rows, with the failure policy around them.
 
 Rows hold one pickled `FrameTask` (file bytes, run-length codes and small arrays; never pixels or dense
-masks), so that Arrow sees one bytes column whatever the stages add.
+masks), so that Arrow sees one bytes column whatever the steps add.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from labelgen.engine.isolation import limit_memory, run_isolated
 from labelgen.engine.job import FIRST, Job, commit
 from labelgen.engine.ledger import DEATHS, GIVE_UP, WRITE, Orders
 from labelgen.engine.metrics import report_of
-from labelgen.engine.task import FrameTask, Stage, is_fatal, run_stages
+from labelgen.engine.task import FrameTask, Step, is_fatal, run_steps
 from labelgen.errors import UserError
 from labelgen.frame import Frame
 from labelgen.shards.commit import published
@@ -78,23 +78,23 @@ def unpack(row: Row) -> list[Row]:
 
 
 class Operator:
-    """The stages of one operator, set up once per process; called by an actor, or by `run_task`."""
+    """The steps of one operator, set up once per process; called by an actor, or by `run_task`."""
 
     def __init__(self, job: Job, operator: str, ledger: Any = None, last: bool = False) -> None:
-        """Set the stages up.
+        """Set the steps up.
 
         Args:
             job: without its frames.
-            operator: a name that `Job.stages` knows.
+            operator: a name that `Job.steps_of` knows.
             ledger: handle of the run's `Ledger` actor, or None.
             last: whether frames leave the graph after this one.
         """
         self.job, self.operator, self.ledger, self.last = job, operator, ledger, last
-        self.stages: Sequence[Stage] = job.stages(operator)
+        self.steps: Sequence[Step] = job.steps_of(operator)
         self.broken: UserError | None = None
         try:
-            for stage in self.stages:
-                stage.setup()
+            for step in self.steps:
+                step.setup()
         except UserError as error:  # Ray would try again; a call that raises ends the run
             self.broken = error
         limit_memory(job.config.runtime.memory_gb)
@@ -129,7 +129,7 @@ class Operator:
         if deaths >= DEATHS:
             return run_isolated(self.job, self.operator, task)
         try:
-            return run_stages(self.stages, task)
+            return run_steps(self.steps, task)
         except MemoryError:
             return run_isolated(self.job, self.operator, task)
         except Exception as error:
@@ -151,7 +151,7 @@ class Operator:
 
     def _end(self, task: FrameTask, failed: bool) -> None:
         if self.ledger is not None:
-            report = report_of(task, self.stages, last=self.last, failed=failed)
+            report = report_of(task, self.steps, last=self.last, failed=failed)
             # Frames are shown as done when they leave the models: the last operator waits for a whole shard.
             report["passed"] = not self.last and (failed or self.operator == self.job.operators()[-2])
             self.ledger.end.remote(WORKER, self.operator, report)

@@ -1,4 +1,4 @@
-"""Run the same stages as a Ray Data graph.
+"""Run the same steps as a Ray Data graph.
 
     frames -> load + project -> regions + semantics -> vote -> shards
 

@@ -8,7 +8,7 @@ import pytest
 from labelgen.engine import isolation
 from labelgen.engine.isolation import run_isolated
 from labelgen.engine.job import FIRST, MODELS
-from labelgen.engine.task import FrameTask, run_stages
+from labelgen.engine.task import FrameTask, run_steps
 from tests.helpers.light_jobs import light_plan
 from tests.helpers.nuscenes_root import make_dataroot
 
@@ -21,7 +21,7 @@ def plan(tmp_path_factory):
 
 
 def loaded(plan) -> FrameTask:
-    return run_stages(plan.job.stages(FIRST), FrameTask(plan.job.frames[0]))
+    return run_steps(plan.job.steps_of(FIRST), FrameTask(plan.job.frames[0]))
 
 
 def faulty(plan, fault: str):
@@ -29,7 +29,7 @@ def faulty(plan, fault: str):
 
 
 def test_a_good_frame_comes_out_as_it_would_have_anyway(plan):
-    here = run_stages(plan.job.stages(MODELS), loaded(plan))
+    here = run_steps(plan.job.steps_of(MODELS), loaded(plan))
     alone = run_isolated(replace(plan.job, frames=()), MODELS, loaded(plan))
     assert alone.failure is None
     assert alone.regions.rle == here.regions.rle

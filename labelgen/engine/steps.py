@@ -1,15 +1,14 @@
-"""The way of one frame, step by step: thin callables that run with or without Ray.
+"""The steps of pass 1: thin callables over the library that fill in their part of a `FrameTask`.
 
-A stage takes a `FrameTask`, calls the library, and fills in its part of the task. ``setup`` does what is
-dear and happens once per process (loading models). A stage that raises fails its frame, not the run: see
-`labelgen.engine.task.run_stages`.
+``setup`` does what is dear and happens once per process (loading models). A step that raises fails its frame,
+not the run: see `labelgen.engine.task.run_steps`. `labelgen.engine.recipe` puts them in order.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from labelgen.config import RunConfig
 from labelgen.datasets.checks import FrameSight, TextSight, frame_notes, text_notes
 from labelgen.datasets.images import read_image
 from labelgen.datasets.loading import load_cloud
-from labelgen.engine.task import FrameTask, Stage
+from labelgen.engine.task import FrameTask
 from labelgen.errors import FrameError
 from labelgen.geometry import ego_mask, project, region_hits
 from labelgen.geometry.occlusion import beam_spacing
@@ -26,7 +25,6 @@ from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import InstanceSettings
 from labelgen.labels.vote import vote
-from labelgen.semantics.registry import caption_settings
 from labelgen.semantics.settings import CaptionSettings
 from labelgen.taxonomy import Taxonomy
 
@@ -37,6 +35,9 @@ class LoadFrame:
 
     root: Path
     name: str = "load"
+    needs: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[tuple[str, ...]] = ("cloud", "images")
+    holds_model: ClassVar[bool] = False
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -60,6 +61,9 @@ class ProjectPoints:
 
     config: RunConfig
     name: str = "project"
+    needs: ClassVar[tuple[str, ...]] = ("cloud",)
+    gives: ClassVar[tuple[str, ...]] = ("views",)
+    holds_model: ClassVar[bool] = False
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -77,6 +81,9 @@ class CheckFrame:
     root: Path
     allow: tuple[str, ...] = ()
     name: str = "check"
+    needs: ClassVar[tuple[str, ...]] = ("cloud", "views")
+    gives: ClassVar[tuple[str, ...]] = ()
+    holds_model: ClassVar[bool] = False
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -94,8 +101,11 @@ class ProposeRegions:
     """Propose regions in every readable image."""
 
     config: RunConfig
-    label_maps: Path | None = None
+    label_maps: Path | None = None  # a folder
     name: str = "regions"
+    needs: ClassVar[tuple[str, ...]] = ("images", "views")
+    gives: ClassVar[tuple[str, ...]] = ("regions",)
+    holds_model: ClassVar[bool] = True
 
     def setup(self) -> None:
         """Load the proposer's model."""
@@ -123,6 +133,9 @@ class DescribeRegions:
     config: RunConfig
     taxonomy: Taxonomy
     name: str = "semantics"
+    needs: ClassVar[tuple[str, ...]] = ("images", "regions")
+    gives: ClassVar[tuple[str, ...]] = ("semantics",)
+    holds_model: ClassVar[bool] = True
 
     def setup(self) -> None:
         """Load the encoder's model and embed the taxonomy's words."""
@@ -161,6 +174,9 @@ class VoteLabels:
     config: RunConfig
     taxonomy: Taxonomy
     name: str = "vote"
+    needs: ClassVar[tuple[str, ...]] = ("cloud", "views", "regions", "semantics")
+    gives: ClassVar[tuple[str, ...]] = ("hits", "labels")
+    holds_model: ClassVar[bool] = False
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -208,6 +224,9 @@ class CaptionRegions:
     taxonomy: Taxonomy
     describe: DescribeRegions
     name: str = "captions"
+    needs: ClassVar[tuple[str, ...]] = ("images", "views", "regions", "semantics")
+    gives: ClassVar[tuple[str, ...]] = ()
+    holds_model: ClassVar[bool] = True
 
     def setup(self) -> None:
         """Load the captioner; the encoder is the one that the stage before has loaded."""
@@ -242,22 +261,3 @@ class CaptionRegions:
         task.semantics = replace(
             semantics, class_scores=scores, label=label, caption=captions, caption_feature=feature
         )
-
-
-def load_stages(root: Path, config: RunConfig) -> list[Stage]:
-    """Stages bound by file reads and one core: no models."""
-    return [LoadFrame(root), ProjectPoints(config), CheckFrame(root, config.allow)]
-
-
-def model_stages(config: RunConfig, taxonomy: Taxonomy, label_maps: Path | None = None) -> list[Stage]:
-    """Stages that hold models; kept together, so that an image is decoded once."""
-    describe = DescribeRegions(config, taxonomy)
-    stages: list[Stage] = [ProposeRegions(config, label_maps), describe]
-    if (captions := caption_settings(config.semantics)) is not None:
-        stages.append(CaptionRegions(config, captions, taxonomy, describe))
-    return stages
-
-
-def label_stages(config: RunConfig, taxonomy: Taxonomy) -> list[Stage]:
-    """Stages after the models: cheap, on one core."""
-    return [VoteLabels(config, taxonomy)]
