@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from labelgen.errors import UserError
 from labelgen.geometry.settings import ProjectionSettings
 from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.presets import PRESETS, find_preset
 from labelgen.regions.registry import REGIONS
 from labelgen.regions.settings import Proposer, SamSettings
-from labelgen.semantics.registry import SEMANTICS
+from labelgen.semantics.registry import CAPTIONERS, SEMANTICS, caption_settings
 from labelgen.semantics.settings import OpenClipSettings, SemanticSettings
 from labelgen.settings import NO_LABEL, OneOf, Settings
 from labelgen.settings_reading import argument_layer, compose, file_layer, override_layer
@@ -167,6 +168,16 @@ class RunConfig(Settings):
     shards: ShardSection = ShardSection()
     runtime: Annotated[RuntimeSection, NO_LABEL] = RuntimeSection()
     demo: Annotated[DemoSection, NO_LABEL] = DemoSection()
+
+    @field_validator("semantics")
+    @classmethod
+    def _knows_captioner(cls, semantics: SemanticSettings) -> SemanticSettings:
+        if (captions := caption_settings(semantics)) is not None:
+            try:
+                CAPTIONERS[captions.captions]
+            except UserError as error:
+                raise ValueError(f"captions: {error}") from error
+        return semantics
 
     def settle(self, taxonomy: str, ego_box: Box | None) -> RunConfig:
         """With the data set's own taxonomy and ego box, where none are asked for."""

@@ -8,9 +8,9 @@ from labelgen.datasets.registry import DATASETS
 from labelgen.exports.registry import FORMATS
 from labelgen.regions.registry import REGIONS
 from labelgen.registry import PlugIn
-from labelgen.semantics.registry import SEMANTICS
+from labelgen.semantics.registry import CAPTIONERS, SEMANTICS
 
-REGISTRIES = (DATASETS, REGIONS, SEMANTICS, FORMATS)
+REGISTRIES = (DATASETS, REGIONS, SEMANTICS, CAPTIONERS, FORMATS)
 
 
 def plug_ins() -> list[PlugIn]:

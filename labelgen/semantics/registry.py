@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from labelgen.models.backend import Backend, describe, make
 from labelgen.models.info import ModelInfo
-from labelgen.registry import Backends
+from labelgen.registry import Backends, Registry
 from labelgen.semantics.settings import CaptionSettings, OpenClipSettings, SemanticSettings
 
 if TYPE_CHECKING:
@@ -77,23 +77,44 @@ def caption_settings(config: SemanticSettings) -> CaptionSettings | None:
     return config if isinstance(config, CaptionSettings) and config.captions != "none" else None
 
 
-def make_captioner(config: CaptionSettings, device: str = "auto", threads: int = 1) -> Captioner:
-    """Make the backend that the configuration names.
-
-    Raises:
-        UserError: weights are missing or faulty, or the device is not there.
-    """
+def _make_blip2(config: CaptionSettings, device: str, threads: int) -> Captioner:
     from labelgen.semantics.blip2 import Blip2Captioner
 
     return Blip2Captioner(config, device=device, threads=threads)
 
 
-def describe_captioner(config: CaptionSettings) -> ModelInfo:
-    """What to record about the backend that the configuration names, without loading its model.
-
-    Raises:
-        UserError: weights are missing.
-    """
+def _describe_blip2(config: CaptionSettings) -> ModelInfo:
     from labelgen.semantics.blip2 import describe_blip2
 
     return describe_blip2(config.caption_model, config.caption_checkpoint)[1]
+
+
+#: All that ``semantics.captions`` may name, beside ``none``; they share the other settings of captions.
+CAPTIONERS: Registry[Backend[Captioner]] = Registry(
+    "captioner",
+    "labelgen.captioners",
+    Backend,
+    {"blip2": Backend("BLIP-2", CaptionSettings, _describe_blip2, _make_blip2)},
+)
+
+
+def make_captioner(config: CaptionSettings, device: str = "auto", threads: int = 1) -> Captioner:
+    """Make the captioner that the configuration names; BLIP-2 if it names none.
+
+    Raises:
+        UserError: no such captioner, weights are missing or faulty, or the device is not there.
+    """
+    return make(CAPTIONERS, _captioner_of(config), config, device, threads)
+
+
+def describe_captioner(config: CaptionSettings) -> ModelInfo:
+    """What to record about the captioner that the configuration names, without loading its model.
+
+    Raises:
+        UserError: no such captioner, or weights are missing.
+    """
+    return describe(CAPTIONERS, _captioner_of(config), config)
+
+
+def _captioner_of(config: CaptionSettings) -> str:
+    return "blip2" if config.captions == "none" else config.captions

@@ -31,8 +31,10 @@ class CaptionSettings(Settings):
     ``caption_crop_scale=1.2, caption_background=1.0``.
     """
 
-    captions: Annotated[Literal["none", "blip2"], ADDED] = Field(
-        "none", description="describe regions in words, too: an order of magnitude slower than all the rest"
+    captions: Annotated[str, ADDED] = Field(
+        "none",
+        description="none, blip2 or another package's: describe regions in words, too: an order of magnitude "
+        "slower than all the rest",
     )
     caption_model: str = Field("demo", description="demo, or a BLIP-2 of the hub")
     caption_checkpoint: Annotated[str | None, NO_LABEL] = Field(

@@ -15,6 +15,7 @@ from labelgen.models.info import ModelInfo
 from labelgen.regions import describe_proposer, make_proposer
 from labelgen.regions.registry import REGIONS
 from labelgen.regions.settings import SamSettings, SuperpixelSettings
+from labelgen.semantics.registry import caption_settings, describe_captioner, make_captioner
 from labelgen.settings_writing import to_markdown, to_yaml
 from tests.helpers.cli import Shell
 from tests.helpers.plugins import install_example, installed, write_package
@@ -171,3 +172,22 @@ def test_the_command_line_lists_them(example, monkeypatch, capsys):
         "\n  # ", " "
     )
     json.dumps(load_config(semantics={"backend": "colour"}).model_dump(mode="json"))
+
+
+def test_a_captioner_of_another_package(site):
+    code = (
+        "from labelgen.models.backend import Backend\n"
+        "from labelgen.models.info import ModelInfo\n"
+        "from labelgen.semantics.settings import CaptionSettings\n"
+        "class Teller:\n"
+        "    def caption(self, images, regions, rows=None):\n"
+        "        return ('a car',) * len(regions)\n"
+        "TELLER = Backend('says car', CaptionSettings, lambda config: ModelInfo('teller', '1', 'MIT', ''),\n"
+        "                 lambda config, device, threads: Teller())\n"
+    )
+    write_package(site, "teller", {"labelgen.captioners": {"teller": "teller:TELLER"}}, code)
+    settings = caption_settings(load_config(semantics={"captions": "teller"}).semantics)
+    assert describe_captioner(settings).to_dict()["package"] == "teller 1.0"
+    assert make_captioner(settings).caption([], [1, 2]) == ("a car", "a car")
+    message = told(load_config, None, ["semantics.captions=telller"])
+    assert message.endswith("semantics: captions: unknown captioner 'telller'; did you mean teller?")
