@@ -27,7 +27,7 @@ PALETTE = {
 class ColourSettings(SemanticSettings):
     """Classes by mean colour."""
 
-    backend: Literal["colour"] = "colour"
+    backend: Literal["colour"] = Field("colour", description="how regions get a meaning")
     spread: float = Field(20.0, gt=0, le=255, description="of the colours of one class, in steps of 256")
 
 

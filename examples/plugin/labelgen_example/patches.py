@@ -17,7 +17,7 @@ from labelgen.regions.settings import Proposer
 class PatchSettings(Proposer):
     """Patches of like colour."""
 
-    backend: Literal["patches"] = "patches"
+    backend: Literal["patches"] = Field("patches", description="how regions are proposed")
     steps: int = Field(4, ge=1, le=32, description="of each colour channel; pixels of equal steps are alike")
     cell: int = Field(4, ge=1, le=64, description="side of the squares, in pixels, that are alike or not")
 
