@@ -232,7 +232,7 @@ def score_flat(predictor: Any, judged: Any) -> dict[str, float]:
     ground = ground_classes(names)
     scores = {FREE: SegmentationScore(names), AFI: SegmentationScore(names)}
     for frame_id, probability in predictor(judged, tuple(judged.plan)):
-        truth, (xyz, _) = judged.truth(frame_id), judged.cloud(frame_id)
+        truth, xyz = judged.frame(frame_id).truth, judged.frame(frame_id).xyz
         scores[FREE].update(truth, best_class(probability))
         scores[AFI].update(truth, best_class(refine_probability(xyz, probability, ground)))
     return {name: 100 * (found.result()["miou_all"] or 0) for name, found in scores.items()}

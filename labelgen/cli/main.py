@@ -45,7 +45,7 @@ EXTRAS = {
     "ray": "ray",
     "nuscenes": "nuscenes",
     "rerun": "viz",
-    **dict.fromkeys(("obstore", "s3fs", "gcsfs"), "s3"),
+    "obstore": "s3",
 }
 
 app = App(

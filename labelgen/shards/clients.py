@@ -1,4 +1,4 @@
-"""The few requests that a run needs of an object store: by obstore, or by fsspec where that is missing."""
+"""The few requests that a run needs of an object store, by obstore."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from labelgen.errors import UserError
 from labelgen.shards.store import AccessError, StoreError
@@ -26,8 +26,6 @@ _DEFAULT_TIMEOUT, _LONGEST_TIMEOUT = 120.0, 86400.0
 _TRY = 0.25
 #: Bytes that one request reads at most, so that its time does not depend on the size of an object.
 _CHUNK = 8 << 20
-#: Bytes per second that an upload through fsspec, which is one request, may take at least.
-_SLOWEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,31 +35,6 @@ class Listed:
     key: str
     size: int
     changed: float
-
-
-class Client(Protocol):
-    """Requests below one address; `StoreError`, or `FileNotFoundError` where there is no such object."""
-
-    def get(self, key: str, limit: int | None) -> bytes:
-        """The first ``limit`` bytes of an object, or all."""
-
-    def download(self, key: str, path: Path) -> None:
-        """Write an object to a local file."""
-
-    def put(self, key: str, data: bytes | Path) -> None:
-        """Write an object over what is there."""
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless it is there; False if it is."""
-
-    def objects(self, prefix: str) -> list[Listed]:
-        """All objects below a folder."""
-
-    def names(self, prefix: str) -> list[str]:
-        """Names of objects and folders directly below a folder."""
-
-    def delete(self, key: str) -> None:
-        """Remove an object; no error if it is not there."""
 
 
 def time_limit() -> float:
@@ -80,29 +53,15 @@ def time_limit() -> float:
     return seconds
 
 
-def make_client(url: str) -> Client:
-    """The client for an address: obstore's if it is installed, else fsspec's.
+class Client:
+    """Requests below one address; `StoreError`, or `FileNotFoundError` where there is no such object.
 
-    The environment variable ``LABELGEN_STORE`` (``obstore`` or ``fsspec``) chooses.
+    Settings and credentials come from the environment (``AWS_*``, ``GOOGLE_*``); Amazon's also from the
+    profiles in ``~/.aws``. ``STORAGE_EMULATOR_HOST`` names a server that stands for Google's, as it does for
+    Google's own clients.
 
     Raises:
-        UserError: neither is installed.
-    """
-    chosen = os.environ.get("LABELGEN_STORE", "")
-    if chosen not in ("", "obstore", "fsspec"):
-        raise UserError(f"LABELGEN_STORE={chosen}: obstore or fsspec is expected")
-    if chosen != "fsspec" and find_spec("obstore"):
-        return ObstoreClient(url)
-    driver = {"s3": "s3fs", "gs": "gcsfs"}[url.partition(":")[0]]
-    if chosen != "obstore" and find_spec(driver):
-        return FsspecClient(url)
-    raise UserError(f"{url}: reading object stores needs obstore or {driver}: pip install 'labelgen[s3]'")
-
-
-class ObstoreClient:
-    """Requests through obstore; settings and credentials from the environment (``AWS_*``, ``GOOGLE_*``).
-
-    ``STORAGE_EMULATOR_HOST`` names a server that stands for Google's, as it does for Google's own clients.
+        UserError: obstore is not installed, or this process was forked from one that used it.
     """
 
     _threads_in: int | None = None  # the process that obstore's threads live in
@@ -110,15 +69,17 @@ class ObstoreClient:
     def __init__(self, url: str) -> None:
         from datetime import timedelta
 
+        if not find_spec("obstore"):
+            raise UserError(f"{url}: object stores are read by obstore: pip install 'labelgen[s3]'")
         from obstore.store import from_url
 
         # Its threads do not come along when a process forks; a request would wait for them forever.
-        if ObstoreClient._threads_in not in (None, os.getpid()):
+        if Client._threads_in not in (None, os.getpid()):
             raise UserError(
                 f"{url}: this process was forked from one that reads object stores; give the DataLoader "
                 "multiprocessing_context='forkserver'"
             )
-        ObstoreClient._threads_in = os.getpid()
+        Client._threads_in = os.getpid()
         limit = time_limit()
         one_try = limit * _TRY
         backoff = {
@@ -141,6 +102,8 @@ class ObstoreClient:
                 )
         else:
             endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+            if (provider := _from_profile(url)) is not None:
+                config["credential_provider"] = provider
         options: Any = {
             "allow_http": endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=min(5.0, one_try)),
@@ -151,7 +114,7 @@ class ObstoreClient:
             self._store: Any = from_url(url, client_options=options, retry_config=retry, **config)
 
     def get(self, key: str, limit: int | None) -> bytes:
-        """See `Client.get`."""
+        """The first ``limit`` bytes of an object, or all."""
         import obstore
 
         if limit is None:
@@ -162,7 +125,7 @@ class ObstoreClient:
             return bytes(obstore.get_range(self._store, key, start=0, length=length)) if length else b""
 
     def download(self, key: str, path: Path) -> None:
-        """See `Client.download`."""
+        """Write an object to a local file."""
         with path.open("xb") as file:
             file.writelines(self._parts(key))  # what goes wrong in writing is no fault of the store
 
@@ -183,14 +146,14 @@ class ObstoreClient:
             yield bytes(part)
 
     def put(self, key: str, data: bytes | Path) -> None:
-        """See `Client.put`."""
+        """Write an object over what is there."""
         import obstore
 
         with _as_os_error(key):
             obstore.put(self._store, key, data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See `Client.create`."""
+        """Write an object unless it is there; False if it is."""
         import obstore
 
         try:
@@ -201,7 +164,7 @@ class ObstoreClient:
         return True
 
     def objects(self, prefix: str) -> list[Listed]:
-        """See `Client.objects`."""
+        """All objects below a folder."""
         import obstore
 
         with _as_os_error(prefix):
@@ -213,7 +176,7 @@ class ObstoreClient:
             ]
 
     def names(self, prefix: str) -> list[str]:
-        """See `Client.names`."""
+        """Names of objects and folders directly below a folder."""
         import obstore
 
         with _as_os_error(prefix):
@@ -222,7 +185,7 @@ class ObstoreClient:
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
     def delete(self, key: str) -> None:
-        """See `Client.delete`."""
+        """Remove an object; no error if it is not there."""
         import obstore
 
         try:
@@ -232,93 +195,21 @@ class ObstoreClient:
             pass
 
 
-class FsspecClient:
-    """Requests through fsspec's drivers, s3fs and gcsfs, with their ways to find settings and credentials."""
+def _from_profile(url: str) -> Any:
+    """Credentials of a profile of Amazon's, which obstore does not look for; None where there is none."""
+    files = (("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config"))
+    there = any(Path(os.environ.get(name, usual)).expanduser().exists() for name, usual in files)
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (there or "AWS_PROFILE" in os.environ):
+        return None
+    import boto3
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
 
-    def __init__(self, url: str) -> None:
-        import fsspec
-
-        scheme, _, self._root = url.partition("://")
-        # Listings change under our hands; instances must not be shared with who wants them cached.
-        self._files: Any = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
-
-        self._limit = time_limit()
-
-    def _path(self, key: str) -> str:
-        return f"{self._root}/{key}" if key else self._root
-
-    def get(self, key: str, limit: int | None) -> bytes:
-        """See `Client.get`."""
-        return b"".join(self._parts(key, limit))
-
-    def download(self, key: str, path: Path) -> None:
-        """See `Client.download`."""
-        with path.open("xb") as file:
-            file.writelines(self._parts(key, None))  # what goes wrong in writing is no fault of the store
-
-    def _parts(self, key: str, limit: int | None) -> Iterator[bytes]:
-        """The first ``limit`` bytes of an object, or all, in requests that each have their own time."""
-        with _as_os_error(key):
-            size = int(self._files.info(self._path(key), timeout=self._limit)["size"])
-        size = size if limit is None else min(limit, size)
-        for begin in range(0, size, _CHUNK):
-            end = min(begin + _CHUNK, size)
-            with _as_os_error(key):
-                part = self._files.cat_file(self._path(key), start=begin, end=end, timeout=self._limit)
-            yield bytes(part)
-
-    def put(self, key: str, data: bytes | Path) -> None:
-        """See `Client.put`."""
-        with _as_os_error(key):
-            if isinstance(data, Path):
-                limit = self._limit + data.stat().st_size / _SLOWEST
-                self._files.put_file(str(data), self._path(key), timeout=limit)
-            else:
-                limit = self._limit + len(data) / _SLOWEST
-                self._files.pipe_file(self._path(key), data, timeout=limit)
-
-    def create(self, key: str, data: bytes) -> bool:
-        """See `Client.create`."""
-        try:
-            with _as_os_error(key):
-                self._files.pipe_file(self._path(key), data, mode="create", timeout=self._limit)
-        except FileExistsError:
-            return False
-        return True
-
-    def objects(self, prefix: str) -> list[Listed]:
-        """See `Client.objects`."""
-        with _as_os_error(prefix):
-            try:
-                found = self._files.find(self._path(prefix), detail=True, timeout=self._limit)
-            except FileNotFoundError:
-                return []
-        return [
-            Listed(path.removeprefix(f"{self._root}/"), int(entry["size"]), _changed(entry))
-            for path, entry in found.items()
-        ]
-
-    def names(self, prefix: str) -> list[str]:
-        """See `Client.names`."""
-        with _as_os_error(prefix):
-            try:
-                paths = self._files.ls(self._path(prefix), detail=False, timeout=self._limit)
-            except FileNotFoundError:
-                return []
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
-
-    def delete(self, key: str) -> None:
-        """See `Client.delete`."""
-        try:
-            with _as_os_error(key):
-                self._files.rm_file(self._path(key), timeout=self._limit)
-        except FileNotFoundError:
-            pass
-
-
-def _changed(entry: Any) -> float:
-    when = entry.get("LastModified") or entry.get("mtime") or entry.get("updated")
-    return float(when.timestamp()) if hasattr(when, "timestamp") else 0.0
+    try:
+        session = boto3.session.Session()
+        return Boto3CredentialProvider(session) if session.get_credentials() is not None else None
+    except BotoCoreError as error:
+        raise UserError(f"{url}: {one_line(str(error))} (AWS_PROFILE, ~/.aws)") from error
 
 
 # Words and not numbers: messages hold times and ports.

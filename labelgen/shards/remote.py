@@ -18,7 +18,7 @@ from labelgen.errors import UserError
 from labelgen.scratch import scratch
 from labelgen.shards import atomic
 from labelgen.shards.cache import FileCache
-from labelgen.shards.clients import Client, make_client
+from labelgen.shards.clients import Client
 from labelgen.shards.local import LocalStore
 from labelgen.shards.store import AccessError, LostReplyError, OutsideError, Store, StoreError, checked_key
 
@@ -57,7 +57,7 @@ class RemoteStore:
     def client(self) -> Client:
         """This process's client."""
         if self._client_of is None or self._client_of[0] != os.getpid():
-            self._client_of = (os.getpid(), make_client(self.url))
+            self._client_of = (os.getpid(), Client(self.url))
         return self._client_of[1]
 
     def prepare(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -92,17 +91,14 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Serve], None]]:
         server.close()
 
 
-@pytest.mark.parametrize("client", ["obstore", "fsspec"])
 @pytest.mark.parametrize("how", [silent, dripping, dripping_body, resetting])
 def test_the_command_ends_in_one_line(
     how: Serve,
-    client: str,
     serve: Callable[[Serve], None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     serve(how)
-    monkeypatch.setenv("LABELGEN_STORE", client)
     found = Shell(monkeypatch, capsys)("inspect", "s3://bucket/run")
     assert found.code == 2
     (line,) = found.err.strip().splitlines()
@@ -130,26 +126,3 @@ def test_a_limit_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv(clients.TIMEOUT, text)
     with pytest.raises(UserError, match=f"{clients.TIMEOUT}={text}: seconds are expected"):
         clients.time_limit()
-
-
-def test_a_slow_object_is_no_hanging_one(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    """Each part of an object has the time of a request; all of them together may take longer."""
-    content = bytes(range(250)) * 40
-
-    class Slow:
-        def info(self, path: str, timeout: float) -> dict[str, int]:
-            return {"size": len(content)}
-
-        def cat_file(self, path: str, start: int, end: int, timeout: float) -> bytes:
-            time.sleep(0.02)
-            assert timeout == 0.05
-            return content[start:end]
-
-    monkeypatch.setenv(clients.TIMEOUT, "0.05")
-    monkeypatch.setattr(clients, "_CHUNK", 1000)
-    client = clients.FsspecClient.__new__(clients.FsspecClient)
-    client._root, client._files, client._limit = "bucket/run", Slow(), clients.time_limit()
-    assert client.get("a", None) == content
-    assert client.get("a", 2500) == content[:2500]
-    client.download("a", tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == content
