@@ -10,11 +10,11 @@ from __future__ import annotations
 import harness
 import numpy as np
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, City
 from labelgen.demo.world.lidar import scan
 from labelgen.labels.afi import ground_classes, refine_flat
 from labelgen.metrics import SegmentationScore
-from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("nuscenes16")
 CLASSES = len(TAXONOMY)

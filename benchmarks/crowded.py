@@ -26,8 +26,9 @@ from harness import Claim
 from numpy.typing import NDArray
 from visibility import keyframe
 
+from labelgen.core.frame import Frame, PointCloud
+from labelgen.core.records import Regions, Semantics
 from labelgen.demo.world import VAL_SEEDS, build
-from labelgen.frame import Frame, PointCloud
 from labelgen.geometry import ego_mask, project, rle
 from labelgen.geometry.hits import region_hits
 from labelgen.geometry.occlusion import BEAM_SPACING_DEG, depth_residual
@@ -35,7 +36,6 @@ from labelgen.geometry.projection import project_points
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import vote
-from labelgen.records import Regions, Semantics
 
 MILLION = 1_000_000
 #: A point may cost so many times what one of an ordinary frame costs.

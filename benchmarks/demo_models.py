@@ -14,6 +14,7 @@ import harness
 from harness import Claim, score
 
 from labelgen.config import RunConfig, load_config
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models.make import SAM_SETTINGS, TAXONOMY, VAL_SEED, VAL_SIZE
 from labelgen.demo.small_models.pictures import Picture, PictureStore
 from labelgen.demo.small_models.quality import caption_quality, mask_quality, region_quality
@@ -24,7 +25,6 @@ from labelgen.regions.settings import SamSettings, SuperpixelSettings
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.registry import make_captioner
 from labelgen.semantics.settings import CaptionSettings
-from labelgen.taxonomy import load_taxonomy
 
 PRESET = "demo"
 

@@ -12,8 +12,8 @@ import numpy as np
 from nuscenes.eval.lidarseg.utils import ConfusionMatrix
 from nuscenes.eval.panoptic.panoptic_seg_evaluator import PanopticEval
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.metrics import PanopticScore, SegmentationScore
-from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("nuscenes16")
 THINGS = [spec.thing for spec in TAXONOMY.classes]

@@ -27,6 +27,8 @@ import numpy as np
 from harness import Claim, score
 
 from labelgen.config import load_config
+from labelgen.core.records import FrameRecord, Regions, Semantics
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, build, sample_views
 from labelgen.engine.labelling import label_plan
 from labelgen.engine.planning import Request, make_plan
@@ -36,11 +38,9 @@ from labelgen.labels.retrieval import RetrievalSettings, build_bank, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
-from labelgen.records import FrameRecord, Regions, Semantics
 from labelgen.runs import Run, open_run
 from labelgen.semantics import make_encoder
 from labelgen.semantics.strategies import Strategy, caption_temperature
-from labelgen.taxonomy import load_taxonomy
 
 PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000

@@ -19,10 +19,12 @@ import harness
 import numpy as np
 from visibility import keyframe
 
+from labelgen.core.frame import Frame
+from labelgen.core.records import NO_REGION, PointLabels, RegionHits, Regions, Semantics
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.world import CLASS_OF_CATEGORY, VAL_SEEDS, City
 from labelgen.demo.world.lidar import scan
 from labelgen.demo.world.visibility import SAME_OBJECT
-from labelgen.frame import Frame
 from labelgen.geometry import ego_mask, project
 from labelgen.labels import fuse
 from labelgen.labels.fuse import Sighting, fuse_scene
@@ -31,8 +33,6 @@ from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.labels.tracks import Tracker
 from labelgen.labels.vote import class_evidence, vote
 from labelgen.metrics import SegmentationScore
-from labelgen.records import NO_REGION, PointLabels, RegionHits, Regions, Semantics
-from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("nuscenes16")
 CLASSES = len(TAXONOMY)

@@ -22,14 +22,14 @@ from projection import CHANNELS, SIZE, devkit, our_frame, projection
 
 # Our side is imported where it is used: the devkit's process must not load what the devkit does not.
 if TYPE_CHECKING:
+    from labelgen.core.records import Regions, Semantics
     from labelgen.labels.settings import VoteSettings
-    from labelgen.records import Regions, Semantics
 
 
 def made_regions(classes: int = 16, each: int = 100) -> tuple[Regions, Semantics]:
     """Overlapping ellipses with random meanings."""
+    from labelgen.core.records import Regions, Semantics
     from labelgen.geometry import rle
-    from labelgen.records import Regions, Semantics
 
     rng = np.random.default_rng(0)
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]

@@ -25,6 +25,8 @@ from harness import Claim, score
 from numpy.typing import NDArray
 
 from labelgen.config import LabelSection, RunConfig, load_config
+from labelgen.core.records import PointLabels, Regions, Semantics, Views
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.demo.ladder import Rung
 from labelgen.demo.world import VAL_SEEDS, build
@@ -34,10 +36,8 @@ from labelgen.engine.task import FrameTask, run_steps
 from labelgen.labels.calibrate import fit
 from labelgen.metrics import ConfidenceScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
-from labelgen.records import PointLabels, Regions, Semantics, Views
 from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics import make_encoder
-from labelgen.taxonomy import Taxonomy, load_taxonomy
 
 PRESET = "demo"
 SEED = VAL_SEEDS.start + 60_000

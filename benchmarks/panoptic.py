@@ -129,9 +129,9 @@ def main() -> int:
 
 def settings_of(name: str) -> dict[str, Any]:
     """Of the method, for a training."""
+    from labelgen.core.taxonomy import load_taxonomy
     from labelgen.distill.classes import load_class_split
     from labelgen.distill.panoptic.variants import VARIANTS
-    from labelgen.taxonomy import load_taxonomy
 
     if name == "pseudo":
         return {"labels": "pseudo"}

@@ -26,10 +26,10 @@ from harness import Claim, faster, interleave, score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from labelgen.core.frame import Camera, Frame
 from labelgen.datasets import DatasetInfo, plan_frames, read_frames, write_frames
-from labelgen.datasets.checks import PlanSight, check_plan
+from labelgen.datasets.checks import PlanInput, check_plan
 from labelgen.datasets.manifest import SCHEMA
-from labelgen.frame import Camera, Frame
 from tests.helpers.nuscenes_root import VERSION, edit_table, make_dataroot, token
 
 OURS = """
@@ -189,7 +189,7 @@ def bench_checks(folder: Path, quick: bool) -> list[Claim]:
     made, info = plan_frames("nuscenes", make_dataroot(folder, points=50, image_size=(32, 18)))
     frames = [many(made[0], number) for number in range(5_000 if quick else 34_149)]
     begin = time.process_time()
-    check_plan(PlanSight(folder, frames, info, sample=0))
+    check_plan(PlanInput(folder, frames, info, sample=0))
     seconds = time.process_time() - begin
     return [score("plan_checks", seconds, goal=2.0, unit="CPU s", lower_is_better=True)]
 

@@ -28,7 +28,7 @@ from pyquaternion import Quaternion
 
 # Our side is imported where it is used: the devkit's process must not load what the devkit does not.
 if TYPE_CHECKING:
-    from labelgen.frame import Frame, PointCloud
+    from labelgen.core.frame import Frame, PointCloud
 
 ROOT = Path(__file__).resolve().parent.parent
 CHANNELS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
@@ -110,7 +110,7 @@ def devkit_steps(points: np.ndarray, lidar: dict, camera: dict) -> tuple[np.ndar
 
 def as_frame(lidar: dict, cameras: list[dict]) -> Frame:
     """The same calibration as ours."""
-    from labelgen.frame import Camera, Frame
+    from labelgen.core.frame import Camera, Frame
 
     def pose(record: dict) -> np.ndarray:
         out = np.eye(4)
@@ -152,7 +152,7 @@ def records() -> tuple[np.ndarray, dict, list[dict]]:
 
 def our_frame() -> tuple[Frame, PointCloud]:
     """The same for our side."""
-    from labelgen.frame import PointCloud
+    from labelgen.core.frame import PointCloud
 
     points, lidar, cameras = records()
     cloud = PointCloud(np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3]))

@@ -27,11 +27,11 @@ from harness import Claim, score
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from labelgen.core.frame import Frame
 from labelgen.engine.driver import Watch
 from labelgen.engine.job import Job
 from labelgen.engine.recipe import split
 from labelgen.engine.task import FrameTask, Step
-from labelgen.frame import Frame
 from labelgen.runs import open_run
 from tests.helpers.light_jobs import LightJob, light_plan
 from tests.helpers.nuscenes_root import make_dataroot

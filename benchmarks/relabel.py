@@ -25,18 +25,18 @@ from harness import Claim, faster, score
 from labels import default_vote, made_regions
 from projection import our_frame
 
+from labelgen.core.frame import Frame
+from labelgen.core.records import FrameRecord, FrameStatus
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.engine.reclass import STORED, Relabel
-from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings, project, region_hits, view_region
 from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.revote import Ballot
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import vote
-from labelgen.records import FrameRecord, FrameStatus
 from labelgen.runs import open_run
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.shards import create_run, write_shard
-from labelgen.taxonomy import load_taxonomy
 
 WIDTH, WORDS, FRAMES = 512, 200, 16
 TEST = ProjectionSettings()

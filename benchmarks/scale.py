@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from shards import FINGERPRINT, make_frame
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.runs import open_run
 from labelgen.shards import create_run, write_shard
 from labelgen.shards.schema import OFFSETS
 from labelgen.shards.writer import shard_id_of
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import CAMERAS, CATEGORIES, VERSION, make_dataroot, token
 
 FRAMES, SCENES = 34_149, 850

@@ -73,7 +73,7 @@ def run(quick: bool) -> list[Claim]:
 
 
 def driver_time(bench: Bench, address: str, short: int, long: int) -> float:
-    """Seconds that the driver's process, the cluster's control process and the ledger compute for a frame."""
+    """Seconds that driver, the cluster's control process and the supervisor compute for a frame."""
     used = []
     for frames in (short, long):
         job = gpu_job(bench, frames, "runtime.model_workers=2", seconds=0.0)

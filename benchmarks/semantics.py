@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from oracle import FRAMES, PRESET, SEED
 
 from labelgen.config import RunConfig, load_config
+from labelgen.core.records import UNLABELLED, Regions, Semantics
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.demo.world import build
 from labelgen.demo.world.truth import CityTruth
@@ -25,11 +27,9 @@ from labelgen.engine.steps import LoadFrame, ProjectPoints, VoteLabels
 from labelgen.engine.task import FrameTask, run_steps
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics
-from labelgen.records import UNLABELLED, Regions, Semantics
 from labelgen.regions import frame_prompts, join_cameras, make_proposer
 from labelgen.semantics.assignment import pixel_classes
 from labelgen.semantics.openclip import OpenClipEncoder, load_open_clip
-from labelgen.taxonomy import Taxonomy, load_taxonomy
 
 #: Rows of the table: settings of `OpenClipSettings`. RSA asks the map alone, which these modes share.
 ROWS = {
@@ -44,7 +44,7 @@ SMALLEST = 400  #: pixels of a region that counts
 
 
 @dataclass
-class Tally:
+class PointCounts:
     """What one mode makes of one kind of masks."""
 
     points: SegmentationScore
@@ -83,7 +83,7 @@ def measure(root: Path, preset: RunConfig, seconds: float) -> list[Claim]:
         name: OpenClipEncoder(preset.semantics.model_copy(update=row), device="cpu", model=model)
         for name, row in ROWS.items()
     }
-    tallies: dict[tuple[str, str], Tally] = {}
+    tallies: dict[tuple[str, str], PointCounts] = {}
     timed: tuple[NDArray[np.uint8], Regions] | None = None
     for task, expected, masks, known in frames(root, preset, taxonomy):
         images, voter = task.decode(), VoteLabels(preset, taxonomy)
@@ -94,7 +94,7 @@ def measure(root: Path, preset: RunConfig, seconds: float) -> list[Claim]:
                 **{name: (regions, semantics) for name, semantics in named.items()},
                 "per_pixel": per_pixel,
             }.items():
-                tally = tallies.setdefault((kind, name), Tally(SegmentationScore(taxonomy.names)))
+                tally = tallies.setdefault((kind, name), PointCounts(SegmentationScore(taxonomy.names)))
                 if name in named:
                     tally.regions(what.label, known[kind], where)
                 task.regions, task.semantics = where, what
@@ -152,7 +152,7 @@ def some_regions(regions: Regions, camera: int) -> Regions:
     )
 
 
-def quality(tallies: dict[tuple[str, str], Tally]) -> list[Claim]:
+def quality(tallies: dict[tuple[str, str], PointCounts]) -> list[Claim]:
     """The table, and how far regions are above single pixels."""
     results = {key: tally.points.result() for key, tally in tallies.items()}
     claims = [

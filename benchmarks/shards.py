@@ -22,9 +22,9 @@ import numpy as np
 from harness import Claim
 from torch.utils.data import DataLoader, IterableDataset
 
+from labelgen.core.records import FrameRecord, FrameStatus, PointLabels, RegionHits, Regions, Semantics, Views
 from labelgen.data import ShardStream, collate
-from labelgen.geometry.steps import inside_of_steps
-from labelgen.records import FrameRecord, FrameStatus, PointLabels, RegionHits, Regions, Semantics, Views
+from labelgen.geometry.fractions import inside_of_steps
 from labelgen.runs import open_run
 from labelgen.shards import StoredFrame, create_run, write_shard
 

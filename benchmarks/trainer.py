@@ -30,6 +30,8 @@ from shards import FINGERPRINT, make_frame
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from labelgen.core.frame import Frame
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.data import BatchStream
 from labelgen.datasets import DatasetInfo, write_frames
 from labelgen.demo.world import VAL_SEEDS, City
@@ -44,12 +46,10 @@ from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import info_of, open_for_training
 from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.train import train
-from labelgen.frame import Frame
 from labelgen.models.execution import select_device
 from labelgen.runs import Run
 from labelgen.shards import create_run, write_shard
 from labelgen.shards.manifest import MAX_FRAMES
-from labelgen.taxonomy import load_taxonomy
 
 POINTS, FRAMES = 20_000, 2
 

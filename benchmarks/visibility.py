@@ -13,11 +13,11 @@ import harness
 import numpy as np
 from rich.console import Console
 
+from labelgen.core.frame import Camera, Frame, PointCloud
 from labelgen.demo.world import VAL_SEEDS, City, rig
 from labelgen.demo.world.lidar import scan
 from labelgen.demo.world.render import aim
 from labelgen.demo.world.visibility import IN_IMAGE, SEEN, seen_by
-from labelgen.frame import Camera, Frame, PointCloud
 from labelgen.geometry import ProjectionSettings, project
 
 SIZE = (1600, 900)

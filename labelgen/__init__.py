@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labelgen.lazy import loads
+from labelgen.core.lazy import loads
 
 if TYPE_CHECKING:
     from labelgen.api import (

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from labelgen.errors import FrameError, UserError
+from labelgen.core.errors import FrameError, UserError
 
 if TYPE_CHECKING:
     from labelgen.config import RunConfig
+    from labelgen.core.frame import Frame
+    from labelgen.core.records import FrameRecord, Semantics
     from labelgen.datasets import DatasetInfo
     from labelgen.datasets.checks import Finding
     from labelgen.distill.protocols import Task
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from labelgen.engine.recipe import Recipe
     from labelgen.engine.task import Step
     from labelgen.engine.trainings import Training
-    from labelgen.frame import Frame
-    from labelgen.records import FrameRecord, Semantics
     from labelgen.runs import Run
 
 __all__ = [
@@ -88,10 +88,10 @@ def check(
     >>> labelgen.check("nuscenes", "/data/nuscenes", split="mini_val")   # doctest: +SKIP
     """
     from labelgen.datasets import plan_frames
-    from labelgen.datasets.checks import PlanSight, check_names, survey
+    from labelgen.datasets.checks import PlanInput, check_names, survey
 
     frames, info = plan_frames(dataset, Path(dataroot), version, split)
-    return list(survey(PlanSight(Path(info.dataroot), frames, info), check_names(allow)))
+    return list(survey(PlanInput(Path(info.dataroot), frames, info), check_names(allow)))
 
 
 def plan(
@@ -268,8 +268,8 @@ def _fuse_beside(
 ) -> Derived | None:
     """None where there is nothing to fuse, or the run is finished and nothing can be written."""
     from labelgen.engine.fusing import fuse_plan, fused_beside
+    from labelgen.io.place import open_store
     from labelgen.shards.names import RUN_JSON
-    from labelgen.shards.place import open_store
     from labelgen.shards.there import refuses_writing
 
     run = fused_beside(planned)
@@ -288,8 +288,8 @@ def _conclude(planned: Plan, done: Labelled, warn: Callable[[str], None]) -> Lab
     from labelgen.inspection.evaluation import evaluate_steps, has_truth
     from labelgen.inspection.picture import save_picture
     from labelgen.inspection.reporting import report_run
+    from labelgen.io.place import open_store
     from labelgen.runs import open_run
-    from labelgen.shards.place import open_store
     from labelgen.shards.there import refuses_writing
 
     store = open_store(done.best)
@@ -332,11 +332,11 @@ def frame_steps(
     >>> labelgen.label_frame(frames[0], steps).labels.label                       # doctest: +SKIP
     """
     from labelgen.config import load_config
+    from labelgen.core.taxonomy import load_taxonomy
     from labelgen.datasets import DatasetInfo
     from labelgen.engine.planning import own_taxonomy
     from labelgen.engine.recipe import label_frames
     from labelgen.semantics import settle_semantics
-    from labelgen.taxonomy import load_taxonomy
 
     settings = load_config(config) if isinstance(config, Path | str) else config
     known = info or DatasetInfo()
@@ -415,10 +415,10 @@ def revote(
     >>> labelgen.revote("runs/demo", changes={"max_residual": 1.0})   # doctest: +SKIP
     """
     from labelgen.config import LabelSection, ProjectionSection
-    from labelgen.engine.passes import Revote
+    from labelgen.core.settings_reading import checked, stored
+    from labelgen.engine.operations import Revote
     from labelgen.geometry import ProjectionSettings
     from labelgen.labels import VoteSettings
-    from labelgen.settings_reading import checked, stored
 
     opened = _opened(run)
     if opened.parent is not None:
@@ -468,7 +468,7 @@ def refine(
 
     >>> labelgen.refine("runs/demo", afi=True)   # doctest: +SKIP
     """
-    from labelgen.engine.passes import Calibrate, RefineFlat
+    from labelgen.engine.operations import Calibrate, RefineFlat
     from labelgen.labels.calibrate import load
 
     if sum((afi, bool(retrieval), calibration is not None)) != 1:
@@ -503,9 +503,9 @@ def fuse(
     >>> labelgen.fuse("runs/nuscenes", output="runs/nuscenes-fused")   # doctest: +SKIP
     """
     from labelgen.config import FusionSection, LabelSection, ProjectionSection
-    from labelgen.engine.passes import fusion_of
+    from labelgen.core.settings_reading import checked, stored
+    from labelgen.engine.operations import fusion_of
     from labelgen.runs import any_poses
-    from labelgen.settings_reading import checked, stored
 
     opened = _opened(run)
     config = opened.info.config
@@ -541,8 +541,8 @@ def relabel(
 
     >>> labelgen.relabel("runs/nuscenes", "my.yaml")   # doctest: +SKIP
     """
+    from labelgen.core.taxonomy import load_taxonomy
     from labelgen.engine.relabel import plan_relabel
-    from labelgen.taxonomy import load_taxonomy
 
     opened = _opened(run)
     operation, attributes = plan_relabel(opened, load_taxonomy(taxonomy), checkpoint)
@@ -878,11 +878,11 @@ def import_labels(
 
     >>> labelgen.import_labels("results", "runs/other", "runs/demo/frames.parquet")   # doctest: +SKIP
     """
+    from labelgen.core.taxonomy import load_taxonomy
     from labelgen.datasets.manifest import read_frames
     from labelgen.exports import import_labels as import_into
+    from labelgen.io.store import is_address
     from labelgen.shards import read_plan
-    from labelgen.shards.store import is_address
-    from labelgen.taxonomy import load_taxonomy
 
     if is_address(frames):
         planned, info = read_plan(str(frames).removesuffix("/frames.parquet"))
@@ -938,10 +938,10 @@ def _trained(results: dict[str, Any]) -> Trained:
 def _retrieve(
     opened: Run, settings: dict[str, Any], most: int, on_features: Callable[[int], None], how: How
 ) -> Derived:
+    from labelgen.core.settings_reading import checked
     from labelgen.engine.reclass import Retrieve, check_voted, keep_bank
     from labelgen.engine.voting import vote_settings
     from labelgen.labels.retrieval import RetrievalSettings, build_bank
-    from labelgen.settings_reading import checked
 
     check_voted(opened, "refine")
     near = checked(RetrievalSettings, settings, "refine")
@@ -984,6 +984,6 @@ def _derive(
 
 
 def _beside(opened: Run, operation: str) -> str:
-    from labelgen.shards.place import named_after
+    from labelgen.io.place import named_after
 
     return named_after(opened.store, f"-{operation}")

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.config import RunConfig, load_config
+from labelgen.core.frame import Frame
+from labelgen.core.records import UNLABELLED, Regions
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import DatasetInfo, load_cloud, load_image, plan_frames
-from labelgen.datasets.checks import PlanSight, check_plan
-from labelgen.frame import Frame
+from labelgen.datasets.checks import PlanInput, check_plan
 from labelgen.geometry.rle import area_and_box
-from labelgen.records import UNLABELLED, Regions
 from labelgen.regions import ImageRegions, Prompts, describe_proposer, join_cameras, make_proposer
 from labelgen.regions.base import regions_of_labels
 from labelgen.semantics import describe_encoder, make_encoder
-from labelgen.taxonomy import load_taxonomy
 
 
 def check_dataset(
@@ -50,7 +50,7 @@ def check_dataset(
             image, _ = load_image(Path(info.dataroot), camera, frame.frame_id)
             size = (camera.height, camera.width)
             _hold(image.shape[:2] == size, f"{camera.image_path} is {image.shape[:2]}, not {size}")
-    found = [str(odd) for odd in check_plan(PlanSight(Path(info.dataroot), frames, info), frozenset())]
+    found = [str(odd) for odd in check_plan(PlanInput(Path(info.dataroot), frames, info), frozenset())]
     _hold(not found, "; ".join(found))
     return frames, info
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from labelgen.cli.main import main
 from labelgen.config import RunConfig
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.engine.steps import (
     CaptionRegions,
     CheckFrame,
@@ -24,7 +25,6 @@ from labelgen.engine.steps import (
 )
 from labelgen.engine.task import Step
 from labelgen.semantics.registry import caption_settings
-from labelgen.taxonomy import Taxonomy
 
 
 def steps(root: Path, config: RunConfig, taxonomy: Taxonomy, run: str = "") -> list[Step]:

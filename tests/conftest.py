@@ -80,7 +80,7 @@ def s3_server() -> Iterator[S3Server]:
 @pytest.fixture
 def object_store(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """The server, with an environment in which clients find it and do not wait long before they ask again."""
-    from labelgen.shards import clients
+    from labelgen.io import clients
 
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)

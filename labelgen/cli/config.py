@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 if TYPE_CHECKING:
-    from labelgen.settings import Settings
+    from labelgen.core.settings import Settings
 
 
 def config(
@@ -41,7 +41,7 @@ def config(
     `labelgen config --method slidr --size demo > mine.yaml`
     """
     from labelgen.config import load_config
-    from labelgen.settings_writing import to_yaml
+    from labelgen.core.settings_writing import to_yaml
 
     given = {"--method": method, "--size": size, "--preset": preset}
     words = [f"{name} {value}" for name, value in given.items() if value is not None]
@@ -62,10 +62,10 @@ def training_file(
     method: str, size: str | None, file: str | None, overrides: Iterable[str], head: str
 ) -> str:
     """A YAML file with every setting of a training; see `labelgen.distill.config.load_train_config`."""
+    from labelgen.core.settings_writing import to_yaml
     from labelgen.distill.config import load_train_config
     from labelgen.distill.settings import METHODS
     from labelgen.distill.settings.backbones import network_of
-    from labelgen.settings_writing import to_yaml
 
     settings = load_train_config(method, size, None if file is None else Path(file), overrides)
     parts = {"settings": METHODS[settings.method], "backbone_settings": network_of(settings.backbone)[0]}
@@ -75,10 +75,10 @@ def training_file(
 def reference_page() -> str:
     """Content of ``docs/settings.md``."""
     from labelgen.config import RunConfig
+    from labelgen.core.settings_writing import to_markdown
     from labelgen.distill.config import TrainConfig
     from labelgen.distill.settings import METHODS
     from labelgen.distill.settings.backbones import MinkUNetSettings, WaffleIronSettings
-    from labelgen.settings_writing import to_markdown
 
     parts: dict[str, type[Settings]] = {}
     for kind in dict.fromkeys(METHODS.values()):
@@ -119,6 +119,6 @@ def reference_page() -> str:
 
 
 def _table(title: str, kind: type[Settings]) -> list[str]:
-    from labelgen.settings_writing import to_markdown
+    from labelgen.core.settings_writing import to_markdown
 
     return ["", f"### {title}", "", *to_markdown(kind, f"{title.partition(',')[0]}.")]

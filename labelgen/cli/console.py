@@ -12,8 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from labelgen.errors import UnusedSettingWarning
-from labelgen.wording import printable
+from labelgen.core.errors import UnusedSettingWarning
+from labelgen.core.wording import printable
 
 
 class PlainConsole(Console):

@@ -13,7 +13,7 @@ from rich.console import Console
 from labelgen.cli.app import App, columns, described
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Allow, Json
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 app = App("The data sets that can be read.")
 
@@ -86,12 +86,12 @@ def check(
     from PIL import Image
 
     from labelgen.datasets import plan_frames
-    from labelgen.datasets.checks import PlanSight, check_names, check_plan
+    from labelgen.datasets.checks import PlanInput, check_names, check_plan
     from labelgen.inspection.dataset_check import draw_points, look_at_frame
 
     passed = check_names(allow or ())
     frames, info = plan_frames(dataset, dataroot, version, split)
-    problems = [str(finding) for finding in check_plan(PlanSight(Path(info.dataroot), frames, info), passed)]
+    problems = [str(finding) for finding in check_plan(PlanInput(Path(info.dataroot), frames, info), passed)]
     step = max(1, len(frames) // count)
     checks: list[dict[str, Any]] = []
     for frame in frames[::step][:count]:

@@ -15,8 +15,8 @@ from labelgen.cli.failures import MaxFailed, RetryFailed, answer_for_failures
 from labelgen.cli.interrupt import interruptible, leave_stopped
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import Bar, bars
-from labelgen.errors import UserError
-from labelgen.wording import whole_number
+from labelgen.core.errors import UserError
+from labelgen.core.wording import whole_number
 
 if TYPE_CHECKING:
     from labelgen.api import Derived, How
@@ -302,7 +302,7 @@ def carry_out(parent: Run, title: str, asked: Asked, verb: Callable[[How, Bar], 
         asked: see `Asked`.
         verb: of `labelgen.api`; is also given what makes further bars.
     """
-    from labelgen.shards.place import named_after
+    from labelgen.io.place import named_after
 
     console = PlainConsole(stderr=True)
     folder = asked.output or named_after(parent.store, f"-{title}")

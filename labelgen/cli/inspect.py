@@ -13,7 +13,7 @@ from rich.console import Console
 from labelgen.cli.console import PlainConsole
 from labelgen.cli.options import Dataroot, Json, RunFolder
 from labelgen.cli.progress import frame_progress
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 if TYPE_CHECKING:
     from labelgen.runs import Run

@@ -56,7 +56,7 @@ def leave_stopped(
 def _committed(run: Path | str | None) -> str:
     if run is None:
         return "no frame was begun"
-    from labelgen.errors import UserError
+    from labelgen.core.errors import UserError
     from labelgen.shards import done_frames
 
     try:

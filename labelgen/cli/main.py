@@ -18,7 +18,6 @@ from labelgen.cli import (
     doctor,
     exports,
     inspect,
-    look,
     models,
     plan,
     run,
@@ -28,11 +27,12 @@ from labelgen.cli import (
     verify,
     world,
 )
+from labelgen.cli import viewing as look
 from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole, complain, warnings_as_lines
-from labelgen.errors import LabelgenError
-from labelgen.redact import redact
-from labelgen.scratch import sweep
+from labelgen.core.errors import LabelgenError
+from labelgen.core.redact import redact
+from labelgen.io.scratch import sweep
 
 if TYPE_CHECKING:
     from labelgen.engine.recipe import Recipe

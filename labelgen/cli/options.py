@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 
 def on_disk(path: Path | None) -> Path | None:
@@ -16,7 +16,7 @@ def on_disk(path: Path | None) -> Path | None:
     Raises:
         UserError: it is an address.
     """
-    from labelgen.shards.store import is_address
+    from labelgen.io.store import is_address
 
     if path is not None and is_address(path):
         raise UserError(

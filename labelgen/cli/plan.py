@@ -23,8 +23,8 @@ from labelgen.cli.run import (
     Split,
     Version,
 )
-from labelgen.errors import UserError
-from labelgen.wording import whole_number
+from labelgen.core.errors import UserError
+from labelgen.core.wording import whole_number
 
 
 def plan(
@@ -84,12 +84,12 @@ def plan(
     for line in warnings_of(made.findings):
         complain(console, "warning", line, "bold yellow")
     if probe:
-        from labelgen.engine.probe import keep, make_bill, summarise
+        from labelgen.engine.probe import estimate_costs, keep, summarise
 
         with interruptible(console, None), console.status(f"labelling {probe} frames"):
-            bill = make_bill(made, probe, price, ray_address)
-        summary |= summarise(bill, made, numbers)
-        summary["kept"] = keep(bill, made.job.run)
+            probed = estimate_costs(made, probe, price, ray_address)
+        summary |= summarise(probed, made, numbers)
+        summary["kept"] = keep(probed, made.job.run)
     if as_json:
         typer.echo(json.dumps(summary))
         return

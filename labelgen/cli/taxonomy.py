@@ -14,12 +14,12 @@ from labelgen.cli.console import PlainConsole
 from labelgen.cli.derive import Asked, Output, Ray, Scenes, carry_out
 from labelgen.cli.failures import MaxFailed, RetryFailed
 from labelgen.cli.options import Json, RunFolder
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.inspection.fitting import make_table, show, tell
 
 if TYPE_CHECKING:
+    from labelgen.core.taxonomy_source import Finding
     from labelgen.semantics.taxonomy_lint import Tables
-    from labelgen.taxonomy_source import Finding
 
 app = App("Taxonomies: classes, and the open words that describe them to a text encoder.")
 Name = Annotated[str, typer.Argument(metavar="TAXONOMY", help="Name or YAML file.", show_default=False)]
@@ -42,8 +42,8 @@ def list_command(as_json: Json = False) -> None:
 
     Example: `labelgen taxonomy list`
     """
-    from labelgen.taxonomy import load_taxonomy
-    from labelgen.taxonomy_source import shipped_names
+    from labelgen.core.taxonomy import load_taxonomy
+    from labelgen.core.taxonomy_source import shipped_names
 
     rows = []
     for name in shipped_names():
@@ -76,7 +76,7 @@ def show_command(taxonomy: Name, as_json: Json = False) -> None:
     """
     from rich.text import Text
 
-    from labelgen.taxonomy import load_taxonomy
+    from labelgen.core.taxonomy import load_taxonomy
 
     found = load_taxonomy(taxonomy)
     if as_json:
@@ -130,8 +130,8 @@ def lint_command(
     Examples: `labelgen taxonomy lint my.yaml`, `labelgen taxonomy lint my.yaml --run runs/nuscenes`,
     `labelgen taxonomy lint my.yaml --dataset nuscenes --dataroot /data/nuscenes --version v1.0-mini`
     """
+    from labelgen.core.taxonomy_source import read_source
     from labelgen.semantics.taxonomy_lint import lint, published_tables
-    from labelgen.taxonomy_source import read_source
 
     if run is not None and config is not None:
         raise UserError("--run and --config both name a text encoder; give one")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Dataroot, Json, RunFolder
-from labelgen.wording import one_line
+from labelgen.core.wording import one_line
 
 if TYPE_CHECKING:
     from labelgen.shards import Problem

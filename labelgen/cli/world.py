@@ -13,10 +13,10 @@ from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole, say
 from labelgen.cli.options import Json, on_disk
 from labelgen.cli.progress import step_progress
+from labelgen.core.errors import UserError
+from labelgen.core.wording import whole_number
 from labelgen.demo.seeds import DEFAULT_SEED, split_of
-from labelgen.errors import UserError
 from labelgen.inspection.fitting import make_table, show
-from labelgen.wording import whole_number
 
 app = App("The simulated city with exact truth.")
 

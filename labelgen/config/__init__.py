@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.settings import NO_LABEL, OneOf, Settings
+from labelgen.core.settings_reading import argument_layer, compose, file_layer, override_layer
 from labelgen.geometry.settings import ProjectionSettings
 from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.presets import PRESETS, find_preset
@@ -21,8 +23,6 @@ from labelgen.regions.registry import REGIONS
 from labelgen.regions.settings import Proposer, SamSettings
 from labelgen.semantics.registry import CAPTIONERS, SEMANTICS, caption_settings
 from labelgen.semantics.settings import OpenClipSettings, SemanticSettings
-from labelgen.settings import NO_LABEL, OneOf, Settings
-from labelgen.settings_reading import argument_layer, compose, file_layer, override_layer
 
 #: Raised whenever the same inputs and configuration give other labels or another file format.
 FORMAT_VERSION = 1

@@ -11,7 +11,7 @@ from labelgen.data.fields import Sample, Transform
 from labelgen.data.loaders import worker_here
 from labelgen.data.order import Position, deal_shards, order_frames
 from labelgen.data.stream import Stream
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import StoredRun
 
 

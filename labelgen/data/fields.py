@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import StoredFrame, StoredRun
 from labelgen.shards.columns import decode_uv
 from labelgen.shards.schema import ARRAYS

@@ -12,7 +12,7 @@ from labelgen.data.dataset import DEFAULT_FIELDS
 from labelgen.data.fields import Sample, Transform, arrays_of, choose_fields, read_sample
 from labelgen.data.loaders import IterableDataset, rank_here, shared_numbers, worker_here
 from labelgen.data.order import Position, deal_shards, given_by_workers, order_frames
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import StoredRun
 
 
@@ -111,7 +111,7 @@ class ShardStream(Stream):
 
     The shards are dealt out to ranks and workers anew in every epoch, by (seed, epoch) alone: together they
     give every frame once. A shard's files are asked for whole, ahead of time; of a remote run they are
-    copied into the local cache (`labelgen.shards.remote`), whose limit in bytes holds however many shards
+    copied into the local cache (`labelgen.io.remote`), whose limit in bytes holds however many shards
     there are. No file stays open, so workers may be forked or spawned; for remote runs give the
     ``DataLoader`` ``multiprocessing_context="forkserver"``.
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
 from labelgen.datasets.transforms import find_not_rigid
-from labelgen.errors import UserError
 
 
 @dataclass(frozen=True)

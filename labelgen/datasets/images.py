@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.datasets.paths import digest, read_file
-from labelgen.errors import FrameError
-from labelgen.frame import Camera
-from labelgen.magic import kind_of
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Camera
+from labelgen.io.magic import kind_of
+from labelgen.io.paths import digest, read_file
 
 #: Largest file that is read, in bytes.
 IMAGE_LIMIT = 1 << 28

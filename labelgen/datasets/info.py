@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 #: Key of the schema's metadata.
 METADATA = b"labelgen"

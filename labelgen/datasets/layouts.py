@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import parse_layout
+from labelgen.core.frame import parse_layout
 
 #: Shortest and longest records that are looked for, in bytes.
 SHORTEST, LONGEST = 12, 64

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.bounded import OversizedError, read_npz
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Frame, PointCloud, parse_layout
+from labelgen.core.records import UNLABELLED
 from labelgen.datasets.layouts import guess
-from labelgen.datasets.paths import digest, read_file
-from labelgen.errors import FrameError
-from labelgen.frame import Frame, PointCloud, parse_layout
-from labelgen.magic import cloud_kind
-from labelgen.records import UNLABELLED
+from labelgen.io.bounded import OversizedError, read_npz
+from labelgen.io.magic import cloud_kind
+from labelgen.io.paths import digest, read_file
 
 #: Largest file that is read, in bytes.
 CLOUD_LIMIT = 1 << 30

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from labelgen.bounded import read_parquet
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Camera, Frame, parse_layout
 from labelgen.datasets.columns import Columns
 from labelgen.datasets.info import METADATA, DatasetInfo, decode_info, encode_info
-from labelgen.datasets.paths import UNSAFE_ID, UNSAFE_PATH
-from labelgen.errors import UserError
-from labelgen.frame import Camera, Frame, parse_layout
-from labelgen.seal import sealed_parquet
+from labelgen.io.bounded import read_parquet
+from labelgen.io.paths import UNSAFE_ID, UNSAFE_PATH
+from labelgen.io.seal import sealed_parquet
 
 #: Numbers of coefficients that OpenCV's distortion model has.
 DISTORTION_LENGTHS = (4, 5, 8, 12, 14)

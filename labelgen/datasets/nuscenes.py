@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Camera, Frame
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.nuscenes_splits import official_splits
 from labelgen.datasets.nuscenes_tables import Record, Tables, choose_version, look_up, read_json, read_tables
-from labelgen.datasets.paths import is_safe_id
 from labelgen.datasets.transforms import invert_rigid, rigid, rotations_from_quaternions
-from labelgen.errors import UserError
-from labelgen.frame import Camera, Frame
 from labelgen.geometry.ego import NUSCENES_EGO_BOX
+from labelgen.io.paths import is_safe_id
 
 LIDAR = "LIDAR_TOP"
 #: Of a sweep between keyframes and its images.

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labelgen.core.errors import UserError
+from labelgen.core.text_files import read_text
 from labelgen.datasets.nuscenes_unread import calibration_notes
-from labelgen.datasets.paths import is_safe_path
-from labelgen.errors import UserError
-from labelgen.text_files import read_text
+from labelgen.io.paths import is_safe_path
 
 Record = dict[str, Any]
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

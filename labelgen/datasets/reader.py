@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelgen.core.frame import Frame
 from labelgen.datasets.info import DatasetInfo
-from labelgen.frame import Frame
 
 #: The frames in the order in which they are to be labelled, and what holds for all of them.
 Planned = tuple[list[Frame], DatasetInfo]
@@ -20,7 +20,7 @@ class Reader:
     Attributes:
         about: one sentence that says what is given as its data root.
         plan: from data root, version and split (empty texts where none is given) to the frames, whose paths
-            are relative to ``DatasetInfo.dataroot``; raises `labelgen.errors.UserError` for a wrong data
+            are relative to ``DatasetInfo.dataroot``; raises `labelgen.core.errors.UserError` for a wrong data
             root, version or split, and for broken tables.
         plan_sweeps: as ``plan``, with a number of sweeps between one keyframe and the next that are frames,
             too; None where there are none.

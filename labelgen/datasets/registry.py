@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from labelgen.core.errors import LabelgenError, UserError
+from labelgen.core.frame import Frame
+from labelgen.core.registry import Registry
+from labelgen.core.wording import one_line
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.manifest import plan_manifest
 from labelgen.datasets.nuscenes import plan_nuscenes
 from labelgen.datasets.reader import Planned, Reader
 from labelgen.datasets.semantickitti import plan_semantickitti
 from labelgen.datasets.sources import with_source_ids
-from labelgen.errors import LabelgenError, UserError
-from labelgen.frame import Frame
-from labelgen.registry import Registry
-from labelgen.wording import one_line
 
 #: All that ``dataset`` may name.
 DATASETS: Registry[Reader] = Registry(
@@ -89,7 +89,7 @@ def _checked(planned: Planned) -> Planned:
     """What a reader gave, if it is what it should be: packages are not always type-checked."""
     frames, info = planned
     if not frames or not all(isinstance(frame, Frame) for frame in frames):
-        raise TypeError("a list of one labelgen.frame.Frame or more is expected")
+        raise TypeError("a list of one labelgen.core.frame.Frame or more is expected")
     if not isinstance(info, DatasetInfo):
         raise TypeError(f"a labelgen.datasets.DatasetInfo is expected, not a {type(info).__name__}")
     return list(frames), info

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from labelgen.core.errors import FrameError, RawFileError, UserError
+from labelgen.core.frame import Frame, PointCloud
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_cloud
-from labelgen.errors import FrameError, RawFileError, UserError
-from labelgen.frame import Frame, PointCloud
 
 #: Frames, spread over the plan, whose files are looked for.
 _SAMPLE = 8

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Camera, Frame
 from labelgen.datasets.info import DatasetInfo
-from labelgen.datasets.paths import is_safe_id
 from labelgen.datasets.transforms import find_not_rigid, invert_rigid
-from labelgen.errors import UserError
-from labelgen.frame import Camera, Frame
+from labelgen.io.paths import is_safe_id
 
 #: Ids in the label files' lower 16 bits, as published with the data set.
 CATEGORIES = {

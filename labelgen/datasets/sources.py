@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Frame
+from labelgen.core.frame import Frame
 
 #: Of metres and pixels; what another machine rounds otherwise is no change.
 _DECIMALS = 6

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
+from labelgen.core.records import NO_REGION, UNLABELLED, FrameRecord, Regions, Semantics, Views
 from labelgen.datasets.roots import clouds
 from labelgen.demo.world.truth import CityTruth, FrameTruth
-from labelgen.engine.passes import fusion_of
-from labelgen.errors import UserError
-from labelgen.frame import Frame
+from labelgen.engine.operations import fusion_of
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels.afi import refine_labels
 from labelgen.labels.revote import Ballot
 from labelgen.labels.settings import VoteSettings
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
-from labelgen.records import NO_REGION, UNLABELLED, FrameRecord, Regions, Semantics, Views
 from labelgen.runs import Run, RunFrame, Scene, scenes_of
 
 #: {rung: what is true and what is the run's own}, from the truth down to what a user gets.

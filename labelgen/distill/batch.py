@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from labelgen.records import UNLABELLED
+from labelgen.core.records import UNLABELLED
 
 #: ``Batch.label`` of points without a class, for ``ignore_index``.
 IGNORE = UNLABELLED

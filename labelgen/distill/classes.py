@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from labelgen.errors import UserError
-from labelgen.settings import Settings
-from labelgen.settings_reading import checked
-from labelgen.taxonomy import Taxonomy
-from labelgen.text_files import parse_yaml, read_yaml
+from labelgen.core.errors import UserError
+from labelgen.core.settings import Settings
+from labelgen.core.settings_reading import checked
+from labelgen.core.taxonomy import Taxonomy
+from labelgen.core.text_files import parse_yaml, read_yaml
 
 #: Bytes of the largest file that is read.
 _LARGEST = 1 << 16

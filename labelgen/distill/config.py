@@ -12,11 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from labelgen.distill.settings import METHODS
-from labelgen.distill.settings.backbones import network_of
-from labelgen.errors import UserError
-from labelgen.settings import NO_LABEL, Settings
-from labelgen.settings_reading import (
+from labelgen.core.errors import UserError
+from labelgen.core.settings import NO_LABEL, Settings
+from labelgen.core.settings_reading import (
     Layer,
     argument_layer,
     checked,
@@ -26,7 +24,9 @@ from labelgen.settings_reading import (
     override_layer,
     suggestion,
 )
-from labelgen.text_files import At
+from labelgen.core.text_files import At
+from labelgen.distill.settings import METHODS
+from labelgen.distill.settings.backbones import network_of
 
 
 class DataConfig(Settings):

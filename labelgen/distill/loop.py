@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labelgen.core.errors import UserError
 from labelgen.distill.batch import Batch
 from labelgen.distill.config import OptimizerConfig, TrainConfig
 from labelgen.distill.log import Log
 from labelgen.distill.model import Model, parameter_groups
 from labelgen.distill.state import read_state, save_state
-from labelgen.errors import UserError
 
 #: Steps without a target, from the first one on, after which a training gives up.
 MOST_EMPTY = 50

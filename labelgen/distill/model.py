@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labelgen.core.errors import UserError
+from labelgen.core.settings_reading import checked
 from labelgen.distill.backbones import Backbone, make_backbone
 from labelgen.distill.batch import Batch
 from labelgen.distill.config import TrainConfig
@@ -17,8 +19,6 @@ from labelgen.distill.methods.segmentation import Segmentation
 from labelgen.distill.panoptic import Panoptic
 from labelgen.distill.settings.methods import SegmentationSettings
 from labelgen.distill.settings.panoptic import PanopticSettings
-from labelgen.errors import UserError
-from labelgen.settings_reading import checked
 
 #: Trainings whose method is `Segmentation`.
 ON_LABELS = ("annotation-free", "probe", "finetune")

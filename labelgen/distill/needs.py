@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.returns import returned
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.datasets.roots import clouds
 from labelgen.distill.methods.base import CacheInfo
-from labelgen.errors import UserError
-from labelgen.returns import returned
 from labelgen.runs import POINTS, Run, RunFrame, open_run
-from labelgen.taxonomy import Taxonomy
 
 #: {field of `Batch`: arrays of the run that it is made from}.
 SOURCES: dict[str, tuple[str, ...]] = {

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
 from labelgen.data import LabelDataset
 from labelgen.distill.afi_torch import smoother
 from labelgen.distill.batch import NONE
@@ -23,11 +25,9 @@ from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import cloud_of
 from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.state import read_model, weights_file
-from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings, ground_classes, refine_probability
 from labelgen.metrics import SegmentationScore
 from labelgen.models.checkpoints import load_weights
-from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
 from labelgen.runs import Run
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labelgen.core.errors import UserError
 from labelgen.distill.config import TrainConfig
 from labelgen.distill.log import read_log
 from labelgen.distill.loop import Report
@@ -16,7 +17,6 @@ from labelgen.distill.panoptic.score import score_panoptic
 from labelgen.distill.predict import Predictor, score, score_labels
 from labelgen.distill.splits import Split, choose_fraction
 from labelgen.distill.train import Place, Start, train
-from labelgen.errors import UserError
 from labelgen.runs import Run
 
 RESULTS = "results.json"

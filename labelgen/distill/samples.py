@@ -15,6 +15,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from labelgen.core.errors import FrameError, LabelgenError, UserError
+from labelgen.core.records import NO_REGION
 from labelgen.data import BatchStream, LabelDataset, collate
 from labelgen.data.fields import Sample, read_sample
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
@@ -23,8 +25,6 @@ from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
 from labelgen.distill.needs import arrays_for, cloud_of
 from labelgen.distill.targets import TargetReader, from_zero
-from labelgen.errors import FrameError, LabelgenError, UserError
-from labelgen.records import NO_REGION
 from labelgen.runs import Run
 
 #: {field of `Batch`: field of a sample that the transform gives}.
@@ -278,7 +278,7 @@ def batches_of(frames: BatchStream | LabelDataset, workers: int, pinned: bool = 
 def plain(message: str) -> str:
     """The message of an error itself, of one that a worker sent with its whole traceback."""
     last = message.strip().splitlines()[-1] if message.strip() else message
-    return last.partition("Error: ")[2] if last.startswith("labelgen.errors.") else last
+    return last.partition("Error: ")[2] if last.startswith("labelgen.core.errors.") else last
 
 
 def join(samples: Sequence[Sample]) -> Batch:

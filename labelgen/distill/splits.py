@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labelgen.core.errors import UserError
 from labelgen.datasets.nuscenes_splits import official_splits
-from labelgen.errors import UserError
 from labelgen.runs import Run
 
 #: Shares of the training set, per cent, that the papers fine-tune on.

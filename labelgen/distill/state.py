@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from labelgen.core.errors import UserError
+from labelgen.core.settings_reading import checked
 from labelgen.distill.config import TrainConfig
-from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_plain, load_weights, read_state_dict
-from labelgen.settings_reading import checked
 
 STATE, WEIGHTS = "state.pt", "model.safetensors"
 _CONFIG, _CLASSES = "labelgen.config", "labelgen.classes"

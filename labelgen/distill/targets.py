@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
 from labelgen.distill.batch import IGNORE, NONE
 from labelgen.distill.classes import ClassSplit
-from labelgen.errors import UserError
 from labelgen.runs import Run
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from labelgen.core.errors import UserError
 from labelgen.data import BatchStream
 from labelgen.data.batches import batches_per_epoch
 from labelgen.distill.batch import Batch
@@ -20,7 +21,6 @@ from labelgen.distill.needs import info_of
 from labelgen.distill.predict import Predictor
 from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.distill.state import WEIGHTS, load_backbone, load_head, read_model, save_model, weights_file
-from labelgen.errors import UserError
 from labelgen.models.checkpoints import load_weights
 from labelgen.models.execution import select_device
 from labelgen.models.info import file_hash

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.settings_reading import checked
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.registry import describe_encoder
 from labelgen.semantics.settings import OpenClipSettings
-from labelgen.settings_reading import checked
-from labelgen.taxonomy import Taxonomy
 
 
 def load_vocabulary(

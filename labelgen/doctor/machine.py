@@ -15,11 +15,11 @@ from importlib import metadata
 from pathlib import Path
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
 from labelgen.doctor.plugins import plug_in_packages
 from labelgen.doctor.weights import Check, check_models
-from labelgen.errors import UserError
+from labelgen.io.place import open_store
 from labelgen.models.gpus import Gpus, ask, named_gpus
-from labelgen.shards.place import open_store
 
 _PACKAGES = ("labelgen", "ray", "torch", "numpy", "zarr")
 #: Seconds in which a new process must have computed something on a GPU.

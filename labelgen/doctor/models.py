@@ -53,7 +53,7 @@ class Entry:
 
 def list_models(weights_folder: Path = WEIGHTS_FOLDER) -> list[Entry]:
     """All backends; hashes are computed for weights that are on disk."""
-    from labelgen.errors import UserError
+    from labelgen.core.errors import UserError
     from labelgen.models.hub import cached_folder
     from labelgen.regions import describe_proposer
     from labelgen.regions.sam2 import HUB_MODELS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+from labelgen.core.registry import PlugIn
 from labelgen.datasets.registry import DATASETS
 from labelgen.exports.registry import FORMATS
 from labelgen.regions.registry import REGIONS
-from labelgen.registry import PlugIn
 from labelgen.semantics.registry import CAPTIONERS, SEMANTICS
 
 REGISTRIES = (DATASETS, REGIONS, SEMANTICS, CAPTIONERS, FORMATS)

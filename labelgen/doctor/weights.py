@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labelgen.config import RunConfig
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.info import ModelInfo
 
 #: Where segment-anything's README has its checkpoints.

@@ -7,11 +7,11 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from labelgen.core.frame import Frame
 from labelgen.engine.drivers import Signs, read_driver, read_own
-from labelgen.frame import Frame
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards import done_frames
-from labelgen.shards.place import open_store
-from labelgen.shards.store import Store
 
 CLAIMS = "claims"
 #: Seconds for which another driver's life, and what is done, is taken for granted.

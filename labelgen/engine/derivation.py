@@ -12,15 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure, FrameRecord, PointLabels, Semantics
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.datasets.roots import clouds
-from labelgen.errors import UserError
-from labelgen.records import Failure, FrameRecord, PointLabels, Semantics
+from labelgen.io.place import absolute, open_store
 from labelgen.runs import Run, Scene, scenes_of
 from labelgen.shards import Parent, create_run, merge_plan, resume
-from labelgen.shards.place import absolute, open_store
 from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import FORMAT_VERSION
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
+from labelgen.core.errors import RawFileError
+from labelgen.core.frame import Frame
 from labelgen.engine.derivation import Derivation, mark_of, open_scenes
 from labelgen.engine.driver import Committed, Outcome, Watch, drive
 from labelgen.engine.in_process import one_by_one
 from labelgen.engine.lease import Lease
 from labelgen.engine.scenes import Todo, derive_alone, derive_scene
-from labelgen.errors import RawFileError
-from labelgen.frame import Frame
 from labelgen.runs import Scene
 from labelgen.shards import Progress, done_frames
 

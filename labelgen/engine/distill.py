@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from labelgen.core.errors import UserError
 from labelgen.distill.needs import check_readable, info_of, open_for_training
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.protocols import RESULTS, Task
@@ -21,7 +22,6 @@ from labelgen.engine.derivation import plan_derivation
 from labelgen.engine.derive import derive
 from labelgen.engine.drain import STOPPED
 from labelgen.engine.predictions import Predict
-from labelgen.errors import UserError
 from labelgen.labels.afi import AfiSettings
 from labelgen.runs import open_run
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, Self
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.engine.drain import Stop, draining
 from labelgen.engine.lease import Lease, lease
-from labelgen.errors import UserError
-from labelgen.frame import Frame
 from labelgen.shards import build_index
 from labelgen.shards.calls import record_call
 from labelgen.shards.there import refuses_writing, while_there

@@ -21,10 +21,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from labelgen.io.local import LocalStore
+from labelgen.io.place import open_store
+from labelgen.io.store import OutsideError, Store, StoreError
 from labelgen.shards.documents import first_error
-from labelgen.shards.local import LocalStore
-from labelgen.shards.place import open_store
-from labelgen.shards.store import OutsideError, Store, StoreError
 
 DRIVERS = "drivers"
 #: Seconds between signs of life, and without one until a driver on another machine counts as dead.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import traceback
 from typing import Protocol
 
-from labelgen.errors import FrameError
-from labelgen.records import Failure
-from labelgen.redact import redact
-from labelgen.wording import one_line
+from labelgen.core.errors import FrameError
+from labelgen.core.records import Failure
+from labelgen.core.redact import redact
+from labelgen.core.wording import one_line
 
 #: Characters of a traceback that are kept: the last ones.
 MAX_TRACEBACK = 4000

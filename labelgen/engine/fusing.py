@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from labelgen.core.frame import Frame
 from labelgen.engine.derivation import plan_derivation
 from labelgen.engine.derive import derive
 from labelgen.engine.driver import Outcome
-from labelgen.engine.passes import fusion_of
+from labelgen.engine.operations import fusion_of
 from labelgen.engine.planning import Plan
-from labelgen.frame import Frame
+from labelgen.io.place import named_after
 from labelgen.runs import Run, have_poses
-from labelgen.shards.place import named_after
 
 #: Frames from which on a local Ray fuses scenes side by side; its start takes as long as fusing some tens.
 LOCAL_RAY_FROM = 64

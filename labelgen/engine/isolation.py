@@ -23,7 +23,7 @@ from typing import Any
 from labelgen.engine.failures import failure
 from labelgen.engine.job import Job
 from labelgen.engine.task import FrameTask, run_steps
-from labelgen.scratch import scratch
+from labelgen.io.scratch import scratch
 
 #: A frame that is not done after so long never will be.
 LIMIT_S = 3600.0

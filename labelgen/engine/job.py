@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from labelgen.config import RunConfig
+from labelgen.core.frame import Frame
+from labelgen.core.records import FrameRecord
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.datasets.checks import CHECKS, noted_check
 from labelgen.engine.claims import Claims
 from labelgen.engine.driver import Committed
 from labelgen.engine.recipe import Recipe, label_frames, split
 from labelgen.engine.task import FrameTask, Step, build_record
-from labelgen.frame import Frame
-from labelgen.records import FrameRecord
-from labelgen.retry import patiently
+from labelgen.io.retry import patiently
 from labelgen.shards import write_shard
-from labelgen.taxonomy import Taxonomy
 
 #: Operators of the main job: groups of steps that run in the same place.
 FIRST, MODELS, REGIONS, SEMANTICS, LAST = "load", "models", "regions", "semantics", "label"

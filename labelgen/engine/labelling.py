@@ -7,15 +7,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from labelgen.core.frame import Frame
 from labelgen.datasets.checks import refuse
 from labelgen.engine.driver import Committed, Outcome, Watch, drive
 from labelgen.engine.lease import REMEDY, Lease
 from labelgen.engine.planning import Plan
 from labelgen.engine.probe import expected_of
 from labelgen.engine.unchanged import keep
-from labelgen.frame import Frame
+from labelgen.io.place import open_store
 from labelgen.shards import merge_plan, resume
-from labelgen.shards.place import open_store
 
 
 @dataclass(frozen=True)

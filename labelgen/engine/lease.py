@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.engine.claims import CLAIMS, Claims
 from labelgen.engine.drivers import (
     BEAT_S,
@@ -35,11 +37,9 @@ from labelgen.engine.drivers import (
     set_aside,
     tidy,
 )
-from labelgen.errors import UserError
-from labelgen.frame import Frame
-from labelgen.shards.local import LocalStore
-from labelgen.shards.place import absolute, open_store
-from labelgen.shards.store import Store
+from labelgen.io.local import LocalStore
+from labelgen.io.place import absolute, open_store
+from labelgen.io.store import Store
 from labelgen.shards.there import check_there
 
 #: What two drivers of the same frames can do in pass 1.

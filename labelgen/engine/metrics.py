@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from labelgen.records import UNLABELLED
+from labelgen.core.records import UNLABELLED
 
-if TYPE_CHECKING:  # the ledger's process needs none of what steps need
+if TYPE_CHECKING:  # the supervisor's process needs none of what steps need
     from labelgen.engine.task import FrameTask, Step
 
 

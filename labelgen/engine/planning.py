@@ -8,27 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.config import DemoSection, RunConfig, fingerprint, load_config
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
+from labelgen.core.settings_reading import checked
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
+from labelgen.core.taxonomy_source import shipped_names
 from labelgen.datasets import DatasetInfo, plan_frames
-from labelgen.datasets.checks import Finding, PlanSight, check_names, survey
-from labelgen.datasets.paths import is_safe_path
+from labelgen.datasets.checks import Finding, PlanInput, check_names, survey
 from labelgen.engine.job import Job
 from labelgen.engine.recipe import Recipe, check_recipe, describe_recipe, label_frames
 from labelgen.engine.unchanged import Bar, Change, no_bar, settle
-from labelgen.errors import UserError
-from labelgen.frame import Frame
 from labelgen.inspection import verdict  # noqa: F401 - its checks have names that --allow takes
+from labelgen.io.paths import is_safe_path
+from labelgen.io.place import open_store
+from labelgen.io.store import is_address
 from labelgen.models.info import ModelInfo
 from labelgen.regions.settings import PromptedSettings
 from labelgen.semantics import settle_semantics
-from labelgen.settings_reading import checked
 from labelgen.shards import DamageError, Problem, Progress, create_run, done_frames, read_run_info
 from labelgen.shards.manifest import SHARDS
 from labelgen.shards.names import RUN_JSON
-from labelgen.shards.place import open_store
 from labelgen.shards.resume import CHECKED_BYTES
-from labelgen.shards.store import is_address
-from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.taxonomy_source import shipped_names
 
 DEMO_ROOT = Path("data/demo")
 #: Of data sets that name none.
@@ -192,14 +192,14 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
     held = progress.done if request.retry_failed else progress.done | progress.failed.keys()
     todo = tuple(frame for frame in selected if (frame.frame_id, frame.source_id) not in held)
     job = Job(run, root, config, taxonomy, mark, frames=todo, recipe=recipe)
-    sight = PlanSight(
+    data = PlanInput(
         root,
         selected,
         info,
         config.model_dump(mode="json"),
         config.projection,
     )
-    findings = tuple(survey(sight, allow))
+    findings = tuple(survey(data, allow))
     labelled_anew = {frame.frame_id for frame in todo}
     return Plan(
         job,

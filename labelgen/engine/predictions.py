@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labelgen.core.errors import FrameError
+from labelgen.core.records import Failure
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.distill.needs import info_of
 from labelgen.distill.predict import load_predictor
 from labelgen.distill.state import weights_file
 from labelgen.engine.derivation import Derived
 from labelgen.engine.failures import failure_by
-from labelgen.errors import FrameError
 from labelgen.labels.afi import AfiSettings
 from labelgen.models.execution import select_device
 from labelgen.models.info import file_hash
-from labelgen.records import Failure
 from labelgen.runs import POINTS, Scene
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

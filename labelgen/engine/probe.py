@@ -15,26 +15,26 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.engine.job import Job, commit
 from labelgen.engine.planning import Plan
 from labelgen.engine.task import FrameTask, run_steps
 from labelgen.engine.throughput import Amount, Costs, estimate, stored
-from labelgen.errors import UserError
-from labelgen.frame import Frame
+from labelgen.io.place import named_after, open_store, put_file
+from labelgen.io.scratch import scratch
 from labelgen.models.gpus import named_gpus
-from labelgen.scratch import scratch
 from labelgen.shards import create_run
 from labelgen.shards.documents import plain_json
 from labelgen.shards.manifest import list_manifests, read_manifest
-from labelgen.shards.place import named_after, open_store, put_file
 from labelgen.shards.schema import MAX_FRAMES
 
-#: Ending of the file beside a run's folder in which `keep` leaves a bill.
+#: Ending of the file beside a run's folder in which `keep` leaves a probed.
 BESIDE = ".plan.json"
 
 
 @dataclass(frozen=True)
-class Bill:
+class CostEstimate:
     """What a probe says of a run, and at which price.
 
     Attributes:
@@ -54,10 +54,12 @@ class Bill:
         return estimate(self.costs, frames, number, gpus_per_worker=self.gpus_per_worker, price=self.price)
 
 
-_BILL = TypeAdapter(Bill)
+_ESTIMATE = TypeAdapter(CostEstimate)
 
 
-def make_bill(plan: Plan, count: int, price: float | None = None, address: str | None = None) -> Bill:
+def estimate_costs(
+    plan: Plan, count: int, price: float | None = None, address: str | None = None
+) -> CostEstimate:
     """Label some of the plan's frames, spread over it, in a folder that is thrown away.
 
     Args:
@@ -79,7 +81,7 @@ def make_bill(plan: Plan, count: int, price: float | None = None, address: str |
 
         share = 0.0 if job.config.runtime.device == "cpu" else job.config.runtime.gpus_per_worker
         costs = on_worker(measure, job, frames, address=address, gpus=share)
-    return Bill(job.fingerprint, costs, job.config.runtime.gpus_per_worker, price)
+    return CostEstimate(job.fingerprint, costs, job.config.runtime.gpus_per_worker, price)
 
 
 def spread(frames: Sequence[Frame], count: int) -> list[Frame]:
@@ -142,7 +144,7 @@ def measure(job: Job, frames: Sequence[Frame]) -> Costs:
     )
 
 
-def summarise(bill: Bill, plan: Plan, numbers: Sequence[int]) -> dict[str, Any]:
+def summarise(probed: CostEstimate, plan: Plan, numbers: Sequence[int]) -> dict[str, Any]:
     """What ``labelgen plan --probe`` adds to the plan, as plain data.
 
     Returns:
@@ -151,39 +153,39 @@ def summarise(bill: Bill, plan: Plan, numbers: Sequence[int]) -> dict[str, Any]:
         `throughput.estimate` for each number of GPUs.
     """
     todo = len(plan.job.frames)
-    size, objects = stored(bill.costs, len(plan.selected), plan.job.config.runtime.frames_per_shard)
+    size, objects = stored(probed.costs, len(plan.selected), plan.job.config.runtime.frames_per_shard)
     return {
         "estimated_bytes": size,
         "estimated_objects": objects,
-        "gpu_hours": todo * bill.costs.model_s / 3600 if bill.costs.device == "cuda" else None,
-        "price": bill.price,
-        "probe": bill.costs.to_dict(),
-        "estimates": [bill.estimate(todo, number) for number in numbers],
+        "gpu_hours": todo * probed.costs.model_s / 3600 if probed.costs.device == "cuda" else None,
+        "price": probed.price,
+        "probe": probed.costs.to_dict(),
+        "estimates": [probed.estimate(todo, number) for number in numbers],
     }
 
 
-def keep(bill: Bill, run: Path | str) -> str:
-    """Write the bill beside the run's folder, where the run finds it; gives the file's path or address.
+def keep(probed: CostEstimate, run: Path | str) -> str:
+    """Write the estimate beside the run's folder, where the run finds it; gives the file's path or address.
 
     Raises:
         UserError: that cannot be written.
     """
     place = named_after(run, BESIDE)
     try:
-        put_file(place, (json.dumps(asdict(bill), indent=1) + "\n").encode())
+        put_file(place, (json.dumps(asdict(probed), indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"cannot keep the plan in {place}: {error.strerror or error}") from error
     return place
 
 
-def kept(run: Path | str, fingerprint: str) -> Bill | None:
-    """The bill that `keep` wrote for a run with this fingerprint; None if there is none that can be read."""
+def kept(run: Path | str, fingerprint: str) -> CostEstimate | None:
+    """What `keep` wrote for a run with this fingerprint; None if there is none that can be read."""
     place = Path(named_after(run, BESIDE))
     try:
-        bill = _BILL.validate_python(plain_json(open_store(place.parent).read(place.name, 1 << 20)))
+        probed = _ESTIMATE.validate_python(plain_json(open_store(place.parent).read(place.name, 1 << 20)))
     except (OSError, ValueError):
         return None
-    return bill if bill.fingerprint == fingerprint else None
+    return probed if probed.fingerprint == fingerprint else None
 
 
 def expected_of(job: Job, frames: int, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,16 +198,16 @@ def expected_of(job: Job, frames: int, figures: Mapping[str, Any]) -> dict[str, 
 
     Returns:
         ``expected``: frames, bytes, objects, seconds a frame by stage, and what `throughput.estimate` gives.
-        Nothing where there is no bill, or one for another kind of machine.
+        Nothing where there is no probed, or one for another kind of machine.
     """
-    bill = kept(job.run, job.fingerprint)
+    probed = kept(job.run, job.fingerprint)
     used = int(figures.get("gpus", 0))
-    if bill is None or (bill.costs.device == "cuda") != (used > 0):
+    if probed is None or (probed.costs.device == "cuda") != (used > 0):
         return {}
-    size, objects = stored(bill.costs, frames, job.config.runtime.frames_per_shard)
-    content = {"frames": frames, "bytes": size, "objects": objects, "price": bill.price}
-    numbers = bill.estimate(frames, used or int(figures.get("cores", 1)))
-    return {"expected": content | {"seconds": dict(bill.costs.seconds)} | numbers}
+    size, objects = stored(probed.costs, frames, job.config.runtime.frames_per_shard)
+    content = {"frames": frames, "bytes": size, "objects": objects, "price": probed.price}
+    numbers = probed.estimate(frames, used or int(figures.get("cores", 1)))
+    return {"expected": content | {"seconds": dict(probed.costs.seconds)} | numbers}
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
+from labelgen.core.settings import Settings
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.engine.steps import (
     CaptionRegions,
     CheckFrame,
@@ -18,10 +21,7 @@ from labelgen.engine.steps import (
     VoteLabels,
 )
 from labelgen.engine.task import Step
-from labelgen.errors import UserError
 from labelgen.semantics.registry import caption_settings
-from labelgen.settings import Settings
-from labelgen.taxonomy import Taxonomy
 
 #: Makes the list of steps from the data root, the settings, the taxonomy and the run's folder or address. A
 #: function of a module: workers import it by its name.

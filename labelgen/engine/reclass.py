@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.records import UNLABELLED, Failure, FrameRecord, Semantics
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.engine.derivation import Derived
 from labelgen.engine.failures import failure_by
 from labelgen.engine.voting import votable
-from labelgen.errors import FrameError, UserError
 from labelgen.geometry import ProjectionSettings
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.labels.retrieval import Bank, RetrievalSettings, known, retrieve
 from labelgen.labels.revote import Ballot
 from labelgen.labels.settings import VoteSettings
-from labelgen.records import UNLABELLED, Failure, FrameRecord, Semantics
 from labelgen.runs import Run, RunFrame, Scene
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.strategies import Strategy, combine
-from labelgen.shards.place import open_store
-from labelgen.shards.store import Store
-from labelgen.taxonomy import Taxonomy
 
 #: What both store: labels, and the regions' classes.
 STORED = ("points", "regions/class_scores", "regions/label")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labelgen.core.errors import UserError
+from labelgen.core.settings_reading import stored
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.engine.reclass import Relabel, check_voted
 from labelgen.engine.voting import vote_settings
-from labelgen.errors import UserError
 from labelgen.runs import Run
 from labelgen.semantics import describe_encoder, make_encoder
 from labelgen.semantics.prompts import normalise
 from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.strategies import caption_temperature
-from labelgen.settings_reading import stored
-from labelgen.taxonomy import Taxonomy
 
 #: What a text encoder is recognised by.
 IDENTITY = ("name", "weights")

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure, FrameRecord, Views
 from labelgen.engine.derivation import Derivation, Derived, mark_of, open_scenes
 from labelgen.engine.driver import Committed
 from labelgen.engine.failures import failure, failure_by
 from labelgen.engine.isolation import Died, run_alone
-from labelgen.errors import UserError
-from labelgen.records import Failure, FrameRecord, Views
-from labelgen.retry import patiently
+from labelgen.io.retry import patiently
 from labelgen.runs import Scene
 from labelgen.shards import done_frames, write_shard
 from labelgen.shards.schema import MAX_FRAMES

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from labelgen.core.frame import Frame
 from labelgen.engine.driver import Committed, Watch
 from labelgen.engine.in_process import one_by_one
 from labelgen.engine.isolation import run_isolated
 from labelgen.engine.job import LAST, Job, commit
 from labelgen.engine.metrics import Metrics, report_of
 from labelgen.engine.task import FrameTask, Step, run_steps
-from labelgen.frame import Frame
 
 
 def run_sequential(job: Job, watch: Watch) -> Iterator[Committed]:

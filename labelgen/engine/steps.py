@@ -13,20 +13,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from labelgen.config import RunConfig
-from labelgen.datasets.checks import FrameSight, TextSight, frame_notes, text_notes
+from labelgen.core.errors import FrameError
+from labelgen.core.precision import stored_feature
+from labelgen.core.taxonomy import Taxonomy
+from labelgen.datasets.checks import FrameInput, TextInput, frame_notes, text_notes
 from labelgen.datasets.images import read_image
 from labelgen.datasets.loading import load_cloud
 from labelgen.engine.task import FrameTask
-from labelgen.errors import FrameError
 from labelgen.geometry import ego_mask, project, region_hits
 from labelgen.geometry.occlusion import beam_spacing
-from labelgen.half import stored_feature
 from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import InstanceSettings
 from labelgen.labels.vote import vote
 from labelgen.semantics.settings import CaptionSettings
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass
@@ -92,8 +92,8 @@ class CheckFrame:
         """Add to ``notes``."""
         assert task.cloud is not None
         assert task.views is not None
-        sight = FrameSight(task.frame, task.cloud, task.views, task.hashes, self.root)
-        task.notes += frame_notes(sight, self.allow)
+        data = FrameInput(task.frame, task.cloud, task.views, task.hashes, self.root)
+        task.notes += frame_notes(data, self.allow)
 
 
 @dataclass
@@ -144,7 +144,7 @@ class DescribeRegions:
         runtime = self.config.runtime
         encoder: Any = make_encoder(self.config.semantics, runtime.device, runtime.threads)
         tokenizer = getattr(encoder, "tokenizer", None)
-        self.notes = [] if tokenizer is None else text_notes(TextSight(self.taxonomy, tokenizer))
+        self.notes = [] if tokenizer is None else text_notes(TextInput(self.taxonomy, tokenizer))
         self.encoder = encoder
 
     def __call__(self, task: FrameTask) -> None:
@@ -155,7 +155,7 @@ class DescribeRegions:
         if wanted is None:
             task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
         else:
-            from labelgen.semantics.grids import store_dense
+            from labelgen.semantics.stored_maps import store_dense
 
             task.semantics, maps = self.encoder.encode_with_dense(task.decode(), task.regions, self.taxonomy)
             task.dense = store_dense(maps, wanted)

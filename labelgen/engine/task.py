@@ -10,13 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.checks import image_notes
-from labelgen.datasets.images import open_picture
-from labelgen.engine.failures import failure_by
-from labelgen.errors import FrameError
-from labelgen.frame import Frame, PointCloud
-from labelgen.geometry import view_region
-from labelgen.records import (
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Frame, PointCloud
+from labelgen.core.records import (
     DenseFeatures,
     Failure,
     FrameRecord,
@@ -27,6 +23,10 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.datasets.checks import image_notes
+from labelgen.datasets.images import open_picture
+from labelgen.engine.failures import failure_by
+from labelgen.geometry import view_region
 
 
 @dataclass

@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from labelgen.core.errors import UserError
+from labelgen.core.settings_reading import suggestion
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.data.batches import batches_per_epoch
 from labelgen.distill.classes import load_class_split
 from labelgen.distill.config import load_train_config
@@ -19,10 +22,7 @@ from labelgen.distill.protocols import Task, run_task
 from labelgen.distill.splits import Split, split_frames
 from labelgen.distill.state import read_model
 from labelgen.distill.train import Start
-from labelgen.errors import UserError
 from labelgen.runs import Run
-from labelgen.settings_reading import suggestion
-from labelgen.taxonomy import Taxonomy
 
 #: Shows a training of a name and so many steps, as long as it is open; see `labelgen.distill.loop.fit`.
 Training = Callable[[str, int], AbstractContextManager[Report]]

@@ -17,17 +17,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.frame import Frame
 from labelgen.datasets.images import IMAGE_LIMIT
 from labelgen.datasets.loading import CLOUD_LIMIT
-from labelgen.datasets.paths import digest, read_file
 from labelgen.datasets.sources import differs, with_source_ids
-from labelgen.errors import FrameError, UserError
-from labelgen.frame import Frame
+from labelgen.io.paths import digest, read_file
+from labelgen.io.store import Store
 from labelgen.shards import Progress, read_plan
 from labelgen.shards.manifest import FrameEntry
 from labelgen.shards.resolve import load_manifests
 from labelgen.shards.run import read_run_info
-from labelgen.shards.store import Store
 
 #: {source id of files as they are now: the one that equal files were labelled under}
 SAME = "sources.json"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from labelgen.config import LabelSection, ProjectionSection
+from labelgen.core.records import FrameRecord
+from labelgen.core.settings_reading import stored
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels.revote import needs_masks
 from labelgen.labels.settings import VoteSettings
-from labelgen.records import FrameRecord
 from labelgen.runs import Run
-from labelgen.settings_reading import stored
 from labelgen.shards import StoredFrame
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.records import UNLABELLED
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED
 from labelgen.runs import Run, RunFrame
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED
 from labelgen.exports.classes import class_ids
-from labelgen.records import UNLABELLED
 from labelgen.runs import RunFrame
 
 

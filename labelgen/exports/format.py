@@ -30,8 +30,8 @@ class Format:
 
     Attributes:
         about: what is written.
-        write: writes it, from a labelled run, into a new folder; raises `labelgen.errors.UserError` where
-            the run has what the format cannot hold.
+        write: writes it, from a labelled run, into a new folder; raises `UserError` where the run has what
+            the format cannot hold.
         adds: to an earlier export into the same folder; see `labelgen.exports.output.new_folder`.
     """
 

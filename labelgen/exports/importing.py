@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.datasets.info import DatasetInfo
-from labelgen.datasets.loading import MOST_POINTS, load_cloud
-from labelgen.datasets.paths import read_file
-from labelgen.errors import FrameError, UserError
-from labelgen.frame import Frame
-from labelgen.records import (
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.frame import Frame
+from labelgen.core.records import (
     NO_CAMERA,
     NO_REGION,
     UNLABELLED,
@@ -27,10 +24,13 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.core.taxonomy import Taxonomy
+from labelgen.datasets.info import DatasetInfo
+from labelgen.datasets.loading import MOST_POINTS, load_cloud
+from labelgen.io.paths import read_file
 from labelgen.shards import build_index, create_run, merge_plan, resume, write_shard
 from labelgen.shards.resume import CHECKED_BYTES
 from labelgen.shards.schema import MAX_FRAMES
-from labelgen.taxonomy import Taxonomy
 
 
 def import_labels(

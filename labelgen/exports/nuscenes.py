@@ -11,15 +11,15 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets.roots import no_files
-from labelgen.errors import UserError
 from labelgen.exports.classes import class_ids, dataset_ids
 from labelgen.exports.fill import filled
 from labelgen.exports.output import Output
 from labelgen.exports.tables import tables_of
-from labelgen.records import UNLABELLED
 from labelgen.runs import Run
-from labelgen.taxonomy import load_taxonomy
 
 _MOST_INSTANCES = 999
 _OWN = ("lidarseg", "panoptic")

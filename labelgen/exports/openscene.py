@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelgen.core.records import NO_REGION
 from labelgen.exports.classes import class_ids
 from labelgen.exports.output import Output
-from labelgen.records import NO_REGION
 from labelgen.runs import Run
 from labelgen.shards import StoredFrame
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.errors import UserError
-from labelgen.scratch import keep, scratch
-from labelgen.shards.store import is_address
+from labelgen.core.errors import UserError
+from labelgen.io.scratch import keep, scratch
+from labelgen.io.store import is_address
 
 
 class Output:

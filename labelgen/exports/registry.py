@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.registry import Registry
 from labelgen.exports import nuscenes, semantickitti
 from labelgen.exports.format import Format, Options
 from labelgen.exports.output import Output, new_folder
-from labelgen.registry import Registry
 from labelgen.runs import Run
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.bounded import read_npz
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED
 from labelgen.datasets.nuscenes import LIDAR
-from labelgen.errors import UserError
 from labelgen.exports.output import Output, already_there
 from labelgen.exports.tables import tables_of
-from labelgen.records import UNLABELLED
+from labelgen.io.bounded import read_npz
 from labelgen.runs import Run
 
 _FRAMES = "nuscenes_data_{}.npy"

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
+from labelgen.core.errors import UserError
 from labelgen.datasets.roots import no_files
-from labelgen.errors import UserError
 from labelgen.exports.classes import class_ids, dataset_ids
 from labelgen.exports.output import Output
 from labelgen.runs import Run

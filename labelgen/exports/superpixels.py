@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Camera
+from labelgen.core.records import UNLABELLED, Regions
 from labelgen.exports.output import Output
 from labelgen.exports.tables import image_names
-from labelgen.frame import Camera
 from labelgen.geometry.rle import decode
-from labelgen.records import UNLABELLED, Regions
 from labelgen.runs import Run, RunFrame
 
 

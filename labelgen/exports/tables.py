@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from labelgen.datasets.nuscenes_tables import Tables, choose_version, read_tables
-from labelgen.datasets.paths import file_names
 from labelgen.datasets.roots import no_files
+from labelgen.io.paths import file_names
 from labelgen.runs import Run
 
 

@@ -10,13 +10,13 @@ import io
 import numpy as np
 import torch
 
+from labelgen.core.records import NO_REGION, UNLABELLED
 from labelgen.distill.vocabulary import load_vocabulary
 from labelgen.exports.classes import class_ids, dataset_ids
 from labelgen.exports.output import Output
 from labelgen.exports.superpixels import image_regions
 from labelgen.exports.tables import image_names
 from labelgen.exports.words import Words, numbered
-from labelgen.records import NO_REGION, UNLABELLED
 from labelgen.runs import Run, RunFrame
 
 _MOST = 149  # ids stay below 150, and 0 is the background

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.taxonomy import Taxonomy
+from labelgen.core.taxonomy_source import read_source, words_of
 from labelgen.semantics.prompts import Vocabulary
-from labelgen.taxonomy import Taxonomy
-from labelgen.taxonomy_source import read_source, words_of
 
 #: The taxonomy with UOV's dictionary, and the order of its 31 groups there: their trainer has a table of the
 #: pairs of words that belong together, by number.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from labelgen.lazy import loads
+from labelgen.core.lazy import loads
 
 if TYPE_CHECKING:
     from labelgen.geometry.ego import NUSCENES_EGO_BOX, ego_mask

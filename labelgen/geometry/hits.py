@@ -8,10 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import NO_REGION, RegionHits, Regions, Views
+from labelgen.geometry.fractions import whole_reach
 from labelgen.geometry.rle import Runs, measure, parse
-from labelgen.geometry.steps import whole_reach
-from labelgen.records import NO_REGION, RegionHits, Regions, Views
 
 #: Most pairs of a view and a region in a frame: a hundred regions over each of 600,000 points.
 MOST_HITS = 1 << 26

@@ -24,9 +24,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera, parse_layout
+from labelgen.core.frame import Camera, parse_layout
 from labelgen.geometry.blocks import FAN
-from labelgen.geometry.crowds import crowd_order, nearest_in_crowds
+from labelgen.geometry.occlusion_blocks import crowd_order, nearest_in_crowds
 from labelgen.geometry.patches import (
     DEPTH,
     GAP_U,

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
 from labelgen.geometry.cameras import Rig, stack
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from labelgen.settings import Settings
+from labelgen.core.settings import Settings
 
 
 class ProjectionSettings(Settings):

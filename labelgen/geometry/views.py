@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelgen.errors import FrameError
-from labelgen.frame import Frame, PointCloud
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Frame, PointCloud
+from labelgen.core.records import Views
 from labelgen.geometry.occlusion import beam_spacing, depth_residual, is_visible
 from labelgen.geometry.projection import project_points
 from labelgen.geometry.settings import DEFAULT, ProjectionSettings
-from labelgen.records import Views
 
 
 def project(frame: Frame, cloud: PointCloud, settings: ProjectionSettings = DEFAULT) -> Views:

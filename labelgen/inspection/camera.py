@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import UNLABELLED, FrameRecord
 from labelgen.geometry import rle
 from labelgen.inspection import drawing
 from labelgen.inspection.drawing import Canvas
-from labelgen.records import UNLABELLED, FrameRecord
 
 #: Opacity of a region's area and of its outline.
 _TINT, _OUTLINE = 0.22, 0.85

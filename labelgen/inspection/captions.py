@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
+from labelgen.core.records import UNLABELLED
 from labelgen.inspection.fitting import make_table, show
 from labelgen.inspection.tables import plain
-from labelgen.records import UNLABELLED
 from labelgen.runs import Run
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.wording import whole_number
 from labelgen.runs import Run
-from labelgen.wording import whole_number
 
 
 def find_frame(run: Run, wanted: str) -> str:

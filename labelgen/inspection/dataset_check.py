@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Frame
+from labelgen.core.records import Views
 from labelgen.datasets import DatasetInfo, load_cloud, load_truth
-from labelgen.datasets.checks import FrameSight, check_frame, check_image
+from labelgen.datasets.checks import FrameInput, check_frame, check_image
 from labelgen.datasets.images import open_picture, read_image
-from labelgen.errors import FrameError
-from labelgen.frame import Frame
 from labelgen.geometry import ProjectionSettings, project
 from labelgen.inspection import drawing
 from labelgen.inspection.layout import place_cameras
-from labelgen.records import Views
 
 #: Metres at which the colours of depth end.
 FARTHEST = 60.0
@@ -85,8 +85,8 @@ def look_at_frame(
             "visible": seen,
             "seconds": round(seconds, 4),
         }
-    sight = FrameSight(frame, cloud, views, hashes, root)
-    found.problems += [str(odd) for _, odd in check_frame(sight, allow)]
+    given = FrameInput(frame, cloud, views, hashes, root)
+    found.problems += [str(odd) for _, odd in check_frame(given, allow)]
     if frame.label_path is not None and info.categories:
         try:
             load_truth(root, frame, np.zeros(max(info.categories.values()) + 1, np.uint8), len(cloud))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.records import UNLABELLED
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED
 from labelgen.runs import Run
 
 _EXAMPLES = 3

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from labelgen.wording import one_line
+from labelgen.core.wording import one_line
 
 Color = tuple[int, int, int]
 Canvas = NDArray[np.uint8]

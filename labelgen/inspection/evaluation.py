@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.frame import Frame
+from labelgen.core.records import PointLabels
 from labelgen.datasets.roots import truth
 from labelgen.distill.classes import load_class_split
-from labelgen.errors import FrameError, UserError
-from labelgen.frame import Frame
 from labelgen.metrics import Details, evaluate_run
-from labelgen.records import PointLabels
 from labelgen.runs import Run
 
 

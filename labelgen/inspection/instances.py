@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from labelgen.core.records import UNLABELLED, PointLabels
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.inspection.tables import plain
-from labelgen.records import UNLABELLED, PointLabels
-from labelgen.taxonomy import Taxonomy
 
 _FEWEST = 5  # points of an instance that gets a box
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.runs import Run
 from labelgen.shards.documents import plain_json
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
 
 #: Cameras that look at most so far (degrees) to the side stand in the upper row.
 _AHEAD = 100.0

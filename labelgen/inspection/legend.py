@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import UNLABELLED, PointLabels, Reason
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.inspection import drawing
 from labelgen.inspection.drawing import Canvas, Color
-from labelgen.records import UNLABELLED, PointLabels, Reason
-from labelgen.taxonomy import Taxonomy
 
 #: In words, why points have no label.
 REASON_TEXT: dict[Reason, str] = {

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Frame, PointCloud
+from labelgen.core.frame import Frame, PointCloud
+from labelgen.core.records import UNLABELLED, FrameRecord, FrameStatus
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.inspection import drawing
 from labelgen.inspection.birdseye import draw_birdseye
 from labelgen.inspection.camera import draw_camera
@@ -16,8 +18,6 @@ from labelgen.inspection.instances import instance_boxes
 from labelgen.inspection.layout import forward_direction, place_cameras
 from labelgen.inspection.legend import draw_legend
 from labelgen.inspection.range_image import ROWS, draw_range
-from labelgen.records import UNLABELLED, FrameRecord, FrameStatus
-from labelgen.taxonomy import Taxonomy
 
 #: Colours of no, middling and full confidence.
 _RAMP = ((205, 40, 40), (240, 165, 60), (30, 95, 175))

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.errors import FrameError, UserError
+from labelgen.core.errors import FrameError, UserError
 from labelgen.inspection.overlay import draw_frame
+from labelgen.io.place import put_file
 from labelgen.runs import RunFrame
-from labelgen.shards.place import put_file
 
 _T = TypeVar("_T")
 

@@ -17,8 +17,9 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.errors import UserError
-from labelgen.inspection.bill import shown
+from labelgen.core.errors import UserError
+from labelgen.core.records import Reason
+from labelgen.inspection.costs import shown
 from labelgen.inspection.ladder import kept_ladder
 from labelgen.inspection.legend import REASON_TEXT
 from labelgen.inspection.markup import Html, bar, join, number, table, tag
@@ -27,9 +28,8 @@ from labelgen.inspection.report_style import CSS
 from labelgen.inspection.scatter import SCRIPT_SOURCE, script_html
 from labelgen.inspection.summary import summarise_run
 from labelgen.inspection.tables import human_bytes
-from labelgen.records import Reason
+from labelgen.io.place import open_store, put_file
 from labelgen.runs import Run
-from labelgen.shards.place import open_store, put_file
 
 #: A picture's caption and its pixels, (H, W, 3) uint8 RGB.
 Picture = tuple[str, NDArray[np.uint8]]
@@ -245,7 +245,7 @@ def _bill(summary: Mapping[str, Any]) -> Html | None:
     if all(line["planned"] is None for line in lines):
         hint = tag("p", "labelgen plan --probe before a run fills the plan's column.", class_="muted")
     columns = ["", "#plan", "#actual", "#actual of plan"]
-    return join(tag("h2", "Plan and bill"), table(columns, rows), hint)
+    return join(tag("h2", "Plan and cost"), table(columns, rows), hint)
 
 
 def _failures(summary: Mapping[str, Any]) -> Html:

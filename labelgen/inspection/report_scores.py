@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.inspection.markup import Html, bar, join, number, table, tag
-from labelgen.taxonomy import Taxonomy
 
 
 def classes_html(

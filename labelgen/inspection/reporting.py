@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labelgen.core.errors import UserError
 from labelgen.distill.classes import load_class_split
-from labelgen.errors import UserError
 from labelgen.inspection.evaluation import evaluate_steps, has_truth
 from labelgen.inspection.markup import Html
 from labelgen.inspection.picture import draw, if_there

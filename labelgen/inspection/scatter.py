@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import UNLABELLED
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.inspection.markup import Html, join, tag
-from labelgen.records import UNLABELLED
-from labelgen.taxonomy import Taxonomy
 
 SCRIPT = """
 const canvas = document.getElementById("scatter"), draw = canvas.getContext("2d");

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from labelgen.inspection.bill import compare_bill
+from labelgen.inspection.costs import compare_costs
+from labelgen.inspection.counts import PointCounts
 from labelgen.inspection.tables import render_evaluation, render_plan, render_steps, render_summary
-from labelgen.inspection.tally import Tally
 from labelgen.inspection.verdict import judge
 from labelgen.runs import Run
 
@@ -22,8 +22,9 @@ def summarise_run(run: Run) -> dict[str, Any]:
     Returns:
         Plain data. frames: labelled frames; partial: those of them that lacked a camera; failed; scenes;
         points, labelled, coverage, labels, reasons, confidence, confidence_histogram: see
-        `Tally.summary`; regions; bytes: of the shards' files; seconds: {stage: {mean per frame, total}};
-        bill: the plan beside what came, see `labelgen.inspection.bill.compare_bill`;
+        `PointCounts.summary`; regions; bytes: of the shards' files; seconds: {stage: {mean per frame,
+            total}};
+        bill: the plan beside what came, see `labelgen.inspection.costs.compare_costs`;
         warnings: what did not make sense, before the run or in its frames, see `labelgen.datasets.checks`,
         and records that cannot be read;
         failures: frame_id, stage, error_type, message of each; notes: frame_id and note of each.
@@ -32,14 +33,14 @@ def summarise_run(run: Run) -> dict[str, Any]:
         UserError: a shard is damaged; names it.
     """
     names = run.taxonomy.names
-    tally, regions = Tally(), 0
+    counts, regions = PointCounts(), 0
     entries = [run.entry(frame_id) for frame_id in run.frames]
     for entry in entries:
         # Manifests of before such counts were kept: the arrays have to be read.
-        if not tally.add_counts(entry) or entry.num_regions is None:
+        if not counts.add_counts(entry) or entry.num_regions is None:
             frame = run.frame(entry.frame_id)
             if entry.reasons is None:
-                tally.add(frame.labels.label, frame.labels.confidence, frame.labels.reason)
+                counts.add(frame.labels.label, frame.labels.confidence, frame.labels.reason)
             regions += frame.num_regions
         else:
             regions += entry.num_regions
@@ -56,10 +57,10 @@ def summarise_run(run: Run) -> dict[str, Any]:
         "partial": sum(entry.status == "partial" for entry in entries),
         "failed": len(run.failures),
         "scenes": len({entry.scene_id for entry in entries}),
-        **tally.summary(names),
+        **counts.summary(names),
         "regions": regions,
         "bytes": sum(size for manifest in run.manifests for _, size in manifest.files()),
-        "bill": compare_bill(run, passed_over.append),
+        "bill": compare_costs(run, passed_over.append),
         "seconds": {stage: {"mean": sum(t) / len(t), "total": sum(t)} for stage, t in times.items()},
         "warnings": _warnings(run) + passed_over,
         "failures": [

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labelgen.core.wording import one_line
 from labelgen.inspection.fitting import make_table, show, tell
-from labelgen.wording import one_line
 
 _BAR = 20
 _MOST_FAILURES = 10

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from labelgen.core.records import Reason
 from labelgen.datasets.checks import CHECKS, Finding, Odd, check, noted_check
 from labelgen.datasets.checks.registry import NOTE
-from labelgen.records import Reason
 from labelgen.runs import Run
 from labelgen.shards import FrameEntry
 
@@ -26,7 +26,7 @@ _SEEN = {
 
 
 @dataclass(frozen=True)
-class RunSight:
+class RunInput:
     """What checks of runs see: the manifests' entries of the labelled frames.
 
     Attributes:
@@ -45,7 +45,7 @@ class RunSight:
 
 
 @check("no-label", "run", refuse=True)
-def no_label(run: RunSight) -> Iterator[Odd]:
+def no_label(run: RunInput) -> Iterator[Odd]:
     """No point of any frame has a label."""
     if run.entries and not any(entry.labelled for entry in run.entries):
         yield Odd(
@@ -55,7 +55,7 @@ def no_label(run: RunSight) -> Iterator[Odd]:
 
 
 @check("images-left-out", "run")
-def images_left_out(run: RunSight) -> Iterator[Odd]:
+def images_left_out(run: RunInput) -> Iterator[Odd]:
     """Frames did without an image that could not be used."""
     partial = [entry for entry in run.entries if entry.status == "partial"]
     if partial:
@@ -64,7 +64,7 @@ def images_left_out(run: RunSight) -> Iterator[Odd]:
 
 
 @check("no-region", "run", refuse=True)
-def no_region(run: RunSight) -> Iterator[Odd]:
+def no_region(run: RunInput) -> Iterator[Odd]:
     """No region is in any image of most frames that see points."""
     seeing = [entry for entry in run.entries if entry.num_views and entry.num_regions is not None]
     empty = [entry for entry in seeing if not entry.num_regions]
@@ -76,7 +76,7 @@ def no_region(run: RunSight) -> Iterator[Odd]:
 
 
 @check("few-labels", "run")
-def few_labels(run: RunSight) -> Iterator[Odd]:
+def few_labels(run: RunInput) -> Iterator[Odd]:
     """Far fewer of the points that cameras see have a label than should."""
     counts = run.reasons
     unlabelled = {reason: counts[reason] for reason in _SEEN}
@@ -90,7 +90,7 @@ def few_labels(run: RunSight) -> Iterator[Odd]:
 
 
 @check("most-hidden", "run")
-def most_hidden(run: RunSight) -> Iterator[Odd]:
+def most_hidden(run: RunInput) -> Iterator[Odd]:
     """The depth test hides most of the points that fall into an image."""
     counts = run.reasons
     hidden = counts[Reason.OCCLUDED]
@@ -122,10 +122,10 @@ def judge(run: Run, frames: Collection[str] | None = None, allow: Collection[str
             stop = CHECKS[name].refuse and 2 * len(notes) > len(entries)
             text = next(iter(notes.values()))
             findings.append(Finding(name, stop, text, len(notes), len(entries)))
-    sight = RunSight(entries)
+    data = RunInput(entries)
     for one in CHECKS.values():
         if one.subject == "run" and one.name not in allow:
-            findings += [Finding(one.name, one.refuse, str(odd)) for odd in one.function(sight)]
+            findings += [Finding(one.name, one.refuse, str(odd)) for odd in one.function(data)]
     return sorted(findings, key=lambda finding: not finding.refuse)
 
 

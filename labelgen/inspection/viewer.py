@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED, FrameRecord
 from labelgen.geometry.rle import decode
 from labelgen.inspection.instances import instance_boxes
 from labelgen.inspection.picture import if_there
-from labelgen.records import UNLABELLED, FrameRecord
 from labelgen.runs import Run, RunFrame
 
 _WORLD, _CAR = "world", "world/ego_vehicle"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import FrameError, UserError
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.records import UNLABELLED
 from labelgen.inspection.evaluation import has_truth
 from labelgen.metrics import SegmentationScore
-from labelgen.records import UNLABELLED
 from labelgen.runs import Run
 from labelgen.shards import StoredRun
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import cKDTree
 
+from labelgen.core.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
+from labelgen.core.settings import Settings
 from labelgen.labels import flat
-from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
-from labelgen.settings import Settings
 
 #: Classes that a point on the ground plane can have, in the shipped taxonomies.
 GROUND = frozenset(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.records import UNLABELLED, PointLabels
-from labelgen.text_files import read_json
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED, PointLabels
+from labelgen.core.text_files import read_json
 
 _FORMAT = "labelgen-calibration"
 _LARGEST = 1 << 16

@@ -8,11 +8,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import RegionHits, Semantics, Views
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import class_votes
-from labelgen.records import RegionHits, Semantics, Views
 
 
 def hit_evidence(
@@ -75,7 +75,7 @@ def hit_evidence(
 
 @numba.njit(cache=True)
 def as_stored(metres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(V,) metres, no NaN, as `labelgen.half.half_metres` keeps them, in a fifth of its time."""
+    """(V,) metres, no NaN, as `labelgen.core.precision.half_metres` keeps them, in a fifth of its time."""
     out = np.empty(len(metres), np.float32)
     bits = out.view(np.uint32)
     for v in range(len(metres)):

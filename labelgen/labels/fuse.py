@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
 from labelgen.labels.settings import FusionSettings
 from labelgen.labels.voxels import VoxelMap
-from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED, PointLabels, Reason
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import NO_REGION, UNLABELLED, PointLabels, RegionHits, Regions, Semantics, Views
 from labelgen.labels.linking import Cloud, Trees, grow, link, nearest
 from labelgen.labels.settings import InstanceSettings
-from labelgen.records import NO_REGION, UNLABELLED, PointLabels, RegionHits, Regions, Semantics, Views
 
 #: Largest number of an instance.
 MOST_INSTANCES = 65535

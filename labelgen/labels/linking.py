@@ -78,13 +78,13 @@ def link(
         were looked at.
     """
     parent = np.arange(len(label), dtype=np.int32)
-    looks = 0
+    visits = 0
     if len(label):
-        looks += _join_within(cloud, owned, parent)
+        visits += _join_within(cloud, owned, parent)
         if camera.min() != camera.max():
             seen = grow(cloud, label.astype(np.int64) << 32 | (camera + 1))
-            looks += _join_across(cloud, seen, label[seen.order[seen.begin[seen.root]]], parent)
-    return _roots(parent), looks
+            visits += _join_across(cloud, seen, label[seen.order[seen.begin[seen.root]]], parent)
+    return _roots(parent), visits
 
 
 def grow(cloud: Cloud, key: NDArray[np.int64]) -> Trees:
@@ -219,10 +219,10 @@ def _boxes(order: NDArray[np.int32], begins: NDArray[np.int64], cloud: Cloud) ->
 @numba.njit(cache=True)
 def _join_within(cloud: Cloud, trees: Trees, parent: NDArray[np.int32]) -> int:
     whole = np.zeros(len(trees.begin), np.bool_)
-    looks = 0
+    visits = 0
     for node in trees.root:
-        looks += _join(cloud, trees, whole, parent, node, node)
-    return looks
+        visits += _join(cloud, trees, whole, parent, node, node)
+    return visits
 
 
 @numba.njit(cache=True)
@@ -230,13 +230,13 @@ def _join_across(cloud: Cloud, trees: Trees, label: NDArray[np.uint8], parent: N
     whole = np.zeros(len(trees.begin), np.bool_)
     for node in range(len(whole) - 1, -1, -1):
         _is_whole(node, trees, whole, parent)
-    looks = 0
+    visits = 0
     for one in range(len(label)):
         other = one + 1
         while other < len(label) and label[other] == label[one]:
-            looks += _join(cloud, trees, whole, parent, trees.root[one], trees.root[other])
+            visits += _join(cloud, trees, whole, parent, trees.root[one], trees.root[other])
             other += 1
-    return looks
+    return visits
 
 
 @numba.njit(cache=True)
@@ -246,10 +246,10 @@ def _join(
     """Unite the neighbours among the points of two nodes, or of one if they are the same."""
     stack = np.empty((512, 2), np.int64)
     stack[0] = first, second
-    depth, looks = 1, 0
+    depth, visits = 1, 0
     while depth:
         depth -= 1
-        looks += 1
+        visits += 1
         a, b = stack[depth]
         whole_a, whole_b = _is_whole(a, trees, whole, parent), _is_whole(b, trees, whole, parent)
         one_a, one_b = trees.order[trees.begin[a]], trees.order[trees.begin[b]]
@@ -263,7 +263,7 @@ def _join(
             _unite_all(b, trees, whole, parent)
             _unite(parent, one_a, one_b)
         elif trees.right[a] == 0 and trees.right[b] == 0:
-            looks += _pairs(cloud, trees, parent, a, b)
+            visits += _pairs(cloud, trees, parent, a, b)
         elif a == b:
             left, right = a + 1, trees.right[a]
             stack[depth] = left, right
@@ -279,19 +279,19 @@ def _join(
             stack[depth] = far, b
             stack[depth + 1] = near, b
             depth += 2
-    return looks
+    return visits
 
 
 @numba.njit(cache=True)
 def _pairs(cloud: Cloud, trees: Trees, parent: NDArray[np.int32], a: int, b: int) -> int:
     """Test the points of two leaves one by one; returns how many pairs."""
-    looks = 0
+    visits = 0
     square = cloud.radius * cloud.radius
     for p in range(trees.begin[a], trees.end[a]):
         i = trees.order[p]
         for q in range(p + 1 if a == b else trees.begin[b], trees.end[b]):
             j = trees.order[q]
-            looks += 1
+            visits += 1
             view = metres = 0.0
             for k in range(3):
                 view += (cloud.look[i, k] - cloud.look[j, k]) ** 2
@@ -299,7 +299,7 @@ def _pairs(cloud: Cloud, trees: Trees, parent: NDArray[np.int32], a: int, b: int
             limit = cloud.gap + cloud.gap_relative * min(cloud.away[i], cloud.away[j])
             if view <= square and np.sqrt(metres) <= limit:
                 _unite(parent, i, j)
-    return looks
+    return visits
 
 
 @numba.njit(cache=True)

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from labelgen.bounded import read_npz
-from labelgen.errors import UserError
-from labelgen.half import largest_bits
+from labelgen.core.errors import UserError
+from labelgen.core.precision import largest_bits
+from labelgen.core.records import UNLABELLED, Semantics
+from labelgen.core.settings import Settings
+from labelgen.io.bounded import read_npz
 from labelgen.labels.vote import class_votes
-from labelgen.records import UNLABELLED, Semantics
-from labelgen.settings import Settings
 
 
 class RetrievalSettings(Settings):

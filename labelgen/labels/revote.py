@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import FrameRecord, FrameStatus, PointLabels, Reason, Views
 from labelgen.geometry import ProjectionSettings, region_hits
+from labelgen.geometry.fractions import whole_reach
 from labelgen.geometry.occlusion import is_visible
-from labelgen.geometry.steps import whole_reach
 from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import class_evidence, vote
-from labelgen.records import FrameRecord, FrameStatus, PointLabels, Reason, Views
 
 
 class Ballot:

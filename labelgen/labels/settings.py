@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from labelgen.settings import ADDED, Settings
+from labelgen.core.settings import ADDED, Settings
 
 _Degrees = Annotated[float, Field(gt=0, le=360)]
 _Spacings = Annotated[float, Field(gt=0, le=1000)]

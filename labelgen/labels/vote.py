@@ -18,8 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.labels.settings import VoteSettings
-from labelgen.records import (
+from labelgen.core.records import (
     NO_CAMERA,
     NO_REGION,
     UNLABELLED,
@@ -30,6 +29,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.labels.settings import VoteSettings
 
 #: Among regions under one pixel, one weighs area^-SPECIFICITY: a hundredth of the pixels, ten times the vote.
 SPECIFICITY = 0.5
@@ -70,7 +70,7 @@ def vote(
         camera_ok: (cameras,) False where the image is missing or unreadable.
         ego: (N,) True for points on or near the ego vehicle.
         evidence: (H,) float64, share of each hit's vote that counts, in 0..1; None: all of all.
-        returned: (N,) False for points that are no return, see `labelgen.returns`; None: all are.
+        returned: (N,) False for points that are no return, see `labelgen.core.returns`; None: all are.
 
     Returns:
         N rows; ``instance`` is 0 everywhere.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.records import UNLABELLED
+from labelgen.core.records import UNLABELLED
 
 BINS = 10
 

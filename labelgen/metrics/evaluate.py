@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
+from labelgen.core.records import UNLABELLED, PointLabels
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_panoptic, load_truth
-from labelgen.errors import UserError
-from labelgen.frame import Frame
 from labelgen.metrics.confidence import ConfidenceScore
 from labelgen.metrics.panoptic import MIN_POINTS, PanopticScore
 from labelgen.metrics.segmentation import SegmentationScore
-from labelgen.records import UNLABELLED, PointLabels
-from labelgen.taxonomy import Taxonomy
 
 #: {name: least and most number of cameras that see a point}.
 CAMERA_COUNTS = {"0": (0, 0), "1": (1, 1), "2+": (2, 255)}

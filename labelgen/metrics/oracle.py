@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import UNLABELLED, Regions, Semantics, Views
 from labelgen.geometry.rle import label_counts
-from labelgen.records import UNLABELLED, Regions, Semantics, Views
 from labelgen.regions.base import ImageRegions, regions_of_labels
 from labelgen.regions.frame import join_cameras
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import UNLABELLED
 from labelgen.metrics.segmentation import SegmentationScore
-from labelgen.records import UNLABELLED
 
 #: {protocol: fewest points of a segment that counts as missed or as false}.
 MIN_POINTS = {"devkit": 15, "semantickitti": 50}

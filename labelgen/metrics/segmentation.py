@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.records import UNLABELLED
+from labelgen.core.records import UNLABELLED
 
 #: {protocol: how it differs from the others}; see `SegmentationScore.protocols`.
 PROTOCOLS = {

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from labelgen.errors import LabelgenError, UserError
+from labelgen.core.errors import LabelgenError, UserError
+from labelgen.core.registry import Registry
+from labelgen.core.settings import Settings
+from labelgen.core.wording import one_line
 from labelgen.models.info import ModelInfo
-from labelgen.registry import Registry
-from labelgen.settings import Settings
-from labelgen.wording import one_line
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Backend(Generic[T]):
         about: one sentence that says what it is.
         settings: what can be set of it.
         describe: what a run records about it with these settings, without loading a model; raises
-            `labelgen.errors.UserError` if weights or files are missing.
+            `labelgen.core.errors.UserError` if weights or files are missing.
         make: it, for use, from settings, device (``auto``, ``cpu`` or ``cuda``) and number of CPU threads;
             raises a UserError if weights are missing or faulty, or the device is not there.
     """

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from labelgen.errors import UserError
-from labelgen.magic import HEAD, ZIP, kind_of
+from labelgen.core.errors import UserError
+from labelgen.io.magic import HEAD, ZIP, kind_of
 
 
 def read_state_dict(path: Path, leave_out: Collection[str] = ()) -> dict[str, Tensor]:

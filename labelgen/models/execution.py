@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.gpus import driver_problem, named_gpus
 
 #: Of glibc's malloc.h, and the largest value that they take.

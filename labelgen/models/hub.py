@@ -8,8 +8,8 @@ from pathlib import Path
 
 from huggingface_hub import constants, get_session, hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from labelgen.errors import UserError
-from labelgen.text_files import read_json
+from labelgen.core.errors import UserError
+from labelgen.core.text_files import read_json
 
 #: What is fetched from a hub: no pickled weights, no code.
 FETCHED = ("*.json", "*.txt", "*.safetensors")

@@ -9,12 +9,12 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.text_files import read_json
+from labelgen.core.wording import brief
 from labelgen.models.checkpoints import why_unreadable
 from labelgen.models.hub import hub_folder, weight_files
 from labelgen.models.info import file_hash
-from labelgen.text_files import read_json
-from labelgen.wording import brief
 
 #: What transformers, safetensors and torch raise on files that they cannot use.
 FAULTS = (RuntimeError, ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, SafetensorError)

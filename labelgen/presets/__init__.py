@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 PRESETS = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 
@@ -17,7 +17,7 @@ def find_preset(name: str) -> Path:
     """
     path = PRESETS.get(name, Path(name))
     if not path.is_file():
-        from labelgen.settings_reading import suggestion
+        from labelgen.core.settings_reading import suggestion
 
         raise UserError(
             f"configuration {name!r} is neither a file nor a preset; {suggestion(name, list(PRESETS))}"

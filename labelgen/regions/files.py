@@ -4,7 +4,7 @@ Per image ``<name>.png``, an 8- or 16-bit id map; optional beside it ``<name>.js
 region, and ``<name>.pt``, a table of region features. With tables, id k + 1 is list position k and table row
 k + 1, and id 0 is no region (UOV: SAN, CAT-Seg, FC-CLIP); without, every id is a region (SLidR, Seal) unless
 ``regions.background`` names one that is not. ``<name>`` is the image's path or file name without its ending
-(`labelgen.datasets.paths.file_names`), or its sample_data token where ``regions.names`` points to nuScenes'
+(`labelgen.io.paths.file_names`), or its sample_data token where ``regions.names`` points to nuScenes'
 ``sample_data.json``.
 """
 
@@ -20,15 +20,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.records import NO_REGION
+from labelgen.core.text_files import read_json
 from labelgen.datasets.nuscenes_tables import read_json as read_names
-from labelgen.datasets.paths import whole_name
-from labelgen.errors import FrameError, UserError
+from labelgen.io.paths import whole_name
 from labelgen.models.checkpoints import load_plain
 from labelgen.models.info import ModelInfo
-from labelgen.records import NO_REGION
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, regions_of_labels
 from labelgen.regions.settings import FileSettings
-from labelgen.text_files import read_json
 
 #: What is read of the folder; other files, and hidden ones such as ``._x.png``, are none of ours.
 ENDINGS = (".png", ".json", ".pt")

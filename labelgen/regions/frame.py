@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.records import Regions, Views
+from labelgen.core.records import Regions, Views
 from labelgen.regions.base import ImageRegions, Prompts
 
 

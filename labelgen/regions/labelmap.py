@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import NO_REGION, Regions
 from labelgen.geometry.rle import parse
-from labelgen.records import NO_REGION, Regions
 from labelgen.regions.overlap import paint
 
 

@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import NO_REGION
 from labelgen.geometry.rle import Runs, measure
-from labelgen.records import NO_REGION
 
 
 def choose_regions(

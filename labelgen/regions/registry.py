@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from labelgen.core.registry import Backends
 from labelgen.models.backend import Backend, describe, make
 from labelgen.models.info import ModelInfo
 from labelgen.regions.settings import (
@@ -16,7 +17,6 @@ from labelgen.regions.settings import (
     Superpixels,
     SuperpixelSettings,
 )
-from labelgen.registry import Backends
 
 if TYPE_CHECKING:
     from labelgen.regions.base import RegionProposer

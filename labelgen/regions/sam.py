@@ -14,7 +14,7 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.checkpoints import load_weights, read_state_dict
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import build_sam, shipped_dir

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import Sam2ImageProcessor, Sam2Model
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.info import ModelInfo
 from labelgen.models.pretrained import load_pretrained, pretrained_folder
 from labelgen.regions.decoder import Decoded, PromptDecoder, decoder_parts

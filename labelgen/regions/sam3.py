@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, Sam3ImageProcessor, Sam3Model
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.info import ModelInfo
 from labelgen.models.pretrained import FAULTS, first_line, load_pretrained, pretrained_folder

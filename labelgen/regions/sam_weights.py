@@ -7,7 +7,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.info import ModelInfo, file_hash
 from labelgen.models.shipped import LICENCE, NOTE, shipped_dir, shipped_revision
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from labelgen.settings import NO_LABEL, Settings
+from labelgen.core.settings import NO_LABEL, Settings
 
 
 class Proposer(Settings):

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_panoptic, load_truth
 from labelgen.datasets.roots import Files, clouds, find_root, images, read_labelled, truth
-from labelgen.errors import FrameError, UserError
-from labelgen.frame import Frame, PointCloud
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.frame import Frame, PointCloud
 from labelgen.shards import FrameEntry, StoredFrame, StoredRun, read_plan
 from labelgen.shards.frames import Layers
 from labelgen.shards.names import PLAN, RUN_JSON
-from labelgen.shards.store import Store
-from labelgen.taxonomy import Taxonomy
+from labelgen.io.store import Store
+from labelgen.core.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from labelgen.config import RunConfig
@@ -75,7 +75,7 @@ class Run(StoredRun):
             UserError: other than this version knows; names the field.
         """
         from labelgen.config import RunConfig
-        from labelgen.settings_reading import checked
+        from labelgen.core.settings_reading import checked
 
         config = {name: value for name, value in self.info.config.items() if name != "derived"}
         return checked(RunConfig, config, f"{self.url}/{RUN_JSON}: config")
@@ -261,7 +261,7 @@ def open_run(path: Path | str | Store, dataroot: Path | str | None = None) -> Ru
 
     Args:
         path: folder of the run, or its address: ``s3://bucket/folder``, ``gs://bucket/folder``. What is
-            read of a remote run is kept in a local cache (see `labelgen.shards.remote`).
+            read of a remote run is kept in a local cache (see `labelgen.io.remote`).
         dataroot: where the raw files are now; it is looked at at once. None takes what the plan records,
             which is looked at when something of it is first needed.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelgen.frame import Frame
+from labelgen.core.frame import Frame
 from labelgen.runs.run import Run, RunFrame
 
 

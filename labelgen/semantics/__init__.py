@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from labelgen.lazy import loads
+from labelgen.core.lazy import loads
 
 if TYPE_CHECKING:
     from labelgen.semantics.base import Captioner, SemanticEncoder, TextEncoder

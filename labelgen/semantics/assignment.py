@@ -10,9 +10,9 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from labelgen.records import UNLABELLED
-from labelgen.semantics.cells import cell_of, class_counts
+from labelgen.core.records import UNLABELLED
 from labelgen.semantics.dense import DenseMap
+from labelgen.semantics.grid_overlap import cell_of, class_counts
 from labelgen.semantics.prompts import Vocabulary
 
 #: Pixels: between the cells of a map, class scores are interpolated at points so far apart.

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import Regions, Semantics
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.models.info import ModelInfo
-from labelgen.records import Regions, Semantics
-from labelgen.taxonomy import Taxonomy
 
 
 class TextEncoder(Protocol):

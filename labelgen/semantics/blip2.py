@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 from transformers.utils import logging as transformers_logging
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import Regions
 from labelgen.models.execution import select_device
 from labelgen.models.info import ModelInfo
 from labelgen.models.pretrained import FAULTS, pretrained_folder, unusable
 from labelgen.models.shipped import LICENCE, NOTE, TRAINING_FILE, shipped_dir, shipped_revision
-from labelgen.records import Regions
 from labelgen.semantics.crops import region_crops
 from labelgen.semantics.settings import CaptionSettings
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.checkpoints import load_plain, why_unreadable
 
 #: Entries beside the weights by which OpenAI's state dicts are known.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.hub import fetching, hub_file
 from labelgen.models.info import ModelInfo, file_hash
 from labelgen.models.shipped import LICENCE, NOTE, TRAINING_FILE, shipped_dir, shipped_revision

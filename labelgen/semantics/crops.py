@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from labelgen.core.records import Regions
 from labelgen.geometry.rle import parse
-from labelgen.records import Regions
 from labelgen.regions.base import as_rgb
 
 #: Samples per output pixel and axis are as many as source pixels, up to this number: beyond it more

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.records import Regions, Semantics
+from labelgen.core.records import Regions, Semantics
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.semantics.prompts import normalise
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from labelgen.models.execution import autocast
 from labelgen.regions.base import as_rgb
-from labelgen.semantics.cells import cell_counts
 from labelgen.semantics.dense import DenseMap
+from labelgen.semantics.grid_overlap import cell_counts
 from labelgen.semantics.mixing import neighbourhood, unmixed, within_masks
 from labelgen.semantics.modes import Mode
 from labelgen.semantics.settings import OpenClipSettings

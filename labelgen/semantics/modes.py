@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.text_files import read_json
 from labelgen.semantics.clip_weights import weights_folder
 from labelgen.semantics.settings import OpenClipSettings
-from labelgen.text_files import read_json
 
 Mode = Literal["crop", "maskclip", "naclip", "maskattn", "pool"]
 

@@ -14,14 +14,15 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.half import stored_feature
+from labelgen.core.errors import UserError
+from labelgen.core.precision import stored_feature
+from labelgen.core.records import Regions, Semantics
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.models.checkpoints import load_weights, read_state_dict, why_unreadable
 from labelgen.models.execution import autocast, select_device
 from labelgen.models.hub import fetching
 from labelgen.models.info import ModelInfo
 from labelgen.models.shipped import BPE_FILE
-from labelgen.records import Regions, Semantics
 from labelgen.semantics.assignment import cell_classes, majority
 from labelgen.semantics.clip_training import OPENAI_ENTRIES
 from labelgen.semantics.clip_weights import FAULTS, SETTING, describe_open_clip, one_line
@@ -32,7 +33,6 @@ from labelgen.semantics.modes import OTHER, choose_mode
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary
 from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.towers import make_tower
-from labelgen.taxonomy import Taxonomy
 
 
 def load_open_clip(

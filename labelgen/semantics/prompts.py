@@ -10,10 +10,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from labelgen.half import largest_bits
-from labelgen.records import UNLABELLED
+from labelgen.core.precision import largest_bits
+from labelgen.core.records import UNLABELLED
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.semantics.base import TextEncoder
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

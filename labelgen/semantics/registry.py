@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelgen.core.registry import Backends, Registry
 from labelgen.models.backend import Backend, describe, make
 from labelgen.models.info import ModelInfo
-from labelgen.registry import Backends, Registry
 from labelgen.semantics.settings import CaptionSettings, OpenClipSettings, SemanticSettings
 
 if TYPE_CHECKING:

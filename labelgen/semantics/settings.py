@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from labelgen.settings import ADDED, NO_LABEL, Settings
+from labelgen.core.settings import ADDED, NO_LABEL, Settings
 
 _Cells = Annotated[int, Field(ge=1, le=256)]
 

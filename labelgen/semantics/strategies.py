@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import UNLABELLED, Regions, Semantics, Views
 from labelgen.geometry import region_hits
-from labelgen.records import UNLABELLED, Regions, Semantics, Views
 from labelgen.semantics.prompts import Vocabulary, normalise
 
 Strategy = Literal["template", "caption", "both"]

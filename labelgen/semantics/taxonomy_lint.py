@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
+from labelgen.core.taxonomy_source import VOID, Finding, Word, categories_of, competing, faults
+from labelgen.core.text_files import At, Source
 from labelgen.datasets.checks.texts import reading_problem
 from labelgen.semantics.base import TextEncoder
-from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.taxonomy_source import VOID, Finding, Word, categories_of, competing, faults
-from labelgen.text_files import At, Source
 
 #: Words of two classes whose features are this close (cosine) are told apart by noise.
 NEAR = 0.97

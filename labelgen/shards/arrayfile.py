@@ -18,9 +18,9 @@ import numpy as np
 from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
+from labelgen.io.store import StoreError
 from labelgen.shards.damage import DamageError
 from labelgen.shards.schema import ArraySpec
-from labelgen.shards.store import StoreError
 
 _MISSING = 2**64 - 1
 _LARGEST_CHUNK = 2**30

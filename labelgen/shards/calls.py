@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards.documents import first_error, plain_json
-from labelgen.shards.place import open_store
-from labelgen.shards.store import Store
 
 CALLS = "calls"
 #: Bytes of the largest record that is read, and most of them.

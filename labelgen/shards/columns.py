@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.geometry.steps import MOST_STEPS, inside_steps
-from labelgen.half import half_metres
-from labelgen.records import FrameRecord, PointLabels, Regions
+from labelgen.core.precision import half_metres
+from labelgen.core.records import FrameRecord, PointLabels, Regions
+from labelgen.geometry.fractions import MOST_STEPS, inside_steps
 from labelgen.shards.schema import ARRAYS, DENSE, ID_BYTES, UV_STEPS
 
 Columns = dict[str, NDArray[Any]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
+from labelgen.io.store import Store
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, check_files, manifest_key, read_manifest
 from labelgen.shards.shard import Shard
-from labelgen.shards.store import Store
 
 #: Part of the name of a manifest that was moved aside.
 DAMAGED = ".damaged"

@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards.frames import StoredFrame
 from labelgen.shards.index import build_index
 from labelgen.shards.names import PLAN
-from labelgen.shards.place import open_store
 from labelgen.shards.reader import StoredRun
 from labelgen.shards.resume import CHECKED_BYTES, resume
 from labelgen.shards.run import create_run
 from labelgen.shards.schema import MAX_FRAMES
-from labelgen.shards.store import Store
 from labelgen.shards.writer import RESERVED, write_shard
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 #: Kinds of problems that lose no data: left behind by killed processes, ignored by every reader.
 HARMLESS = frozenset({"unreferenced-attempt", "leftover", "set-aside", "removed-features"})

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from labelgen.errors import UserError
-from labelgen.seal import json_is_sealed
+from labelgen.core.errors import UserError
+from labelgen.io.seal import json_is_sealed
 from labelgen.shards.schema import FORMAT_VERSION
 
 #: Bytes of the largest JSON file that is read.

@@ -57,7 +57,7 @@ def write_group(folder: Path, arrays: Mapping[str, NDArray[Any]], attributes: Ma
 
 
 def worth_compressing(spec: ArraySpec, values: NDArray[Any]) -> bool:
-    """As the schema says; and vectors cut short by `labelgen.half.stored_feature`, too."""
+    """As the schema says; and vectors cut short by `labelgen.core.precision.stored_feature`, too."""
     if spec.compressed or spec.dtype != "float16":
         return spec.compressed
     return not (values.view(np.uint16) & np.uint16(7)).any()

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.geometry.steps import MOST_STEPS, inside_of_steps
-from labelgen.records import (
+from labelgen.core.errors import UserError
+from labelgen.core.records import (
     NO_REGION,
     DenseFeatures,
     FrameRecord,
@@ -22,6 +21,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.geometry.fractions import MOST_STEPS, inside_of_steps
 from labelgen.shards.columns import decode_uv
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import FrameEntry

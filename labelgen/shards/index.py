@@ -8,16 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from labelgen.bounded import read_parquet
-from labelgen.errors import UserError
-from labelgen.records import Failure
-from labelgen.seal import sealed_parquet
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure
+from labelgen.io.bounded import read_parquet
+from labelgen.io.place import open_store
+from labelgen.io.seal import sealed_parquet
+from labelgen.io.store import Store
 from labelgen.shards.names import INDEX
-from labelgen.shards.place import open_store
 from labelgen.shards.resolve import Outcome, load_manifests, planned_sources, resolve
 from labelgen.shards.run import read_run_info
 from labelgen.shards.schema import FORMAT_VERSION
-from labelgen.shards.store import Store
 
 SCHEMA = pa.schema(
     [

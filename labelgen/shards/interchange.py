@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import Manifest
-from labelgen.shards.place import open_store
 from labelgen.shards.shard import Shard, digest
-from labelgen.shards.store import Store
 
 
 def differences(run: Path | str | Store, manifest: Manifest) -> Iterator[Problem]:

@@ -15,12 +15,12 @@ from pydantic import (
     model_validator,
 )
 
-from labelgen.records import Failure
-from labelgen.seal import sealed_json
+from labelgen.core.records import Failure
+from labelgen.io.seal import sealed_json
+from labelgen.io.store import Store, StoreError
 from labelgen.shards.damage import DamageError
 from labelgen.shards.documents import LARGEST_JSON, ChecksumError, parse_model
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, MAX_FRAMES, check_shapes
-from labelgen.shards.store import Store, StoreError
 
 MANIFESTS = "manifests"
 SHARDS = "shards"

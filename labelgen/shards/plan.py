@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.manifest import decode_frames, encode_frames
-from labelgen.errors import UserError
-from labelgen.frame import Frame
+from labelgen.io.place import open_store
+from labelgen.io.store import Store, StoreError
 from labelgen.shards.damage import DamageError
 from labelgen.shards.names import PLAN, PLAN_REMEDY
-from labelgen.shards.place import open_store
-from labelgen.shards.store import Store, StoreError
 
 
 def read_plan(run: Path | str | Store) -> tuple[list[Frame], DatasetInfo]:

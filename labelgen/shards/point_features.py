@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.records import NO_REGION, DenseFeatures, Views
+from labelgen.core.errors import UserError
+from labelgen.core.records import NO_REGION, DenseFeatures, Views
 
 #: What a point's feature is made of.
 FeatureSource = Literal["regions", "dense"]

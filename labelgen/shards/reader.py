@@ -10,19 +10,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.errors import UserError
-from labelgen.records import Failure
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure
+from labelgen.io.local import LocalStore
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards.damage import DamageError
 from labelgen.shards.frames import Layers, StoredFrame
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FrameEntry, Manifest
 from labelgen.shards.names import RUN_JSON
-from labelgen.shards.place import open_store
 from labelgen.shards.point_features import FeatureSource
 from labelgen.shards.resolve import load_manifests, planned_sources, resolve
 from labelgen.shards.run import read_run_info
 from labelgen.shards.shard import Shard
-from labelgen.shards.store import Store
 
 _KEPT_SHARDS = 64
 _MOST_PARENTS = 16

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from labelgen.bounded import read_parquet
-from labelgen.errors import UserError
-from labelgen.records import Failure
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure
+from labelgen.io.bounded import read_parquet
+from labelgen.io.store import Store, StoreError
 from labelgen.shards.damage import DamageError
 from labelgen.shards.documents import LARGEST_JSON
 from labelgen.shards.manifest import FrameEntry, Manifest, list_manifests, parse_manifest
 from labelgen.shards.names import PLAN, PLAN_REMEDY
-from labelgen.shards.store import Store, StoreError
 
 #: Manifests whose bytes are in memory together.
 _AT_ONCE = 32

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelgen.errors import UserError
-from labelgen.records import Failure
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure
+from labelgen.io.local import LocalStore
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards import suspects
 from labelgen.shards.commit import check_shard, set_aside
 from labelgen.shards.damage import DamageError, Problem
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FEATURES, SHARDS, Manifest, manifest_key
-from labelgen.shards.place import open_store
 from labelgen.shards.plan import set_plan_aside
 from labelgen.shards.resolve import load_manifests, planned_sources
 from labelgen.shards.run import read_run_info
-from labelgen.shards.store import Store
 
 #: Bytes of shards that a call which labels reads and compares with their checksums before it begins: all of a
 #: small run, and of a larger one a random choice. Those that somebody found damaged come on top, whatever

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
-from labelgen.errors import UserError
-from labelgen.redact import redact_all
-from labelgen.seal import sealed_json
+from labelgen.core.errors import UserError
+from labelgen.core.redact import redact_all
+from labelgen.io.local import LocalStore
+from labelgen.io.place import open_store
+from labelgen.io.seal import sealed_json
+from labelgen.io.store import Store, StoreError
 from labelgen.shards.damage import DamageError
 from labelgen.shards.documents import (
     LARGEST_JSON,
@@ -24,13 +27,10 @@ from labelgen.shards.documents import (
     parse_model,
     plain_json,
 )
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import Version
 from labelgen.shards.names import RUN_JSON
-from labelgen.shards.place import open_store
 from labelgen.shards.resolve import load_manifests
 from labelgen.shards.schema import FORMAT_VERSION
-from labelgen.shards.store import Store, StoreError
 
 #: What to do about the file that says what made the run.
 _REMEDY = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from labelgen.records import NO_CAMERA, NO_REGION, UNLABELLED
+from labelgen.core.records import NO_CAMERA, NO_REGION, UNLABELLED
 
 #: Version of everything below a run's folder. Raised when an old reader would misread a new file.
 FORMAT_VERSION = 1

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.io.place import open_store
+from labelgen.io.store import Store, StoreError
 from labelgen.shards import suspects
 from labelgen.shards.arrayfile import ArrayFile
 from labelgen.shards.damage import DamageError
 from labelgen.shards.manifest import Manifest, data_file
-from labelgen.shards.place import open_store
 from labelgen.shards.schema import ARRAYS, FORMAT_VERSION, OFFSETS
-from labelgen.shards.store import Store, StoreError
 
 _Content = TypeVar("_Content")
 _ROWS_OF = {"views": "V", "regions": "R", "hits": "H"}

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelgen.core.errors import FrameError, UserError
 from labelgen.datasets.info import DatasetInfo
-from labelgen.errors import FrameError, UserError
+from labelgen.io.store import Store
 from labelgen.shards.damage import Problem
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
 from labelgen.shards.names import PLAN
 from labelgen.shards.plan import read_plan
 from labelgen.shards.resolve import resolve
-from labelgen.shards.store import Store
 
 _LARGEST = 1 << 30
 
@@ -73,7 +73,7 @@ def source_problems(
 
 
 def _changed_files(root: Path, entry: FrameEntry) -> Iterator[Problem]:
-    from labelgen.datasets.paths import read_file
+    from labelgen.io.paths import read_file
 
     for path, before in entry.source_hashes.items():
         try:

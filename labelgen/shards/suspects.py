@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 
-from labelgen.shards.store import Store
+from labelgen.io.store import Store
 
 SUSPECTS = "suspects"
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelgen.errors import UserError
-from labelgen.shards.local import LocalStore
+from labelgen.core.errors import UserError
+from labelgen.io.local import LocalStore
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards.names import RUN_JSON
-from labelgen.shards.place import open_store
 from labelgen.shards.run import read_run_info
-from labelgen.shards.store import Store
 
 
 def check_there(run: Path | str | Store, fingerprint: str | None = None) -> None:

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.errors import UserError
-from labelgen.shards.atomic import PARTIAL
+from labelgen.core.errors import UserError
+from labelgen.io.atomic import PARTIAL
+from labelgen.io.place import open_store
+from labelgen.io.store import Store
 from labelgen.shards.commit import DAMAGED
 from labelgen.shards.damage import DamageError, Problem
 from labelgen.shards.index import build_index, index_table, read_index
 from labelgen.shards.interchange import differences
 from labelgen.shards.manifest import FEATURES, MANIFESTS, SHARDS, Manifest, file_problems, manifest_key
 from labelgen.shards.names import INDEX, PLAN, RUN_JSON
-from labelgen.shards.place import open_store
 from labelgen.shards.reader import StoredRun
 from labelgen.shards.resolve import load_manifests
 from labelgen.shards.resume import resume
@@ -23,7 +24,6 @@ from labelgen.shards.run import RunInfo, read_run_info
 from labelgen.shards.schema import GROUPS, required
 from labelgen.shards.shard import Shard
 from labelgen.shards.sources import source_problems
-from labelgen.shards.store import Store
 
 #: Age in seconds from which ``clean`` takes a leftover for abandoned; younger ones may be a writer's.
 ABANDONED_AFTER = 3600.0

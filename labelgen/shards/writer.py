@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.errors import UserError
-from labelgen.records import UNLABELLED, Failure, FrameRecord
-from labelgen.redact import redact
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED, Failure, FrameRecord
+from labelgen.core.redact import redact
+from labelgen.core.wording import one_line
+from labelgen.io.local import LocalStore
+from labelgen.io.place import open_store
+from labelgen.io.store import LostReplyError, Store
 from labelgen.shards import columns
 from labelgen.shards.commit import publish, published
 from labelgen.shards.encode import write_group
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import (
     FEATURES,
     ArrayEntry,
@@ -31,13 +34,10 @@ from labelgen.shards.manifest import (
     manifest_key,
     shard_path,
 )
-from labelgen.shards.place import open_store
 from labelgen.shards.run import now, tool_versions
 from labelgen.shards.schema import ARRAYS, CORE, FORMAT_VERSION, MAX_FRAMES, OFFSETS
 from labelgen.shards.shard import Shard, digest
-from labelgen.shards.store import LostReplyError, Store
 from labelgen.shards.there import check_there
-from labelgen.wording import one_line
 
 _LONGEST_TRACEBACK = 8_000
 #: Attributes of a shard's root group that the format itself sets.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.shards import atomic
+from labelgen.io import atomic
 from tests.e2e.conftest import QUICK, arguments
 
 

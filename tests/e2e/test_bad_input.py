@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import labelgen
+from labelgen.core.records import Reason
 from labelgen.datasets import plan_frames
-from labelgen.records import Reason
 from tests.e2e.conftest import QUICK
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.records import Reason
+from labelgen.core.records import Reason
 from labelgen.runs import open_run
 from tests.helpers.cli import Result, Shell
 

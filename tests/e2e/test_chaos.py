@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import PointLabels
 from labelgen.engine.drain import STOPPED
 from labelgen.engine.lease import living_drivers
-from labelgen.errors import UserError
-from labelgen.records import PointLabels
 from labelgen.runs import open_run
 from labelgen.shards import verify
 from tests.helpers.clusters import small_cluster
@@ -236,7 +236,7 @@ def test_kill_model_actors(dataroot, undisturbed, cluster, tmp_path, seed):
 
 @trials(7, 300)
 def test_kill_any_worker(dataroot, undisturbed, cluster, tmp_path, seed):
-    """Readers, voters, writers, the ledger, and Ray Data's own."""
+    """Readers, voters, writers, the supervisor, and Ray Data's own."""
     rng, run = random.Random(seed), tmp_path / "run"
     plan = light_plan(dataroot, run, ON_RAY, seconds=LONG)
     with harm(rng, run, lambda: [kill_one(rng, "ray::") for _ in range(rng.randint(1, 2))]):

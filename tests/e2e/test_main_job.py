@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import labelgen
+from labelgen.core.records import FrameRecord
 from labelgen.datasets import plan_frames
-from labelgen.records import FrameRecord
 from tests.e2e.conftest import QUICK
 
 

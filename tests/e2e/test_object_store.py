@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.io.place import open_store
 from labelgen.runs import open_run
-from labelgen.shards.place import open_store
 from tests.e2e.conftest import arguments
 from tests.e2e.test_main_job import assert_same_record
 from tests.helpers.labelled_runs import label

@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.engine import derive, sequential
 from labelgen.engine.drain import INTERRUPTED, STOPPED
 from labelgen.engine.job import commit
 from labelgen.engine.labelling import label_plan
 from labelgen.engine.lease import lease, living_drivers
 from labelgen.engine.scenes import derive_scene
-from labelgen.errors import UserError
 from labelgen.runs import open_run
 from labelgen.shards import writer
 from labelgen.shards.calls import read_calls
@@ -171,7 +171,7 @@ def test_a_store_that_fails_for_a_moment_is_tried_again(dataroot, run, monkeypat
         real(*arguments)
 
     monkeypatch.setattr(writer, "write_group", flaky)
-    monkeypatch.setattr("labelgen.retry.random.uniform", lambda low, high: 0.0)
+    monkeypatch.setattr("labelgen.io.retry.random.uniform", lambda low, high: 0.0)
     assert label(light_plan(dataroot, run, HERE)).labelled == 6
     assert len(calls) == 3 + 2
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.engine import scenes
 from labelgen.engine.drain import STOPPED
 from labelgen.engine.lease import lease, living_drivers
-from labelgen.errors import UserError
 from labelgen.runs import open_run
 from labelgen.shards import verify, writer
 from labelgen.shards.calls import read_calls

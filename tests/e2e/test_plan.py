@@ -35,7 +35,7 @@ def test_a_probe_measures_the_stages_and_writes_nothing_to_the_run(shell, job, t
     assert bill["cost"]["actual"] == pytest.approx(bill["core-hours"]["actual"] * 3)
     assert bill["vote, a frame"]["planned"] == pytest.approx(seconds["vote"])
     assert shell("report", tmp_path / "run").code == 0
-    assert "Plan and bill" in (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "Plan and cost" in (tmp_path / "run" / "report" / "index.html").read_text()
 
 
 def test_numbers_of_gpus_that_are_none(shell, job):

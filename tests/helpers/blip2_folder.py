@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models import train_blip2
 from labelgen.demo.small_models.crop_bank import CropBank, cut_crops
 from labelgen.demo.small_models.pictures import ObjectWords, Picture
-from labelgen.taxonomy import load_taxonomy
 
 
 def small_bank() -> CropBank:

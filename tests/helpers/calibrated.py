@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.datasets.checks import PlanSight, check_plan
+from labelgen.core.frame import Camera, Frame
+from labelgen.datasets.checks import PlanInput, check_plan
 from labelgen.datasets.info import DatasetInfo
-from labelgen.frame import Camera, Frame
 
 TIME = 1_700_000_000_000_000
 
@@ -53,6 +53,6 @@ def frame(cameras, number=0, scene="s", time=None, pose=None, **more):
 def found(*frames, root=Path("/nowhere"), sample=0, **info):
     """{check: its texts} of a plan of these frames."""
     out = {}
-    for finding in check_plan(PlanSight(Path(root), frames, DatasetInfo(**info), sample=sample)):
+    for finding in check_plan(PlanInput(Path(root), frames, DatasetInfo(**info), sample=sample)):
         out.setdefault(finding.check, []).append(str(finding))
     return out

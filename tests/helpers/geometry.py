@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labelgen.frame import Camera, Frame, PointCloud
-from labelgen.records import Regions, Views
+from labelgen.core.frame import Camera, Frame, PointCloud
+from labelgen.core.records import Regions, Views
 
 #: The channels in nuScenes' order.
 CHANNELS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")

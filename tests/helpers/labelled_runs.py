@@ -9,15 +9,15 @@ from typing import ClassVar
 import numpy as np
 
 from labelgen.config import RunConfig
+from labelgen.core.records import Regions, Semantics
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import plan_frames
 from labelgen.engine.job import Job, commit
 from labelgen.engine.planning import own_taxonomy
 from labelgen.engine.steps import LoadFrame, ProjectPoints, VoteLabels
 from labelgen.engine.task import FrameTask, run_steps
 from labelgen.geometry import rle
-from labelgen.records import Regions, Semantics
 from labelgen.shards import build_index, create_run, merge_plan
-from labelgen.taxonomy import load_taxonomy
 
 FINGERPRINT = "fedcba9876543210" * 2
 ROWS, COLUMNS = 3, 5

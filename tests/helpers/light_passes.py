@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from labelgen.core.records import Failure
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.engine.derivation import Derived, plan_derivation
 from labelgen.engine.derive import derive
 from labelgen.engine.driver import Outcome
-from labelgen.records import Failure
 from labelgen.runs import Scene, open_run
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelgen.core.records import UNLABELLED, PointLabels, Regions
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
 from labelgen.data import LabelDataset
 from labelgen.datasets import load_cloud, plan_frames, write_frames
 from labelgen.distill.config import DataConfig
@@ -18,10 +20,8 @@ from labelgen.distill.predict import segments_as_labels
 from labelgen.distill.samples import FrameTransform, batches_of
 from labelgen.engine.derivation import Derived, plan_derivation
 from labelgen.engine.derive import derive
-from labelgen.records import UNLABELLED, PointLabels, Regions
 from labelgen.runs import Scene, open_run
 from labelgen.shards import create_run, write_shard
-from labelgen.taxonomy import Taxonomy, load_taxonomy
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.frame import Frame
-from labelgen.geometry.steps import inside_of_steps
-from labelgen.records import (
+from labelgen.core.frame import Frame
+from labelgen.core.records import (
     NO_CAMERA,
     NO_REGION,
     UNLABELLED,
@@ -23,6 +22,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.geometry.fractions import inside_of_steps
 
 
 def identity_of(frame: Frame) -> dict[str, Any]:

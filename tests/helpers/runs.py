@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.core.frame import Camera, Frame
+from labelgen.core.records import Failure, FrameRecord
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.manifest import write_frames
-from labelgen.datasets.paths import digest
 from labelgen.datasets.sources import with_source_ids
-from labelgen.frame import Camera, Frame
-from labelgen.records import Failure, FrameRecord
-from labelgen.seal import CHECKSUM, sealed_json
+from labelgen.io.paths import digest
+from labelgen.io.seal import CHECKSUM, sealed_json
 from labelgen.shards import Manifest, create_run, write_shard
 from tests.helpers.records import make_record
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-#: Layouts of files by name, as `labelgen.frame.parse_layout` reads them.
+#: Layouts of files by name, as `labelgen.core.frame.parse_layout` reads them.
 LAYOUTS = {
     "xyz": "x:f4,y:f4,z:f4",
     "kitti": "x:f4,y:f4,z:f4,intensity:f4",

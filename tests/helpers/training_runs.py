@@ -10,11 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from labelgen.data.fields import Sample, read_sample
-from labelgen.datasets import DatasetInfo, write_frames
-from labelgen.distill.samples import FrameTransform
-from labelgen.frame import Frame
-from labelgen.records import (
+from labelgen.core.frame import Frame
+from labelgen.core.records import (
     NO_CAMERA,
     NO_REGION,
     UNLABELLED,
@@ -26,9 +23,12 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.core.taxonomy import ClassSpec, Taxonomy
+from labelgen.data.fields import Sample, read_sample
+from labelgen.datasets import DatasetInfo, write_frames
+from labelgen.distill.samples import FrameTransform
 from labelgen.runs import Run
 from labelgen.shards import build_index, create_run, write_shard
-from labelgen.taxonomy import ClassSpec, Taxonomy
 
 FINGERPRINT = "00112233445566778899aabbccddeeff"
 TAXONOMY = Taxonomy(

@@ -11,12 +11,12 @@ import pytest
 import labelgen
 from labelgen import api
 from labelgen.config import load_config
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.records import PointLabels
 from labelgen.datasets import plan_frames
 from labelgen.engine.recipe import label_frames
 from labelgen.engine.steps import LoadFrame
 from labelgen.engine.task import FrameTask, Step
-from labelgen.errors import FrameError, UserError
-from labelgen.records import PointLabels
 from tests.e2e.conftest import FAST
 from tests.helpers.cli import Shell
 from tests.helpers.nuscenes_root import make_dataroot

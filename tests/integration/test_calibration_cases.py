@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.datasets import plan_frames
-from labelgen.datasets.checks import FrameSight, PlanSight, survey
-from labelgen.errors import UserError
+from labelgen.datasets.checks import FrameInput, PlanInput, survey
 
 WRONG = [
     ("inputs", "k-double", "manifest", True, "principal point at 319.5 of 320 px", "intrinsics"),
@@ -33,7 +33,7 @@ def build(cases, script, case, out):
 
 def sight_of(data_set, root):
     frames, info = plan_frames(data_set, root)
-    return PlanSight(root, frames, info)
+    return PlanInput(root, frames, info)
 
 
 @pytest.mark.parametrize(("script", "case", "data_set", "stops", "words", "more"), WRONG)
@@ -55,8 +55,8 @@ def test_sound_frames_are_silent(shared_cases, tmp_path, script):
     case = [] if script == "street" else ["sound"]
     sight = sight_of(data_set, build(shared_cases, script, case, tmp_path / "out"))
     assert survey(sight) == []
-    look = sight.looks[0]
-    assert isinstance(look, FrameSight)
+    look = sight.frame_inputs[0]
+    assert isinstance(look, FrameInput)
     assert len(range(*next(look.cameras())[1].indices(1 << 30))) == points
 
 

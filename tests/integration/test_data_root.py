@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
-from labelgen.engine import passes
+from labelgen.engine import operations as passes
 from labelgen.labels.calibrate import Calibration
 from labelgen.runs import open_run
 from tests.helpers.cli import Shell

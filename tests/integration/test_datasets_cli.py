@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelgen.core.frame import Camera, Frame
 from labelgen.datasets import DatasetInfo, plan_frames, write_frames
-from labelgen.frame import Camera, Frame
 from tests.helpers.cli import Shell
 from tests.helpers.nuscenes_root import make_dataroot
 

@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 
 from labelgen.cli.inspect import evaluate, inspect, report
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED, Failure, FrameStatus, Reason, Views
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import load_cloud, load_truth, plan_frames, write_frames
-from labelgen.errors import UserError
 from labelgen.geometry import rle
 from labelgen.inspection.choose import find_frame
 from labelgen.inspection.layout import place_cameras
 from labelgen.inspection.summary import summarise_run
-from labelgen.records import UNLABELLED, Failure, FrameStatus, Reason, Views
 from labelgen.runs import open_run
 from labelgen.shards import create_run, write_shard
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import VERSION, make_dataroot
 from tests.helpers.records import identity_of, make_record
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from labelgen.core.frame import Camera, Frame
 from labelgen.datasets import DatasetInfo, load_cloud, load_image, plan_frames, write_frames
-from labelgen.frame import Camera, Frame
 
 
 def test_pixels_are_those_of_the_reference(kitti_frame, tmp_path):

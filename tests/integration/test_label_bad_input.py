@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
+from labelgen.core.records import Reason
 from labelgen.datasets import plan_frames, write_frames
-from labelgen.errors import UserError
-from labelgen.records import Reason
 from labelgen.runs import open_run
 from tests.helpers.cli import Shell
 from tests.helpers.labelled_runs import label

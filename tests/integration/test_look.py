@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.records import UNLABELLED
 from labelgen.inspection.instances import instance_boxes
 from labelgen.inspection.reporting import report_run
 from labelgen.inspection.viewer import region_classes, view_run
-from labelgen.records import UNLABELLED
 from labelgen.runs import open_run
 from tests.unit.exports.conftest import POINTS, SIZE, Labelled, labelled  # noqa: F401  (the fixture)
 

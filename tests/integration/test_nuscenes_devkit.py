@@ -11,9 +11,9 @@ from nuscenes.utils.geometry_utils import transform_matrix
 from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import load_truth, plan_frames
 from labelgen.metrics import SegmentationScore
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import CATEGORIES, VERSION, make_dataroot
 
 

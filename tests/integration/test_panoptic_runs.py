@@ -11,12 +11,12 @@ import torch
 import yaml
 from PIL import Image
 
+from labelgen.core.records import UNLABELLED, Reason
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets.semantickitti import CATEGORIES
 from labelgen.demo.world import build
 from labelgen.distill.batch import NONE
-from labelgen.records import UNLABELLED, Reason
 from labelgen.runs import open_run
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.cli import Shell
 from tests.helpers.panoptic_runs import labels_of, make_bare_run, make_predicted_run
 from tests.unit.datasets.test_semantickitti import LEARNING_MAP, TR, K

@@ -11,10 +11,10 @@ import pytest
 
 import labelgen
 from labelgen import testing
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import plan_frames
 from labelgen.engine.relabel import plan_relabel
-from labelgen.errors import UserError
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.cli import Shell
 from tests.helpers.nuscenes_root import make_dataroot
 from tests.helpers.plugins import install_example, installed

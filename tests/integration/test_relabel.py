@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from labelgen.config import RunConfig
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.data import LabelDataset, collate
 from labelgen.engine.recipe import label_frames, split
 from labelgen.engine.reclass import Relabel
@@ -19,7 +20,6 @@ from labelgen.exports import import_labels
 from labelgen.geometry import rle
 from labelgen.runs import open_run
 from labelgen.shards import read_plan
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.blip2_folder import write_blip2_folder
 from tests.helpers.cli import Shell
 from tests.helpers.clip_folder import write_clip_folder

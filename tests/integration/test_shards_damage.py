@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import StoredRun, resume, verify
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import make_run, some_records, write

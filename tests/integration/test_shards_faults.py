@@ -21,19 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.datasets import DatasetInfo
-from labelgen.errors import UserError
-from labelgen.frame import Frame
-from labelgen.shards import (
-    StoredRun,
-    build_index,
-    clients,
-    create_run,
-    merge_plan,
-    resume,
-    verify,
-    write_shard,
-)
+from labelgen.io import clients
+from labelgen.shards import StoredRun, build_index, create_run, merge_plan, resume, verify, write_shard
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import FINGERPRINT, some_records
 from tests.helpers.s3 import S3Server

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 
-from labelgen.records import FrameStatus
+from labelgen.core.records import FrameStatus
 from labelgen.shards import StoredRun, verify, write_shard
 from labelgen.shards.columns import pack, uv_steps
 from tests.helpers.records import assert_stored, make_record

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelgen.records import FrameRecord
+from labelgen.core.records import FrameRecord
 from labelgen.shards import StoredRun, build_index, read_index, resume, verify, write_shard, writer
 from labelgen.shards.manifest import manifest_key
 from tests.helpers.records import assert_stored

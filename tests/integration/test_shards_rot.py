@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.engine.planning import Plan
-from labelgen.errors import UserError
+from labelgen.io.local import LocalStore
 from labelgen.shards import (
     Problem,
     StoredRun,
@@ -23,7 +24,6 @@ from labelgen.shards import (
     write_shard,
 )
 from labelgen.shards.damage import DamageError
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import list_manifests, manifest_key
 from labelgen.shards.resume import CHECKED_BYTES
 from tests.helpers.cli import Shell

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.io import clients
+from labelgen.io.place import named_after, open_store
+from labelgen.io.remote import RemoteStore
 from labelgen.shards import (
     DamageError,
     StoredRun,
     build_index,
-    clients,
     done_frames,
     read_index,
     resume,
     suspects,
     verify,
 )
-from labelgen.shards.place import named_after, open_store
-from labelgen.shards.remote import RemoteStore
 from tests.helpers.records import assert_stored
 from tests.helpers.runs import flip, make_failure, make_run, some_records, write
 from tests.helpers.s3 import S3Server

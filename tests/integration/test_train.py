@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import labelgen
-from labelgen.errors import UserError
-from labelgen.records import NO_CAMERA, NO_REGION
+from labelgen.core.errors import UserError
+from labelgen.core.records import NO_CAMERA, NO_REGION
 from labelgen.runs import open_run
 from tests.helpers.cli import Shell
 from tests.helpers.training_runs import make_training_run

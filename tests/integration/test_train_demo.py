@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.main import app
+from labelgen.core.errors import UserError
 from labelgen.demo.small_models import make as demo
 from labelgen.demo.world import TRAIN_SEEDS, VAL_SEEDS
-from labelgen.errors import UserError
 from labelgen.models.shipped import shipped_dir
 
 runner = CliRunner()

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.world import app, parse_size
+from labelgen.core.errors import UserError
 from labelgen.demo.world import build, export
-from labelgen.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.shards import create_run
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.runs import FINGERPRINT, some_records, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,8 +41,6 @@ ROOMS = [
     "cli",
     "pipelines",
 ]
-#: Files beside the folders: bytes and texts on disk; all others there are words that every room speaks.
-IO = frozenset(("bounded", "magic", "retry", "scratch", "seal"))
 #: What may be imported by few: {package: rooms}. Nothing else says where it may not be.
 KEPT_TO = {
     "ray": {"engine"},
@@ -77,8 +75,6 @@ def room_of(module: str) -> str:
         return "pipelines"
     if len(parts) == 1 or parts[1] in ("api", "testing"):
         return "api"
-    if MODULES[f"labelgen.{parts[1]}"].name != "__init__.py":
-        return "io" if parts[1] in IO else "core"
     return parts[1]
 
 
@@ -156,7 +152,7 @@ def test_every_file_says_its_reason(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_parquet_is_read_in_one_place(path):
-    if path.relative_to(ROOT) == Path("labelgen/bounded.py"):
+    if path.relative_to(ROOT) == Path("labelgen/io/bounded.py"):
         return
     readers = (
         "BufferReader",
@@ -166,7 +162,7 @@ def test_parquet_is_read_in_one_place(path):
         r"pyarrow\.dataset",
     )
     found = re.search(rf"\b({'|'.join(readers)})\b", path.read_text())
-    assert not found, "labelgen.bounded.read_parquet has no threads that outlive the interpreter"
+    assert not found, "labelgen.io.bounded.read_parquet has no threads that outlive the interpreter"
 
 
 def test_the_core_loads_neither_torch_nor_ray():

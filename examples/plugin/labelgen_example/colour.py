@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labelgen.core.records import UNLABELLED, Regions, Semantics
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.models.backend import Backend
 from labelgen.models.info import ModelInfo
-from labelgen.records import UNLABELLED, Regions, Semantics
 from labelgen.semantics.settings import SemanticSettings
-from labelgen.taxonomy import Taxonomy
 
 #: Mean colours, RGB, of what has one; classes that a taxonomy lacks are left out.
 PALETTE = {

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Camera, Frame
+from labelgen.core.text_files import read_json
 from labelgen.datasets import DatasetInfo
 from labelgen.datasets.reader import Reader
-from labelgen.errors import UserError
-from labelgen.frame import Camera, Frame
-from labelgen.text_files import read_json
 
 
 def plan(dataroot: Path, version: str, split: str) -> tuple[list[Frame], DatasetInfo]:

@@ -21,6 +21,7 @@ from labelgen.datasets.checks import (
     texts,
     times,
 )
+from labelgen.datasets.checks.inputs import FrameInput, Lens, PlanInput
 from labelgen.datasets.checks.registry import (
     CHECKS,
     Check,
@@ -32,7 +33,6 @@ from labelgen.datasets.checks.registry import (
     refuse,
     warnings_of,
 )
-from labelgen.datasets.checks.sight import FrameSight, Lens, PlanSight
 from labelgen.datasets.checks.survey import (
     check_frame,
     check_image,
@@ -42,17 +42,17 @@ from labelgen.datasets.checks.survey import (
     survey,
     text_notes,
 )
-from labelgen.datasets.checks.texts import TextSight
+from labelgen.datasets.checks.texts import TextInput
 
 __all__ = [
     "CHECKS",
     "Check",
     "Finding",
-    "FrameSight",
+    "FrameInput",
     "Lens",
     "Odd",
-    "PlanSight",
-    "TextSight",
+    "PlanInput",
+    "TextInput",
     "check",
     "check_frame",
     "check_image",

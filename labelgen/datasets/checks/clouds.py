@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from labelgen.datasets.checks.inputs import FrameInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import FrameSight
 from labelgen.datasets.loading import NO_RING
 
 #: Fewer returns are no cloud of a street.
@@ -27,14 +27,14 @@ _PART = 16
 
 
 @check("cloud-returns", "frame")
-def returns(sight: FrameSight) -> Iterator[Odd]:
+def returns(data: FrameInput) -> Iterator[Odd]:
     """Hardly any point is a return."""
-    number, path = int(sight.cloud.returned.sum()), sight.frame.lidar_path
+    number, path = int(data.cloud.returned.sum()), data.frame.lidar_path
     if number < FEWEST:
-        yield Odd(f"{path} has {number} points that are a return, of {len(sight.cloud)}", "", "few")
-    elif number < (1 - MOST_NOTHING) * len(sight.cloud):
+        yield Odd(f"{path} has {number} points that are a return, of {len(data.cloud)}", "", "few")
+    elif number < (1 - MOST_NOTHING) * len(data.cloud):
         yield Odd(
-            f"{path}: {1 - number / len(sight.cloud):.0%} of {len(sight.cloud):,} points are no return "
+            f"{path}: {1 - number / len(data.cloud):.0%} of {len(data.cloud):,} points are no return "
             "((0, 0, 0), not finite, or a value that stands for none)",
             "are coordinates metres, and of the LiDAR's frame?",
             "share",
@@ -42,48 +42,48 @@ def returns(sight: FrameSight) -> Iterator[Odd]:
 
 
 @check("cloud-shape", "frame")
-def shape(sight: FrameSight) -> Iterator[Odd]:
+def shape(data: FrameInput) -> Iterator[Odd]:
     """All points lie in one place, on one line or in one plane."""
-    xyz = sight.cloud.xyz[sight.sample].astype(np.float64)
+    xyz = data.cloud.xyz[data.sample].astype(np.float64)
     if len(xyz) < FEWEST:
         return
     spread = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(xyz.T)), 0))
     if spread[0] < FLAT:
         what = "place" if spread[2] < FLAT else "line" if spread[1] < FLAT else "plane"
         yield Odd(
-            f"{sight.frame.lidar_path}: all points lie in one {what}",
+            f"{data.frame.lidar_path}: all points lie in one {what}",
             "are x, y and z in the right columns?",
         )
 
 
 @check("cloud-copies", "frame")
-def copies(sight: FrameSight) -> Iterator[Odd]:
+def copies(data: FrameInput) -> Iterator[Odd]:
     """Many points are exact copies of others."""
-    xyz = sight.cloud.xyz
+    xyz = data.cloud.xyz
     if len(xyz) > 8000:  # copies fall to the same part
         scattered = xyz[:, 0].copy().view(np.uint32) * np.uint32(0x9E3779B1)
         rows = np.flatnonzero(scattered < 2**32 // _PART)
     else:
         rows = np.arange(len(xyz))
     beyond = (np.abs(xyz[rows]) > 1).any(axis=1)  # what is nearer may be the vehicle, where points do repeat
-    rows = rows[sight.cloud.returned[rows] & beyond]
+    rows = rows[data.cloud.returned[rows] & beyond]
     if len(rows) < FEWEST // 4:
         return
     mark = np.ascontiguousarray(xyz[rows]).view(np.dtype((np.void, 12)))
     share = 1 - len(np.unique(mark)) / len(rows)
     if share > MOST_COPIES:
         yield Odd(
-            f"{sight.frame.lidar_path}: {share:.0%} of the points are exact copies of others",
+            f"{data.frame.lidar_path}: {share:.0%} of the points are exact copies of others",
             "is the cloud written twice, or are there two returns of each beam that are one?",
         )
 
 
 @check("cloud-intensity", "frame")
-def intensity(sight: FrameSight) -> Iterator[Odd]:
+def intensity(data: FrameInput) -> Iterator[Odd]:
     """Intensities are not in the layout's range, negative, not finite, or all the same."""
-    layout, path = sight.frame.lidar_layout, sight.frame.lidar_path
-    values = sight.cloud.intensity[sight.sample]
-    if "intensity" not in sight.columns or len(values) < FEWEST:
+    layout, path = data.frame.lidar_layout, data.frame.lidar_path
+    values = data.cloud.intensity[data.sample]
+    if "intensity" not in data.columns or len(values) < FEWEST:
         return
     known = values[np.isfinite(values)]
     if len(known) < 0.99 * len(values):
@@ -100,7 +100,7 @@ def intensity(sight: FrameSight) -> Iterator[Odd]:
             "training learns nothing from it; where there is none, leave it out of lidar_layout's names",
         )
     elif most is not None and usual > most:
-        own = ",".join(f"{name}:f4" for name in sight.columns)
+        own = ",".join(f"{name}:f4" for name in data.columns)
         yield Odd(
             f"{path}: intensities reach {high:.4g}, those of layout {layout} are 0 to {most:g}",
             f"divide them, or name the columns: lidar_layout {own} takes any range",
@@ -115,25 +115,25 @@ def intensity(sight: FrameSight) -> Iterator[Odd]:
 
 
 @check("cloud-ring", "frame")
-def ring(sight: FrameSight) -> Iterator[Odd]:
+def ring(data: FrameInput) -> Iterator[Odd]:
     """Rings are no numbers from 0 to 254."""
-    rings = sight.cloud.ring
-    if rings is None or not len(sight.sample):
+    rings = data.cloud.ring
+    if rings is None or not len(data.sample):
         return
-    share = float((rings[sight.sample] == NO_RING).mean())
+    share = float((rings[data.sample] == NO_RING).mean())
     if share > 0.01:
         yield Odd(
-            f"{sight.frame.lidar_path}: the ring of {share:.0%} of the points is no number from 0 to 254",
+            f"{data.frame.lidar_path}: the ring of {share:.0%} of the points is no number from 0 to 254",
             "is it the right column, and of the right type?",
         )
 
 
 @check("cloud-time", "frame")
-def time(sight: FrameSight) -> Iterator[Odd]:
+def time(data: FrameInput) -> Iterator[Odd]:
     """The times of points are no seconds from the frame's timestamp."""
-    if sight.cloud.time is None:
+    if data.cloud.time is None:
         return
-    times = sight.cloud.time[sight.sample].astype(np.float64)
+    times = data.cloud.time[data.sample].astype(np.float64)
     times = times[np.isfinite(times)]
     if len(times) < FEWEST:
         return
@@ -145,7 +145,7 @@ def time(sight: FrameSight) -> Iterator[Odd]:
         )
         sure = unit and span > LONGEST_SWEEP
         yield Odd(
-            f"{sight.frame.lidar_path}: times of points go from {first:.6g} to {last:.6g}",
+            f"{data.frame.lidar_path}: times of points go from {first:.6g} to {last:.6g}",
             (f"are they {unit}seconds? " if sure else "")
             + "the column time holds seconds from the frame's timestamp",
         )

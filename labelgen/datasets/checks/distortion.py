@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.frame import Camera
+from labelgen.datasets.checks.inputs import PlanInput
 from labelgen.datasets.checks.intrinsics import each_camera, field_of_view
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import PlanSight
-from labelgen.frame import Camera
 from labelgen.geometry.cameras import fold_over
 
 Vector = NDArray[np.float64]
@@ -26,13 +26,13 @@ _ORDER = "labelgen takes k1 k2 p1 p2 [k3 [k4 k5 k6 …]], OpenCV's order"
 
 
 @check("fisheye", "plan")
-def fisheye(plan: PlanSight) -> Iterator[Odd]:
+def fisheye(plan: PlanInput) -> Iterator[Odd]:
     """Four coefficients of a fisheye (Kannala-Brandt's k1 to k4), which are taken for k1 k2 p1 p2."""
     yield from each_camera(plan, _fisheye)
 
 
 @check("distortion", "plan")
-def distortion(plan: PlanSight) -> Iterator[Odd]:
+def distortion(plan: PlanInput) -> Iterator[Odd]:
     """Distortion coefficients that fold or tear the image within its borders, or in another order."""
     yield from each_camera(plan, lambda camera: None if _fisheye(camera) else _implausible(camera))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
+from labelgen.core.taxonomy_source import shipped_names
+from labelgen.datasets.checks.inputs import PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import PlanSight
-from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.taxonomy_source import shipped_names
 
 
 @check("taxonomy-fits", "plan", refuse=True)
-def taxonomy_fits(plan: PlanSight) -> Iterator[Odd]:
+def taxonomy_fits(plan: PlanInput) -> Iterator[Odd]:
     """The classes are another data set's: labels could not be scored, or given back in its format."""
     name = plan.settings.get("taxonomy")
     if not name:
@@ -32,7 +32,7 @@ def taxonomy_fits(plan: PlanSight) -> Iterator[Odd]:
         )
 
 
-def _home(plan: PlanSight) -> set[str]:
+def _home(plan: PlanInput) -> set[str]:
     """Categories of a data set that comes without tables of them: those of its own taxonomy."""
     return _sources(load_taxonomy(plan.info.taxonomy)) if plan.info.taxonomy in shipped_names() else set()
 

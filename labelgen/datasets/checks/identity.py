@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from labelgen.core.frame import Camera, Frame
+from labelgen.datasets.checks.inputs import FrameInput, PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import FrameSight, PlanSight
-from labelgen.frame import Camera, Frame
 
 
 @check("ids-by-case", "plan")
-def by_case(plan: PlanSight) -> Iterator[Odd]:
+def by_case(plan: PlanInput) -> Iterator[Odd]:
     """Ids of frames or scenes, or names of cameras, differ only by the case of their letters."""
     for what, names in (
         ("frames", (frame.frame_id for frame in plan.frames)),
@@ -26,7 +26,7 @@ def by_case(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("image-of-two-cameras", "plan")
-def two_cameras(plan: PlanSight) -> Iterator[Odd]:
+def two_cameras(plan: PlanInput) -> Iterator[Odd]:
     """Two cameras of a frame have the same image file."""
     for frame in plan.frames:
         cameras: dict[str, str] = {}
@@ -41,7 +41,7 @@ def two_cameras(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("image-of-two-frames", "plan")
-def two_frames(plan: PlanSight) -> Iterator[Odd]:
+def two_frames(plan: PlanInput) -> Iterator[Odd]:
     """Two frames have the same image file, said to be of different times or cameras."""
     paths = [camera.image_path for frame in plan.frames for camera in frame.cameras]
     if len(set(paths)) == len(paths):
@@ -61,7 +61,7 @@ def two_frames(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("cloud-of-two-frames", "plan")
-def two_clouds(plan: PlanSight) -> Iterator[Odd]:
+def two_clouds(plan: PlanInput) -> Iterator[Odd]:
     """Two frames have the same LiDAR file."""
     seen: dict[str, str] = {}
     for frame in plan.frames:
@@ -73,11 +73,11 @@ def two_clouds(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("image-twice", "frame")
-def twice(sight: FrameSight) -> Iterator[Odd]:
+def twice(data: FrameInput) -> Iterator[Odd]:
     """The image files of two cameras of a frame hold the same bytes."""
     seen: dict[str, str] = {}
-    for camera in sight.frame.cameras:
-        hashed = sight.hashes.get(camera.image_path)
+    for camera in data.frame.cameras:
+        hashed = data.hashes.get(camera.image_path)
         if hashed is not None and (other := seen.setdefault(hashed, camera.name)) != camera.name:
             yield Odd(
                 f"the images of cameras {other} and {camera.name} are the same, byte by byte",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from labelgen.core.errors import FrameError
+from labelgen.datasets.checks.inputs import PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import PlanSight
 from labelgen.datasets.images import TURNS, Picture
-from labelgen.errors import FrameError
 
 #: Values up to which a pixel is black, the share of such pixels that is odd, and the sample's shorter side.
 BLACK, SHARE, SAMPLE = 3, 0.999, 64
 
 
 @check("image-readable", "plan", refuse=True)
-def readable(plan: PlanSight) -> Iterator[Odd]:
+def readable(plan: PlanInput) -> Iterator[Odd]:
     """None of the images of several frames that were tried can be used."""
-    errors = [look for look in plan.pictures if isinstance(look, FrameError)]
+    errors = [one for one in plan.pictures if isinstance(one, FrameError)]
     if len(errors) == len(plan.pictures) and len({error.frame_id for error in errors}) > 1:
         yield Odd(f"{errors[0]}; {len(errors)} images were tried")
 
 
 @check("image-unusable", "plan")
-def unusable(plan: PlanSight) -> Iterator[Odd]:
+def unusable(plan: PlanInput) -> Iterator[Odd]:
     """Some images that were tried cannot be used: their frames do without them, or fail."""
     for look in plan.pictures:
         if isinstance(look, FrameError) and (plan.root / look.path).is_file():

@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from labelgen.core.frame import Camera
+from labelgen.datasets.checks.inputs import Lens, PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import Lens, PlanSight
-from labelgen.frame import Camera
 
 #: Different calibrations that are looked at, at equal distances.
 MOST_LENSES = 5000
@@ -45,7 +45,7 @@ SOURCES = {
 USUAL = (1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 4 / 5, 5 / 4, 4 / 3, 3 / 2, 2, 8 / 3, 3, 4)
 
 
-def each_camera(plan: PlanSight, judge: Callable[[Camera], Odd | None]) -> Iterator[Odd]:
+def each_camera(plan: PlanInput, judge: Callable[[Camera], Odd | None]) -> Iterator[Odd]:
     """What is odd about the calibrations of a plan: of each camera the first, with the frame that has it."""
     found: dict[str, tuple[Lens, Odd]] = {}
     images: dict[str, int] = {}
@@ -69,31 +69,31 @@ def field_of_view(camera: Camera) -> tuple[float, float]:
 
 
 @check("intrinsics-units", "plan", refuse=True)
-def units(plan: PlanSight) -> Iterator[Odd]:
+def units(plan: PlanInput) -> Iterator[Odd]:
     """A camera's intrinsics are not in pixels."""
     yield from each_camera(plan, partial(_judge, "intrinsics-units"))
 
 
 @check("intrinsics-size", "plan", refuse=True)
-def size(plan: PlanSight) -> Iterator[Odd]:
+def size(plan: PlanInput) -> Iterator[Odd]:
     """A camera's intrinsics belong to images of another size: the principal point lies far off."""
     yield from each_camera(plan, partial(_judge, "intrinsics-size"))
 
 
 @check("principal-point", "plan")
-def principal_point(plan: PlanSight) -> Iterator[Odd]:
+def principal_point(plan: PlanInput) -> Iterator[Odd]:
     """A camera's principal point lies farther from the image's centre than in any common crop."""
     yield from each_camera(plan, partial(_judge, "principal-point"))
 
 
 @check("field-of-view", "plan")
-def field(plan: PlanSight) -> Iterator[Odd]:
+def field(plan: PlanInput) -> Iterator[Odd]:
     """A camera sees less or more than the lenses of vehicles do."""
     yield from each_camera(plan, partial(_judge, "field-of-view"))
 
 
 @check("focal-lengths", "plan")
-def focal_lengths(plan: PlanSight) -> Iterator[Odd]:
+def focal_lengths(plan: PlanInput) -> Iterator[Odd]:
     """A camera's fx and fy are far apart, or its axes are skewed."""
     yield from each_camera(plan, partial(_judge, "focal-lengths"))
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.frame import Frame
+from labelgen.datasets.checks.inputs import FrameInput, PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import FrameSight, PlanSight
 from labelgen.datasets.transforms import Matrices
-from labelgen.frame import Frame
 
 #: Metres between a camera and the LiDAR: farther is odd, and too far for any vehicle.
 FAR, TOO_FAR = 8.0, 20.0
@@ -28,7 +28,7 @@ _FLIPPED = np.diag([1.0, -1, -1])
 
 
 @check("camera-upright", "plan")
-def upright(plan: PlanSight) -> Iterator[Odd]:
+def upright(plan: PlanInput) -> Iterator[Odd]:
     """A camera's y, which points down, does not point down in the LiDAR's frame."""
     shots = plan.shots
     wrong = _askew(shots.pose, UPRIGHT, LEVEL)
@@ -49,7 +49,7 @@ def upright(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("camera-far", "plan", refuse=True)
-def too_far(plan: PlanSight) -> Iterator[Odd]:
+def too_far(plan: PlanInput) -> Iterator[Odd]:
     """A camera is farther from the LiDAR than any vehicle is long."""
     for name, frame, metres, more in _distances(plan, TOO_FAR, np.inf):
         if metres > 1000 * FAR:
@@ -66,7 +66,7 @@ def too_far(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("camera-distant", "plan")
-def distant(plan: PlanSight) -> Iterator[Odd]:
+def distant(plan: PlanInput) -> Iterator[Odd]:
     """A camera is farther from the LiDAR than a car is long."""
     for name, frame, metres, more in _distances(plan, FAR, TOO_FAR):
         yield Odd(
@@ -77,7 +77,7 @@ def distant(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("lidar-upright", "plan")
-def lidar_upright(plan: PlanSight) -> Iterator[Odd]:
+def lidar_upright(plan: PlanInput) -> Iterator[Odd]:
     """The LiDAR's z does not point up in a scene's global frame."""
     for name, scene in plan.scenes.items():
         up = np.array([frame.global_from_lidar[2, 2] for frame in scene])
@@ -92,7 +92,7 @@ def lidar_upright(plan: PlanSight) -> Iterator[Odd]:
             )
 
 
-def _distances(plan: PlanSight, low: float, high: float) -> Iterator[tuple[str, str, float, str]]:
+def _distances(plan: PlanInput, low: float, high: float) -> Iterator[tuple[str, str, float, str]]:
     """Name, first frame, metres and how many more of each camera whose distance is within bounds."""
     metres = np.linalg.norm(plan.shots.pose[:, :3, 3], axis=1)
     wrong = (metres > low) & (metres <= high)
@@ -103,7 +103,7 @@ def _distances(plan: PlanSight, low: float, high: float) -> Iterator[tuple[str, 
             yield name, f"frame {frame.frame_id}", float(metres[odd[0]]), more
 
 
-def _reading(plan: PlanSight, frame: Frame, name: str) -> str:
+def _reading(plan: PlanInput, frame: Frame, name: str) -> str:
     """How the rotations of a frame's cameras that are not upright would make sense."""
     rotations = np.array([camera.camera_from_lidar[:3, :3] for camera in frame.cameras])
     if (up := _common_up(rotations)) is not None:
@@ -160,9 +160,9 @@ def _common_up(rotations: Matrices) -> str | None:
     return f"{'-' if down[axis] > 0 else ''}{_AXES[axis]}"
 
 
-def _in_view(plan: PlanSight, name: str) -> str:
+def _in_view(plan: PlanInput, name: str) -> str:
     """How many points a camera of a sampled frame sees with its matrix, and with the inverse."""
-    for look in (look for look in plan.looks if isinstance(look, FrameSight)):
+    for look in (one for one in plan.frame_inputs if isinstance(one, FrameInput)):
         for camera, rows in look.cameras():
             if camera.name == name:
                 turned = replace(camera, camera_from_lidar=np.linalg.inv(camera.camera_from_lidar))

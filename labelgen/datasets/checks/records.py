@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.frame import parse_layout
+from labelgen.datasets.checks.inputs import FrameInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import FrameSight
 from labelgen.datasets.layouts import column_major, degenerate, guess, rhythm
-from labelgen.frame import parse_layout
 
 #: Share of points with a coordinate that nothing measures, from which a layout is wrong.
 MOST_ABSURD = 0.08
@@ -23,21 +23,21 @@ _ROWS = 4000
 
 
 @check("cloud-layout", "frame", refuse=True)
-def layout(sight: FrameSight) -> Iterator[Odd]:
+def layout(data: FrameInput) -> Iterator[Odd]:
     """The points make no sense in the layout that the plan gives: type, number of columns, order of bytes."""
-    if sight.cloud_data and (problem := misfit(sight)):
-        hint = guess(sight.cloud_data, sight.frame.lidar_layout)
+    if data.cloud_data and (problem := misfit(data)):
+        hint = guess(data.cloud_data, data.frame.lidar_layout)
         yield Odd(
-            f"{sight.frame.lidar_path} is not of layout {sight.frame.lidar_layout}: {problem}",
+            f"{data.frame.lidar_path} is not of layout {data.frame.lidar_layout}: {problem}",
             hint or "name the columns and types of its records (lidar_layout, docs/frames-parquet.md)",
         )
 
 
 @check("cloud-units", "frame", refuse=True)
-def units(sight: FrameSight) -> Iterator[Odd]:
+def units(data: FrameInput) -> Iterator[Odd]:
     """Coordinates are no metres from the LiDAR: millimetres, a map's coordinates, ranges and angles."""
-    xyz = sight.there
-    path = sight.frame.lidar_path
+    xyz = data.there
+    path = data.frame.lidar_path
     if len(xyz) < 20:
         return
     if _of_map(xyz):
@@ -58,7 +58,7 @@ def units(sight: FrameSight) -> Iterator[Odd]:
     near, half, far = np.percentile(np.sqrt((xyz**2).sum(axis=1)), (1, 50, 99))
     tiny = far < 1 and half < 0.3  # something right before a LiDAR is a little farther away
     if (half <= FARTHEST_HALF and far <= FARTHEST_MOST and near <= FARTHEST_NEAREST and not tiny) or (
-        absurd(sight) > MOST_ABSURD
+        absurd(data) > MOST_ABSURD
     ):
         return
     if tiny:
@@ -77,14 +77,14 @@ def units(sight: FrameSight) -> Iterator[Odd]:
     yield Odd(f"{path}: {text}", f"{hint} Points must be in metres, in the LiDAR's frame".lstrip())
 
 
-def misfit(sight: FrameSight) -> str:
+def misfit(data: FrameInput) -> str:
     """What makes no sense about a file's layout; empty if nothing does."""
-    if (share := absurd(sight)) > MOST_ABSURD and not _of_map(sight.there):
+    if (share := absurd(data)) > MOST_ABSURD and not _of_map(data.there):
         return f"{share:.0%} of the points have coordinates that nothing measures"
-    if axes := _whole(sight.there):
+    if axes := _whole(data.there):
         return f"{axes} holds whole numbers only"
-    record = parse_layout(sight.frame.lidar_layout).record
-    found = rhythm(sight.cloud_data)
+    record = parse_layout(data.frame.lidar_layout).record
+    found = rhythm(data.cloud_data)
     best, size = found.best, record.itemsize
     if size >= len(found.equal) or not found.equal[best]:
         return ""
@@ -93,25 +93,25 @@ def misfit(sight: FrameSight) -> str:
     if (
         best % size == 0
         and found.beats(best, size, 0.8)
-        and (number := _alternating(sight.cloud.xyz, best // size))
+        and (number := _alternating(data.cloud.xyz, best // size))
     ):
         return f"every {number} records belong together"
     for part in range(12, size // 2 + 1):
-        if size % part == 0 and not found.beats(size, part, 0.5) and _repeats(sight, record, part):
+        if size % part == 0 and not found.beats(size, part, 0.5) and _repeats(data, record, part):
             return f"its bytes repeat every {part}, records of that layout have {size}"
-    if found.equal[[4, 8]].max() > 0.4 * found.equal[size] and column_major(sight.cloud_data):
+    if found.equal[[4, 8]].max() > 0.4 * found.equal[size] and column_major(data.cloud_data):
         return "parts of the file differ more than columns do"
     return ""
 
 
-def absurd(sight: FrameSight) -> float:
+def absurd(data: FrameInput) -> float:
     """Share of points with coordinates that no LiDAR gives, not even for "no return".
 
     Wrong types give exponents at random: numbers next to nothing, numbers beyond all measure, and many kinds
     of "not a number", side by side with others. What stands for "no return" is one value.
     """
-    record = parse_layout(sight.frame.lidar_layout).record
-    rows = np.frombuffer(sight.cloud_data, record, len(sight.cloud_data) // record.itemsize)
+    record = parse_layout(data.frame.lidar_layout).record
+    rows = np.frombuffer(data.cloud_data, record, len(data.cloud_data) // record.itemsize)
     rows = rows[:: -(-len(rows) // _ROWS) or 1]
     kinds = sum(
         len(np.unique(rows[axis][np.isnan(rows[axis])].view("<u4")))
@@ -167,10 +167,10 @@ def _alternating(xyz: NDArray[np.float32], number: int) -> int:
     return bad.index(True) + 1 if any(bad) and not bad[0] else 0
 
 
-def _repeats(sight: FrameSight, record: np.dtype[np.void], part: int) -> bool:
+def _repeats(data: FrameInput, record: np.dtype[np.void], part: int) -> bool:
     """Whether the coordinates of a record stand in it again, some bytes later, with other values."""
     assert record.fields is not None
-    rows = np.frombuffer(sight.cloud_data, np.uint8, len(sight.cloud) * record.itemsize)
+    rows = np.frombuffer(data.cloud_data, np.uint8, len(data.cloud) * record.itemsize)
     table = rows.reshape(-1, record.itemsize)[:_ROWS]
     for axis in "xyz":
         kind, place = record.fields[axis][:2]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 
 #: What a check looks at: the plan with its tables, one frame with its cloud in hand, one decoded image,
 #: the texts of a taxonomy, or a labelled run.

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from labelgen.datasets.checks.inputs import PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import PlanSight
 
 #: Metres per second that a vehicle may drive.
 MOST_SPEED = 60.0
@@ -17,7 +17,7 @@ MOST_DEGREES = MOST_SPEED / 111_000
 
 
 @check("scene-poses", "plan")
-def missing_poses(plan: PlanSight) -> Iterator[Odd]:
+def missing_poses(plan: PlanInput) -> Iterator[Odd]:
     """All poses of a scene are the identity, or at one place: it cannot be fused over time."""
     for name, scene in plan.scenes.items():
         first = scene[0].global_from_lidar
@@ -38,7 +38,7 @@ def missing_poses(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("scene-degrees", "plan")
-def degrees(plan: PlanSight) -> Iterator[Odd]:
+def degrees(plan: PlanInput) -> Iterator[Odd]:
     """The positions of all scenes are degrees of latitude and longitude, not metres."""
     found, scenes = [], {name: scene for name, scene in plan.scenes.items() if len(scene) > 2}
     for name, scene in scenes.items():
@@ -58,7 +58,7 @@ def degrees(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("scene-order", "plan")
-def order(plan: PlanSight) -> Iterator[Odd]:
+def order(plan: PlanInput) -> Iterator[Odd]:
     """A frame is not later than the one before it in its scene."""
     for name, scene in plan.scenes.items():
         for before, after in pairwise(scene):
@@ -69,7 +69,7 @@ def order(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("scene-speed", "plan")
-def speed(plan: PlanSight) -> Iterator[Odd]:
+def speed(plan: PlanInput) -> Iterator[Odd]:
     """The vehicle moves faster from one frame to the next than any does."""
     for name, scene in plan.scenes.items():
         for before, after in pairwise(scene):

@@ -7,16 +7,16 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from labelgen.datasets.checks.inputs import FrameInput, PlanInput
 from labelgen.datasets.checks.registry import CHECKS, Finding, Odd, Subject, note_of
-from labelgen.datasets.checks.sight import FrameSight, PlanSight
-from labelgen.datasets.checks.texts import TextSight
+from labelgen.datasets.checks.texts import TextInput
 from labelgen.datasets.images import Picture
 
 #: Findings of one kind that are told; of more, the number is.
 MOST_TOLD = 3
 
 
-def survey(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
+def survey(plan: PlanInput, allow: Collection[str] = ()) -> list[Finding]:
     """Look for what is well formed and cannot be right, in seconds for any number of frames.
 
     Args:
@@ -28,21 +28,23 @@ def survey(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
         were looked at show it.
     """
     findings = check_plan(plan, allow)
-    sights = [look for look in plan.looks if isinstance(look, FrameSight)]
+    inputs = [one for one in plan.frame_inputs if isinstance(one, FrameInput)]
     odd: dict[tuple[str, str], dict[str, Odd]] = {}  # {(check, about): {frame: its first}}
-    for sight in sights:
-        for name, found in check_frame(sight, allow):
-            odd.setdefault((name, found.about), {}).setdefault(sight.frame.frame_id, found)
+    for data in inputs:
+        for name, found in check_frame(data, allow):
+            odd.setdefault((name, found.about), {}).setdefault(data.frame.frame_id, found)
     for picture in plan.pictures:
         for name, found in check_image(picture, allow) if isinstance(picture, Picture) else ():
             odd.setdefault((name, found.about), {}).setdefault(picture.frame_id, found)
     for (name, _), frames in odd.items():
-        stop = CHECKS[name].refuse and 2 * len(frames) > len(plan.looks)
-        findings.append(Finding(name, stop, str(next(iter(frames.values()))), len(frames), len(plan.looks)))
+        stop = CHECKS[name].refuse and 2 * len(frames) > len(plan.frame_inputs)
+        findings.append(
+            Finding(name, stop, str(next(iter(frames.values()))), len(frames), len(plan.frame_inputs))
+        )
     return sorted(findings, key=lambda finding: not finding.refuse)
 
 
-def check_plan(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
+def check_plan(plan: PlanInput, allow: Collection[str] = ()) -> list[Finding]:
     """What is odd about a plan as a whole; of the same kind, the first ones and how many more."""
     findings = []
     for one in CHECKS.values():
@@ -60,9 +62,9 @@ def check_plan(plan: PlanSight, allow: Collection[str] = ()) -> list[Finding]:
     return findings
 
 
-def check_frame(sight: FrameSight, allow: Collection[str] = ()) -> Iterator[tuple[str, Odd]]:
+def check_frame(data: FrameInput, allow: Collection[str] = ()) -> Iterator[tuple[str, Odd]]:
     """What is odd about a frame: names of checks, and what they found."""
-    return _check("frame", sight, allow)
+    return _check("frame", data, allow)
 
 
 def check_image(picture: Picture, allow: Collection[str] = ()) -> Iterator[tuple[str, Odd]]:
@@ -70,9 +72,9 @@ def check_image(picture: Picture, allow: Collection[str] = ()) -> Iterator[tuple
     return _check("image", picture, allow)
 
 
-def frame_notes(sight: FrameSight, allow: Collection[str] = ()) -> Iterable[str]:
+def frame_notes(data: FrameInput, allow: Collection[str] = ()) -> Iterable[str]:
     """What is odd about a frame, as its notes, each once."""
-    return dict.fromkeys(note_of(name, odd) for name, odd in check_frame(sight, allow))
+    return dict.fromkeys(note_of(name, odd) for name, odd in check_frame(data, allow))
 
 
 def image_notes(picture: Picture) -> Iterable[str]:
@@ -80,13 +82,13 @@ def image_notes(picture: Picture) -> Iterable[str]:
     return dict.fromkeys(note_of(name, odd) for name, odd in check_image(picture))
 
 
-def text_notes(texts: TextSight) -> Iterable[str]:
+def text_notes(texts: TextInput) -> Iterable[str]:
     """What is odd about a taxonomy's texts, as notes of the frames that are labelled with them."""
     return [note_of(name, odd) for name, odd in islice(_check("texts", texts, ()), MOST_TOLD)]
 
 
-def _check(subject: Subject, sight: Any, allow: Collection[str]) -> Iterator[tuple[str, Odd]]:
+def _check(subject: Subject, data: Any, allow: Collection[str]) -> Iterator[tuple[str, Odd]]:
     for one in CHECKS.values():
         if one.subject == subject and one.name not in allow:
-            for odd in one.function(sight):
+            for odd in one.function(data):
                 yield one.name, odd

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.frame import Frame, parse_layout
+from labelgen.datasets.checks.inputs import FrameInput, PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import FrameSight, PlanSight
-from labelgen.frame import Frame, parse_layout
 
 #: A file this much smaller than those around it, or larger, is odd, if such files are rare.
 LEAST_MISSING, LEAST_TOO_MUCH = 0.05, 0.5
@@ -27,7 +27,7 @@ MOST_ON_RING = 0.1
 
 
 @check("cloud-size", "plan")
-def size(plan: PlanSight) -> Iterator[Odd]:
+def size(plan: PlanInput) -> Iterator[Odd]:
     """A LiDAR file is much smaller or larger than those before and after it."""
     groups: dict[str, list[Frame]] = {}
     for scene in plan.scenes.values():
@@ -53,29 +53,29 @@ def size(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("cloud-turn", "plan")
-def turn(plan: PlanSight) -> Iterator[Odd]:
+def turn(plan: PlanInput) -> Iterator[Odd]:
     """A sweep of a turning LiDAR ends before its turn is whole."""
-    sights = [look for look in plan.looks if isinstance(look, FrameSight)]
-    gaps = {sight.frame.frame_id: missing_degrees(sight) for sight in sights}
+    inputs = [one for one in plan.frame_inputs if isinstance(one, FrameInput)]
+    gaps = {data.frame.frame_id: missing_degrees(data) for data in inputs}
     gaps = {frame_id: gap for frame_id, gap in gaps.items() if gap}
-    if not gaps or (plan.info.dataset not in WHOLE_TURNS and 2 * len(gaps) >= len(sights)):
+    if not gaps or (plan.info.dataset not in WHOLE_TURNS and 2 * len(gaps) >= len(inputs)):
         return  # a LiDAR that is told to leave out a sector does so in every sweep
-    for sight in sights:
-        if sight.frame.frame_id in gaps:
+    for data in inputs:
+        if data.frame.frame_id in gaps:
             yield Odd(
-                f"{sight.frame.lidar_path}: {len(sight.cloud):,} points, which are not a whole turn: the "
-                f"sweep ends {gaps[sight.frame.frame_id]} degrees short of it",
+                f"{data.frame.lidar_path}: {len(data.cloud):,} points, which are not a whole turn: the "
+                f"sweep ends {gaps[data.frame.frame_id]} degrees short of it",
                 "a download that was cut off? Copy it again",
                 "turn",
             )
 
 
-def missing_degrees(sight: FrameSight) -> int:
+def missing_degrees(data: FrameInput) -> int:
     """Degrees between the last points of a file and the first ones, where nothing is; 0 for a whole turn.
 
     A sector that the vehicle hides lies anywhere in the file, one that was cut off between end and beginning.
     """
-    xyz = sight.cloud.xyz[sight.cloud.returned & (sight.distance > 1.5)]
+    xyz = data.cloud.xyz[data.cloud.returned & (data.distance > 1.5)]
     if len(xyz) < 3600:
         return 0
     azimuth = np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0])) % 360
@@ -104,25 +104,25 @@ def _apart(one: float, other: float) -> float:
 
 
 @check("cloud-skew", "plan")
-def skew(plan: PlanSight) -> Iterator[Odd]:
+def skew(plan: PlanInput) -> Iterator[Odd]:
     """Points were measured over time while the vehicle moved, and look as they were measured."""
-    for sight in plan.looks:
-        if not isinstance(sight, FrameSight) or sight.cloud.time is None:
+    for data in plan.frame_inputs:
+        if not isinstance(data, FrameInput) or data.cloud.time is None:
             continue
-        times = sight.cloud.time[sight.cloud.returned]
+        times = data.cloud.time[data.cloud.returned]
         times = times[np.isfinite(times)]
         if len(times) < 100:
             continue
         seconds = float(np.subtract(*np.percentile(times, (99, 1))))
-        speed, turning = motion(sight.frame, plan.scenes[sight.frame.scene_id])
+        speed, turning = motion(data.frame, plan.scenes[data.frame.scene_id])
         if not LEAST_SECONDS < seconds < 2 or (speed < LEAST_SPEED and turning < LEAST_TURNING):
             continue
-        off = off_ring(sight)
+        off = off_ring(data)
         if off is not None and off > MOST_ON_RING:
             continue
         measured = "" if off is None else ", and the points of each ring lie as they were measured"
         yield Odd(
-            f"{sight.frame.lidar_path}: the column time spans {seconds:.3f} s while the vehicle drives "
+            f"{data.frame.lidar_path}: the column time spans {seconds:.3f} s while the vehicle drives "
             f"{speed:.1f} m/s and turns {turning:.0f} degrees/s{measured}",
             "clouds must be deskewed to the frame's timestamp (docs/frames-parquet.md): is this one? Its "
             "times are not used",
@@ -142,13 +142,13 @@ def motion(frame: Frame, scene: Sequence[Frame]) -> tuple[float, float]:
     return float(np.linalg.norm(step[:3, 3])) / seconds, float(angle) / seconds
 
 
-def off_ring(sight: FrameSight) -> float | None:
+def off_ring(data: FrameInput) -> float | None:
     """Degrees that the elevations within a ring deviate, of the middle ring; None without rings."""
-    cloud = sight.cloud
+    cloud = data.cloud
     if cloud.ring is None:
         return None
-    use = np.flatnonzero(cloud.returned & (sight.distance > 4) & (sight.distance < 30) & (cloud.ring < 255))
-    elevation = np.degrees(np.arcsin(cloud.xyz[use, 2] / sight.distance[use]))
+    use = np.flatnonzero(cloud.returned & (data.distance > 4) & (data.distance < 30) & (cloud.ring < 255))
+    elevation = np.degrees(np.arcsin(cloud.xyz[use, 2] / data.distance[use]))
     spreads = []
     for number in np.unique(cloud.ring[use]):
         of_ring = elevation[cloud.ring[use] == number]

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
-class TextSight:
+class TextInput:
     """A taxonomy as a text encoder reads it.
 
     Attributes:
@@ -26,7 +26,7 @@ class TextSight:
 
 
 @check("class-texts", "texts")
-def alike(texts: TextSight) -> Iterator[Odd]:
+def alike(texts: TextInput) -> Iterator[Odd]:
     """Words of two classes are one text to the text encoder, such as long ones that it cuts."""
     taxonomy = texts.taxonomy
     words = [(spec.name, word) for spec in taxonomy.classes for word in spec.words]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.frame import Frame
+from labelgen.datasets.checks.inputs import PlanInput
 from labelgen.datasets.checks.registry import Odd, check
-from labelgen.datasets.checks.sight import PlanSight
-from labelgen.frame import Frame
 
 #: Seconds that an image may be taken before or after its sweep.
 MOST_APART_S = 0.2
@@ -28,7 +28,7 @@ _CLOCKS = {18.0: "GPS time is ahead of UTC by as much", 37.0: "TAI is ahead of U
 
 
 @check("time-units", "plan")
-def units(plan: PlanSight) -> Iterator[Odd]:
+def units(plan: PlanInput) -> Iterator[Odd]:
     """Timestamps are not microseconds, by the year that they give or the time between frames."""
     times = np.array([frame.timestamp_us for frame in plan.frames], np.int64)
     steps = _steps(list(plan.scenes.values()))
@@ -49,7 +49,7 @@ def units(plan: PlanSight) -> Iterator[Odd]:
 
 
 @check("camera-time", "plan")
-def camera_time(plan: PlanSight) -> Iterator[Odd]:
+def camera_time(plan: PlanInput) -> Iterator[Odd]:
     """A camera's image was taken long before or after its sweep."""
     shots = plan.shots
     for name, rows in shots.by_name():

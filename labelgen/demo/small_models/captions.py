@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.demo.small_models.pictures import ObjectWords
-from labelgen.taxonomy import Taxonomy
 
 #: Sky and the car that carries the cameras; they compete with the classes and lose.
 VOID_WORDS = {

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.demo.small_models.captions import VOID_WORDS, class_of, colour_is_held_out, noun_of, phrases_of
 from labelgen.demo.small_models.pictures import ObjectWords, Picture, PictureStore
 from labelgen.geometry.rle import area_and_box, encode, parse
 from labelgen.semantics.crops import region_crop
-from labelgen.taxonomy import Taxonomy
 
 SMALLEST = 60  #: pixels of a stored picture; a quarter of the pixels that the cameras would give
 

@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models.pictures import PictureStore
 from labelgen.demo.small_models.training import Report
 from labelgen.demo.world import TRAIN_SEEDS, VAL_SEEDS
-from labelgen.errors import UserError
 from labelgen.models.execution import select_device
 from labelgen.models.shipped import BPE_FILE, TRAINING_FILE, shipped_dir
 from labelgen.regions.settings import SamSettings
 from labelgen.semantics.settings import CaptionSettings, OpenClipSettings
-from labelgen.taxonomy import load_taxonomy
 
 #: The models are measured on the cities from this seed on, so many pictures at the cameras' own size.
 VAL_SEED, VAL_PICTURES, VAL_SIZE = VAL_SEEDS.start + 50_000, 12, (1600, 900)

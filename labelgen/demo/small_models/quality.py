@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.records import Regions
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.demo.small_models.captions import (
     HELD_OUT_COLOURS,
     HELD_OUT_WORDS,
@@ -20,13 +22,11 @@ from labelgen.demo.small_models.captions import (
 from labelgen.demo.small_models.crop_bank import SKY
 from labelgen.demo.small_models.pictures import Picture
 from labelgen.geometry.rle import label_counts
-from labelgen.records import Regions
 from labelgen.regions.base import RegionProposer, regions_of_labels
 from labelgen.regions.frame import join_cameras
 from labelgen.semantics.base import Captioner
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.prompts import Vocabulary, build_vocabulary, normalise
-from labelgen.taxonomy import Taxonomy
 
 #: Pixels of the smallest true segment that counts, at 1600 x 900.
 SMALLEST = 400

@@ -13,12 +13,12 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.demo.small_models.bpe import learn_merges, write_merges
 from labelgen.demo.small_models.captions import TEMPLATES, VOID_WORDS, caption
 from labelgen.demo.small_models.crop_bank import CropBank
 from labelgen.demo.small_models.training import Report, train
 from labelgen.models.shipped import BPE_FILE, shipped_dir
-from labelgen.taxonomy import Taxonomy
 
 CROPS, CAPTIONS = 112, 64  #: per step
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models.captions import class_of
 from labelgen.demo.small_models.pictures import PictureStore
 from labelgen.demo.small_models.sam_samples import Sample, draw_sample
@@ -19,7 +20,6 @@ from labelgen.demo.small_models.training import Report, train
 from labelgen.models.checkpoints import load_weights, read_state_dict
 from labelgen.models.conv_encoder import STRIDE
 from labelgen.models.shipped import build_sam, shipped_dir
-from labelgen.taxonomy import load_taxonomy
 
 #: Pictures per step and prompts per picture, in steps of windows and in steps of whole pictures.
 WINDOWS, WHOLES = (12, 6), (2, 16)

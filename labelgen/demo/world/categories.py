@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets.nuscenes_categories import INDEX
-from labelgen.taxonomy import load_taxonomy
 
 FIRST_STUFF = INDEX["flat.driveable_surface"]
 MANMADE, VEGETATION, EGO = INDEX["static.manmade"], INDEX["static.vegetation"], INDEX["vehicle.ego"]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelgen.core.errors import UserError
 from labelgen.datasets.nuscenes_categories import CATEGORIES
 from labelgen.demo import seeds
 from labelgen.demo.world import rig
@@ -23,8 +24,7 @@ from labelgen.demo.world.keyframe import Keyframe, Sighting, take
 from labelgen.demo.world.maps import draw_map
 from labelgen.demo.world.render import check_image_size
 from labelgen.demo.world.tables import LOCATION, VERSION, Tables, link, scene_names, token
-from labelgen.errors import UserError
-from labelgen.scratch import keep, scratch
+from labelgen.io.scratch import keep, scratch
 
 Progress = Callable[[int, int, str], None]
 FORMAT = 1

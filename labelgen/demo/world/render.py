@@ -12,12 +12,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.core.errors import UserError
 from labelgen.demo.world import camera, picture, rig
 from labelgen.demo.world.camera import Bins, Lens
 from labelgen.demo.world.city import City
 from labelgen.demo.world.light import SunGrid, sun_grid
 from labelgen.demo.world.primitives import Prims
-from labelgen.errors import UserError
 
 SHADOW_REACH = 90.0
 #: The exposure meter: width of its thumbnail, mean grey level it aims at, how far it goes to get there.

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelgen.bounded import read_npz
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
+from labelgen.core.records import UNLABELLED
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import MOST_POINTS
 from labelgen.datasets.nuscenes_tables import read_json
 from labelgen.demo.world.rig import CAMERA_NAMES
 from labelgen.demo.world.visibility import SEEN
-from labelgen.errors import UserError
-from labelgen.frame import Frame
-from labelgen.records import UNLABELLED
-from labelgen.taxonomy import Taxonomy
+from labelgen.io.bounded import read_npz
 
 
 @dataclass(frozen=True)

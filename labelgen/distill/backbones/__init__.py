@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labelgen.core.settings_reading import checked
 from labelgen.distill.backbones.base import Backbone
 from labelgen.distill.backbones.waffleiron import WaffleIron
 from labelgen.distill.settings.backbones import MinkUNetSettings, WaffleIronSettings, network_of
-from labelgen.settings_reading import checked
 
 __all__ = ["Backbone", "WaffleIron", "make_backbone"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labelgen.core.errors import UserError
 from labelgen.distill.backbones.base import Backbone
 from labelgen.distill.batch import Batch
 from labelgen.distill.settings.backbones import MinkUNetSettings
-from labelgen.errors import UserError
 
 #: Blocks and widths of the stages down, widths of those up (two blocks each), width of the stem.
 DOWN, UP, STEM = ((2, 32), (3, 64), (4, 128), (6, 256)), (256, 128, 96, 96), 32

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labelgen.core.errors import UserError
+from labelgen.core.settings_reading import checked
 from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.regress import OpenScene, Scalr
 from labelgen.distill.methods.slidr import Ppkt, Slidr, TolerantSlidr
 from labelgen.distill.methods.tmp import Tmp
 from labelgen.distill.methods.vlm2scene import Vlm2Scene
-from labelgen.errors import UserError
-from labelgen.settings_reading import checked
 
 __all__ = ["PRETRAINING", "CacheInfo", "Method", "make_method"]
 

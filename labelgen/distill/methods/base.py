@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.distill.batch import Batch
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.methods.answer import Answer
 from labelgen.distill.settings.methods import MethodSettings
 from labelgen.semantics.prompts import Vocabulary
-from labelgen.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

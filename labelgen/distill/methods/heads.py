@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from labelgen.core.errors import UserError
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.losses import pool
 from labelgen.distill.methods.base import CacheInfo
-from labelgen.errors import UserError
 
 _M = TypeVar("_M")
 _R = TypeVar("_R")

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import Taxonomy
 from labelgen.distill.batch import IGNORE, Batch
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.losses.segmentation import lovasz_softmax
 from labelgen.distill.methods.answer import Answer, Segments
 from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import class_words, feature_width, full_precision, fuse_views, given
+from labelgen.distill.panoptic.appearance import look_masks
 from labelgen.distill.panoptic.decoder import Decoder, Guide, Prediction
-from labelgen.distill.panoptic.looks import look_masks
 from labelgen.distill.panoptic.objective import Objective
 from labelgen.distill.panoptic.seeds import thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
@@ -33,8 +35,6 @@ from labelgen.distill.panoptic.segments import (
 from labelgen.distill.panoptic.text import TextHead
 from labelgen.distill.settings.methods import MethodSettings
 from labelgen.distill.settings.panoptic import PanopticSettings
-from labelgen.errors import UserError
-from labelgen.taxonomy import Taxonomy
 
 
 class Panoptic(Method):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from labelgen.core.records import PointLabels
 from labelgen.distill.classes import ClassSplit
 from labelgen.metrics.panoptic import MIN_POINTS, PanopticScore
-from labelgen.records import PointLabels
 from labelgen.runs import Run
 
 

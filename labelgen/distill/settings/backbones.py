@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from labelgen.errors import UserError
-from labelgen.settings import Settings
+from labelgen.core.errors import UserError
+from labelgen.core.settings import Settings
 
 #: Cells of the largest plane; layers times the square of the width of the largest network.
 MOST_CELLS, MOST_WEIGHTS = 1 << 24, 1 << 31

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from labelgen.settings import Settings
+from labelgen.core.settings import Settings
 
 
 class MethodSettings(Settings):

@@ -12,8 +12,8 @@ from ray._private.authentication.authentication_utils import is_token_auth_enabl
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from labelgen.core.errors import UserError
 from labelgen.engine.ray.connection import connect
-from labelgen.errors import UserError
 
 _Result = TypeVar("_Result")
 

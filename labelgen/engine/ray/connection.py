@@ -26,9 +26,9 @@ from ray._private.authentication.authentication_token_setup import (
 from ray.data import DataContext
 from ray.exceptions import AuthenticationError
 
-from labelgen.errors import UserError
-from labelgen.scratch import scratch
-from labelgen.wording import one_line
+from labelgen.core.errors import UserError
+from labelgen.core.wording import one_line
+from labelgen.io.scratch import scratch
 
 #: Logical CPUs offered beyond the physical ones on a local Ray. With as many as there are cores, two actor
 #: pools could hold them all while the readers that feed them wait for one for ever.

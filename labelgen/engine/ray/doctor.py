@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
+from labelgen.core.wording import one_line
 from labelgen.doctor.machine import Answers, Questions, examine
 from labelgen.doctor.plugins import plug_ins
 from labelgen.engine.planning import Plan, Request, make_plan, missing_demo, resolve_config
-from labelgen.errors import UserError
-from labelgen.shards.local import LocalStore
-from labelgen.shards.place import absolute, open_store
-from labelgen.wording import one_line
+from labelgen.io.local import LocalStore
+from labelgen.io.place import absolute, open_store
 
 #: Seconds for all nodes together to answer; hashing weights takes a while on slow disks.
 QUICK_S, THOROUGH_S = 60.0, 600.0

@@ -21,22 +21,22 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.engine.driver import Committed
 from labelgen.engine.failures import failure
 from labelgen.engine.isolation import limit_memory, run_isolated
 from labelgen.engine.job import FIRST, Job, commit
-from labelgen.engine.ledger import DEATHS, GIVE_UP, WRITE, Orders
 from labelgen.engine.metrics import report_of
+from labelgen.engine.supervisor import DEATHS, GIVE_UP, WRITE, Orders
 from labelgen.engine.task import FrameTask, Step, is_fatal, run_steps
-from labelgen.errors import UserError
-from labelgen.frame import Frame
+from labelgen.io.place import open_store
 from labelgen.shards.commit import published
-from labelgen.shards.place import open_store
 from labelgen.shards.writer import shard_id_of
 
 Row = dict[str, Any]
 
-#: Names this process in the ledger.
+#: Names this process in the supervisor.
 WORKER = uuid.uuid4().hex[:12]
 #: Exit code of a worker that gives itself up because its GPU context is lost; Ray starts another one.
 GPU_LOST = 70
@@ -46,15 +46,15 @@ _waiting = ThreadPoolExecutor(1)
 
 
 def _answer(asked: Any) -> Any:
-    """What the ledger says; waited for in a thread, since a task that waits in its own gives its CPU away."""
+    """What the supervisor says; waited for in a thread: a task that waits in its own gives its CPU away."""
     return _waiting.submit(ray.get, asked, timeout=30).result()
 
 
-def _reported(ledger: Any, error: UserError) -> UserError:
-    """Leave the error with the ledger, where the driver takes it from: Ray would make a text of it."""
-    if ledger is not None:
+def _reported(supervisor: Any, error: UserError) -> UserError:
+    """Leave the error with the supervisor, where the driver takes it from: Ray would make a text of it."""
+    if supervisor is not None:
         with contextlib.suppress(RayError):
-            _answer(ledger.report.remote(error))
+            _answer(supervisor.report.remote(error))
     return error
 
 
@@ -80,16 +80,16 @@ def unpack(row: Row) -> list[Row]:
 class Operator:
     """The steps of one operator, set up once per process; called by an actor, or by `run_task`."""
 
-    def __init__(self, job: Job, operator: str, ledger: Any = None, last: bool = False) -> None:
+    def __init__(self, job: Job, operator: str, supervisor: Any = None, last: bool = False) -> None:
         """Set the steps up.
 
         Args:
             job: without its frames.
             operator: a name that `Job.steps_of` knows.
-            ledger: handle of the run's `Ledger` actor, or None.
+            supervisor: handle of the run's `Supervisor` actor, or None.
             last: whether frames leave the graph after this one.
         """
-        self.job, self.operator, self.ledger, self.last = job, operator, ledger, last
+        self.job, self.operator, self.supervisor, self.last = job, operator, supervisor, last
         self.steps: Sequence[Step] = job.steps_of(operator)
         self.broken: UserError | None = None
         try:
@@ -102,7 +102,7 @@ class Operator:
     def __call__(self, row: Row) -> Row:
         """Do one frame; what it does to this process decides who does it the next time."""
         if self.broken is not None:
-            raise _reported(self.ledger, self.broken)
+            raise _reported(self.supervisor, self.broken)
         task: FrameTask = pickle.loads(row["task"])
         if task.skipped or (task.failure is not None and not self.last):
             return row
@@ -141,40 +141,40 @@ class Operator:
 
     def _begin(self, frame_id: str) -> Orders:
         # Waits for the answer: a frame that kills this process must be on the books before.
-        if self.ledger is not None:
-            with contextlib.suppress(RayError):  # a lost ledger is restarted; its counts are a courtesy
+        if self.supervisor is not None:
+            with contextlib.suppress(RayError):  # a lost supervisor is restarted; its counts are a courtesy
                 orders: Orders = _answer(
-                    self.ledger.begin.remote(WORKER, self.operator, frame_id, finish=self.last)
+                    self.supervisor.begin.remote(WORKER, self.operator, frame_id, finish=self.last)
                 )
                 return orders
         return Orders(deaths=0, stop=False)
 
     def _end(self, task: FrameTask, failed: bool) -> None:
-        if self.ledger is not None:
+        if self.supervisor is not None:
             report = report_of(task, self.steps, last=self.last, failed=failed)
             # Frames are shown as done when they leave the models: the last operator waits for a whole shard.
             report["passed"] = not self.last and (failed or self.operator == self.job.operators()[-2])
-            self.ledger.end.remote(WORKER, self.operator, report)
+            self.supervisor.end.remote(WORKER, self.operator, report)
 
 
 _operators: dict[str, Operator] = {}
 
 
-def run_task(job: Job, operator: str, ledger: Any, last: bool, row: Row) -> Row:
+def run_task(job: Job, operator: str, supervisor: Any, last: bool, row: Row) -> Row:
     """An operator without a model as a task; its process keeps it for the next one of this run."""
     key = f"{job.run} {job.fingerprint} {operator}"
     if key not in _operators:
-        _operators[key] = Operator(job, operator, ledger, last)
-    _operators[key].ledger = ledger
+        _operators[key] = Operator(job, operator, supervisor, last)
+    _operators[key].supervisor = supervisor
     return _operators[key](row)
 
 
-def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
+def write_batch(job: Job, supervisor: Any, batch: Any) -> dict[str, list[bytes]]:
     """Commit a group of frames as one shard; one by one, if it kills those who write it.
 
     Args:
         job: without its frames.
-        ledger: handle of the run's `Ledger` actor, or None.
+        supervisor: handle of the run's `Supervisor` actor, or None.
         batch: a pyarrow table of rows.
 
     Returns:
@@ -187,45 +187,45 @@ def write_batch(job: Job, ledger: Any, batch: Any) -> dict[str, list[bytes]]:
     tasks.sort(key=lambda task: (task.frame.scene_id, task.frame.index, task.frame.frame_id))
     group = shard_id_of(_identities(tasks), job.fingerprint)
     try:
-        if _writers_lost(ledger, group) < DEATHS:
-            committed = [_write(job, ledger, tasks)]
+        if _writers_lost(supervisor, group) < DEATHS:
+            committed = [_write(job, supervisor, tasks)]
         else:
-            committed = [_write_alone(job, ledger, task) for task in tasks]
+            committed = [_write_alone(job, supervisor, task) for task in tasks]
     except UserError as error:
-        raise _reported(ledger, error) from error
-    if ledger is not None:
-        ledger.end_write.remote(WORKER)
+        raise _reported(supervisor, error) from error
+    if supervisor is not None:
+        supervisor.end_write.remote(WORKER)
     return {"committed": [pickle.dumps(one) for one in committed]}
 
 
-def _write(job: Job, ledger: Any, tasks: list[FrameTask]) -> Committed:
-    left = _not_written(job, ledger, tasks)
+def _write(job: Job, supervisor: Any, tasks: list[FrameTask]) -> Committed:
+    left = _not_written(job, supervisor, tasks)
     committed = commit(job, left)
     # What was published before counts here: whoever did it died before it could say so.
     return replace(committed, frames=committed.frames + len(tasks) - len(left))
 
 
-def _write_alone(job: Job, ledger: Any, task: FrameTask) -> Committed:
+def _write_alone(job: Job, supervisor: Any, task: FrameTask) -> Committed:
     """Commit a frame of a group that writers died over, alone; it is given up if they still do."""
-    deaths = _writers_lost(ledger, task.frame.frame_id)
+    deaths = _writers_lost(supervisor, task.frame.frame_id)
     if deaths >= DEATHS and task.failure is None:
         reason = f"{deaths} workers died while they wrote it, alone"
         task.fail(failure(task.frame, WRITE, "WorkerDied", reason))
-    return _write(job, ledger, [task])
+    return _write(job, supervisor, [task])
 
 
-def _writers_lost(ledger: Any, name: str) -> int:
+def _writers_lost(supervisor: Any, name: str) -> int:
     """Put a shard or frame on the books as being written; gives the workers that died over that."""
-    if ledger is not None:
+    if supervisor is not None:
         with contextlib.suppress(RayError):
-            deaths: int = _answer(ledger.begin_write.remote(WORKER, name))
+            deaths: int = _answer(supervisor.begin_write.remote(WORKER, name))
             return deaths
     return 0
 
 
-def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTask]:
+def _not_written(job: Job, supervisor: Any, tasks: list[FrameTask]) -> list[FrameTask]:
     """The tasks without those that an earlier write, of another group of frames, has published."""
-    if ledger is None:
+    if supervisor is None:
         return tasks
     store = open_store(job.run)
     with contextlib.suppress(RayError):
@@ -233,7 +233,7 @@ def _not_written(job: Job, ledger: Any, tasks: list[FrameTask]) -> list[FrameTas
             group = _identities(tasks)
             shard_id = shard_id_of(group, job.fingerprint)
             others: dict[str, list[str]] = _answer(
-                ledger.assign.remote([frame_id for frame_id, _ in group], shard_id)
+                supervisor.assign.remote([frame_id for frame_id, _ in group], shard_id)
             )
             planned = set().union(*others.values())
             held = {other for other in planned if published(store, other, job.fingerprint)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from labelgen.engine.ledger import Ledger
+from labelgen.engine.supervisor import Supervisor
 
 #: {name: (kind, description, tags)}; Prometheus sees them as ``ray_labelgen_<name>``.
 METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -57,8 +57,8 @@ class RayMetrics:
         self._metrics[name].set(value, tags=tags)
 
 
-class ShownLedger(Ledger):
-    """A ledger whose numbers Prometheus sees; to be made as an actor."""
+class ReportingSupervisor(Supervisor):
+    """A supervisor whose numbers Prometheus sees; to be made as an actor."""
 
     def __init__(self, run: str) -> None:
         super().__init__(RayMetrics(run))

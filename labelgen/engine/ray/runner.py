@@ -24,14 +24,14 @@ from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from labelgen.core.errors import UserError
 from labelgen.engine.drain import Stop, draining
 from labelgen.engine.driver import Committed, Watch
 from labelgen.engine.job import FIRST, LAST, Job
 from labelgen.engine.ray.connection import EXTRA_LOCAL_CPUS, connected
 from labelgen.engine.ray.operators import Operator, pack, run_task, unpack, write_batch
-from labelgen.engine.ray.prometheus import ShownLedger
-from labelgen.errors import UserError
-from labelgen.shards.place import absolute
+from labelgen.engine.ray.prometheus import ReportingSupervisor
+from labelgen.io.place import absolute
 
 #: CPU shares. Below one, and actors' together at most half of a CPU per worker, since an actor pool that
 #: holds all CPUs of a cluster would wait for ever for the readers that feed it.
@@ -59,14 +59,14 @@ def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Comm
     """
     with connected(address), draining(watch.stop):  # after Ray, which sets a handler of its own
         watch.figures["cores"], watch.figures["gpus"] = _offered(local=address is None)
-        ledger = _start_ledger(job)
-        with _watching(ledger, watch) as state:
-            rows = iter(_graph(job, ledger, local=address is None).iter_rows())
+        supervisor = _start_supervisor(job)
+        with _watching(supervisor, watch) as state:
+            rows = iter(_graph(job, supervisor, local=address is None).iter_rows())
             while True:
                 try:
                     row = next(rows, None)
                 except Exception as error:
-                    raise _fault(ledger) or error from error
+                    raise _fault(supervisor) or error from error
                 if row is None:
                     break
                 committed: Committed = pickle.loads(row["committed"])
@@ -75,10 +75,10 @@ def run_ray(job: Job, watch: Watch, address: str | None = None) -> Iterator[Comm
                 if state.finished():
                     break  # the rest would only be passed through
         with contextlib.suppress(RayError):
-            watch.figures.update(ray.get(ledger.figures.remote(), timeout=10))
+            watch.figures.update(ray.get(supervisor.figures.remote(), timeout=10))
 
 
-def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
+def _graph(job: Job, supervisor: Any, *, local: bool) -> Dataset:
     runtime = job.config.runtime
     # Operators are pickled once per task: keep them small. Workers may have another working directory.
     small = replace(job, frames=(), run=absolute(job.run), root=Path(job.root).absolute())
@@ -102,7 +102,7 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     # fill the object store with frames that wait for a model. Where the models run on CPUs, too, Ray fuses
     # this with their actors, as both ask for the same: fewer processes, and nothing to be carried over.
     dataset = dataset.map(
-        partial(run_task, small, FIRST, ledger, False),
+        partial(run_task, small, FIRST, supervisor, False),
         compute=TaskPoolStrategy(size=pools.tasks),
         num_cpus=TASK_CPUS,
         memory=little,
@@ -113,7 +113,7 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
     for name in models:
         dataset = dataset.map(
             Operator,  # type: ignore[arg-type]  # ray's stubs know functions only
-            fn_constructor_args=(on_gpu, name, ledger),
+            fn_constructor_args=(on_gpu, name, supervisor),
             compute=pools.strategy(),
             num_gpus=pools.gpus or None,
             num_cpus=None if pools.gpus else MODEL_CPUS / len(models),
@@ -121,14 +121,14 @@ def _graph(job: Job, ledger: Any, *, local: bool) -> Dataset:
         )
     # Tasks: milliseconds per frame; Ray fuses them with the writing, as both ask for the same.
     dataset = dataset.map(
-        partial(run_task, small, LAST, ledger, True),
+        partial(run_task, small, LAST, supervisor, True),
         compute=TaskPoolStrategy(size=pools.tasks),
         num_cpus=TASK_CPUS,
         memory=little,
     )
     # Tasks: one call writes one shard, whole, once. It groups whatever frames reach it; bound by the disk.
     return dataset.map_batches(
-        partial(write_batch, small, ledger),
+        partial(write_batch, small, supervisor),
         batch_size=_frames_per_shard(job),
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=pools.tasks),
@@ -194,18 +194,18 @@ def _offered(local: bool) -> tuple[int, float]:
     return max(1, cores), resources.get("GPU", 0.0)
 
 
-def _start_ledger(job: Job) -> Any:
+def _start_supervisor(job: Job) -> Any:
     """The run's books, on the driver's node: the loss of any other one leaves them whole."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    actor: Any = ray.remote(ShownLedger)
+    actor: Any = ray.remote(ReportingSupervisor)
     forever = {"max_restarts": -1, "max_task_retries": -1}
     return actor.options(num_cpus=0, scheduling_strategy=here, **forever).remote(str(job.run))
 
 
-def _fault(ledger: Any) -> UserError | None:
+def _fault(supervisor: Any) -> UserError | None:
     """What a worker reported before it ended the run, if one did."""
     with contextlib.suppress(RayError):
-        fault: UserError | None = ray.get(ledger.fault.remote(), timeout=10)
+        fault: UserError | None = ray.get(supervisor.fault.remote(), timeout=10)
         return fault
     return None
 
@@ -225,13 +225,13 @@ class _State:
 
 
 @contextmanager
-def _watching(ledger: Any, watch: Watch) -> Iterator[_State]:
-    """Ask the ledger twice a second, in a thread; pass its counts on, and the wish to stop to it."""
+def _watching(supervisor: Any, watch: Watch) -> Iterator[_State]:
+    """Ask the supervisor twice a second, in a thread; pass its counts on, and the wish to stop to it."""
     ended = threading.Event()
     state = _State(watch.stop)
 
     def look() -> None:
-        now = ray.get(ledger.take.remote(), timeout=10)
+        now = ray.get(supervisor.take.remote(), timeout=10)
         state.left += now.left
         state.inside = now.inside
         if now.passed:
@@ -239,7 +239,7 @@ def _watching(ledger: Any, watch: Watch) -> Iterator[_State]:
         if watch.strict and now.failed:
             watch.stop.set()
         if watch.stop.is_set():
-            ray.get(ledger.stop.remote(), timeout=10)
+            ray.get(supervisor.stop.remote(), timeout=10)
 
     def loop() -> None:
         while not ended.wait(0.5):

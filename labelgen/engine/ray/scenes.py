@@ -10,12 +10,12 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
+from labelgen.core.errors import UserError
 from labelgen.engine.derivation import Derivation, open_scenes
 from labelgen.engine.driver import Committed, Watch
 from labelgen.engine.isolation import Died
 from labelgen.engine.ray.connection import EXTRA_LOCAL_CPUS, connected
 from labelgen.engine.scenes import Todo, derive_scene, fail_scene
-from labelgen.errors import UserError
 
 #: Times that Ray does a scene again whose worker died, and scenes that wait beside those that are done.
 _RETRIES, _SPARE = 2, 2

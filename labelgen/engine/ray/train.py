@@ -11,11 +11,11 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
+from labelgen.core.errors import UserError
+from labelgen.core.wording import one_line
 from labelgen.distill.protocols import RESULTS, Task, run_task
 from labelgen.distill.train import Place
 from labelgen.engine.ray.connection import connected
-from labelgen.errors import UserError
-from labelgen.wording import one_line
 
 #: How often a training goes on from its last saved state after a worker was lost.
 RESTARTS = 3

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from labelgen.data import BatchStream, ShardStream, collate
 from labelgen.data.batches import batches_per_epoch
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from tests.helpers.runs import make_run, some_records, write
 
 SIZES = [3, 1, 4, 2, 5]

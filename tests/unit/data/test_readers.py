@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import labelgen
 from labelgen.data import LabelDataset, ShardStream, collate
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import Parent, StoredRun, create_run, write_shard
 from tests.helpers.runs import FINGERPRINT, make_run, some_records, write
 

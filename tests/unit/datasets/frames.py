@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from labelgen.errors import FrameError
-from labelgen.frame import Camera, Frame
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Camera, Frame
 
 
 def rigid(rng: np.random.Generator, reach: float = 2000.0) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from labelgen.datasets.checks import PlanSight, check_plan
+from labelgen.datasets.checks import PlanInput, check_plan
 from labelgen.datasets.info import DatasetInfo
 from tests.helpers.calibrated import camera, found, frame, intrinsics, mounted
 
@@ -188,7 +188,7 @@ def test_spoiled_mounts_of_a_ring_of_cameras_are_found_and_named(kind, rig):
 
 
 @pytest.mark.parametrize("kind", ["inverted", "rotation transposed", "axes x ahead, y left, z up", "OpenGL"])
-@given(rig=rigs(least_yaw=-55))
+@given(rig=rigs(least_yaw=-54))  # at -54.7, and pitched by 30, the inverse is as plausible
 @settings(max_examples=15)
 def test_spoiled_mounts_of_one_camera_are_found(kind, rig):
     spoil, words = SPOILED_POSE[kind]
@@ -200,7 +200,7 @@ def test_spoiled_mounts_of_one_camera_are_found(kind, rig):
 @pytest.mark.parametrize(("unit", "words"), [(1000, "millimetres"), (100, "centimetres")])
 def test_a_camera_too_far_away_for_any_vehicle_stops_a_run(unit, words):
     pose = mounted(at=(1.7, 0, -0.3)) * np.array([[1, 1, 1, unit]] * 3 + [[1, 1, 1, 1]])
-    (finding,) = check_plan(PlanSight(Path("/"), [frame([camera(pose=pose)])], DatasetInfo(), sample=0))
+    (finding,) = check_plan(PlanInput(Path("/"), [frame([camera(pose=pose)])], DatasetInfo(), sample=0))
     assert finding.check == "camera-far"
     assert finding.refuse
     assert words in str(finding)
@@ -213,7 +213,7 @@ def test_a_pose_in_the_world_is_no_pose_of_the_lidar():
 
 def test_a_long_vehicle_is_told_only():
     (finding,) = check_plan(
-        PlanSight(Path("/"), [frame([camera(pose=mounted(at=(12, 0, -1)))])], DatasetInfo(), sample=0)
+        PlanInput(Path("/"), [frame([camera(pose=mounted(at=(12, 0, -1)))])], DatasetInfo(), sample=0)
     )
     assert (finding.check, finding.refuse) == ("camera-distant", False)
 

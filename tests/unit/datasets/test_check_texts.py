@@ -2,10 +2,10 @@
 
 import pytest
 
-from labelgen.datasets.checks import TextSight, noted_check, text_notes
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
+from labelgen.core.taxonomy_source import shipped_names
+from labelgen.datasets.checks import TextInput, noted_check, text_notes
 from labelgen.semantics.openclip import load_open_clip
-from labelgen.taxonomy import Taxonomy, load_taxonomy
-from labelgen.taxonomy_source import shipped_names
 
 
 def taxonomy(*words: str, void=()) -> Taxonomy:
@@ -23,7 +23,7 @@ def tokenizer():
 
 
 def notes(tokenizer, found):
-    return list(text_notes(TextSight(found, tokenizer)))
+    return list(text_notes(TextInput(found, tokenizer)))
 
 
 def test_words_that_are_cut_to_the_same(tokenizer):

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Camera, Frame
 from labelgen.datasets.checks import (
     CHECKS,
     Check,
-    FrameSight,
+    FrameInput,
     Odd,
-    PlanSight,
+    PlanInput,
     check_names,
     frame_notes,
     noted_check,
@@ -18,8 +20,6 @@ from labelgen.datasets.checks import (
     survey,
 )
 from labelgen.datasets.info import DatasetInfo
-from labelgen.errors import UserError
-from labelgen.frame import Camera, Frame
 
 K = np.array([[200, 0, 159.5], [0, 200, 89.5], [0, 0, 1.0]])
 FRONT = np.array([[0, -1, 0, 0], [0, 0, -1, -0.3], [1, 0, 0, 0], [0, 0, 0, 1.0]])
@@ -48,9 +48,9 @@ def few(monkeypatch):
     """A check of frames that finds what the test says, by the number of the frame."""
     shown = set()
 
-    def function(sight: FrameSight):
-        if sight.frame.index in shown:
-            yield Odd(f"frame {sight.frame.frame_id} is odd", "mend it", "front")
+    def function(data: FrameInput):
+        if data.frame.index in shown:
+            yield Odd(f"frame {data.frame.frame_id} is odd", "mend it", "front")
 
     monkeypatch.setitem(CHECKS, "test-few", Check("test-few", True, "frame", "", function))
     return shown
@@ -63,7 +63,7 @@ def named(findings, name):
 @pytest.mark.parametrize(("shown", "stops"), [({0}, False), ({0, 1}, False), ({0, 1, 2}, True)])
 def test_most_frames_must_show_what_stops_a_run(frames, tmp_path, few, shown, stops):
     few |= shown
-    (finding,) = named(survey(PlanSight(tmp_path, frames, DatasetInfo())), "test-few")
+    (finding,) = named(survey(PlanInput(tmp_path, frames, DatasetInfo())), "test-few")
     assert (finding.count, finding.of, finding.refuse) == (len(shown), 5, stops)
     assert "frame f0 is odd; mend it" in str(finding)
     if stops:
@@ -75,7 +75,7 @@ def test_most_frames_must_show_what_stops_a_run(frames, tmp_path, few, shown, st
 
 def test_what_is_allowed_is_passed_over(frames, tmp_path, few):
     few |= {0, 1, 2, 3, 4}
-    assert not named(survey(PlanSight(tmp_path, frames, DatasetInfo()), {"test-few"}), "test-few")
+    assert not named(survey(PlanInput(tmp_path, frames, DatasetInfo()), {"test-few"}), "test-few")
 
 
 def test_a_misspelt_check_is_refused_with_what_is_meant():
@@ -86,8 +86,8 @@ def test_a_misspelt_check_is_refused_with_what_is_meant():
 
 def test_notes_name_their_check(frames, tmp_path, few):
     few |= {1}
-    (sight,) = PlanSight(tmp_path, frames[1:2], DatasetInfo()).looks
-    (note,) = (note for note in frame_notes(sight) if "odd" in note)
+    (data,) = PlanInput(tmp_path, frames[1:2], DatasetInfo()).frame_inputs
+    (note,) = (note for note in frame_notes(data) if "odd" in note)
     assert noted_check(note) == "test-few"
     assert noted_check("frame f0: i/0.png: the file is empty") is None
     assert noted_check("check of the data: fine") is None
@@ -96,15 +96,15 @@ def test_notes_name_their_check(frames, tmp_path, few):
 def test_clouds_that_cannot_be_read_stop_a_run_only_if_all_are(frames, tmp_path):
     for k in range(4):
         (tmp_path / f"{k}.bin").write_bytes(b"")
-    assert not named(survey(PlanSight(tmp_path, frames, DatasetInfo())), "cloud-readable")
+    assert not named(survey(PlanInput(tmp_path, frames, DatasetInfo())), "cloud-readable")
     (tmp_path / "4.bin").write_bytes(b"")
-    (finding,) = named(survey(PlanSight(tmp_path, frames, DatasetInfo())), "cloud-readable")
+    (finding,) = named(survey(PlanInput(tmp_path, frames, DatasetInfo())), "cloud-readable")
     assert finding.refuse
     assert "0.bin" in str(finding)
 
 
 def test_many_of_a_kind_are_counted(frames, tmp_path):
     still = [replace(frame, timestamp_us=frames[0].timestamp_us) for frame in frames]
-    found = named(survey(PlanSight(tmp_path, still, DatasetInfo())), "scene-order")
+    found = named(survey(PlanInput(tmp_path, still, DatasetInfo())), "scene-order")
     assert len(found) == 4
     assert "1 more like that" in str(found[-1])

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.datasets.checks import CHECKS, FrameSight, PlanSight, check_frame, check_plan
+from labelgen.core.frame import Frame
+from labelgen.datasets.checks import CHECKS, FrameInput, PlanInput, check_frame, check_plan
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.loading import load_cloud
-from labelgen.frame import Frame
 from labelgen.geometry import project
 from tests.helpers.sweeps import LAYOUTS, packed, sweep
 
@@ -33,8 +33,8 @@ def told(folder: Path, columns, layout: str) -> dict[str, str]:
     packed(columns, layout if ":" in layout else LAYOUTS[layout]).tofile(folder / "a.bin")
     frame = Frame("f", "s", 0, 0, "a.bin", layout, np.eye(4), ())
     cloud, _ = load_cloud(folder, frame)
-    sight = FrameSight(frame, cloud, project(frame, cloud), root=folder)
-    return {name: str(odd) for name, odd in check_frame(sight) if name.startswith("cloud-")}
+    data = FrameInput(frame, cloud, project(frame, cloud), root=folder)
+    return {name: str(odd) for name, odd in check_frame(data) if name.startswith("cloud-")}
 
 
 def test_a_sound_cloud(columns, tmp_path):
@@ -90,7 +90,7 @@ def test_points(columns, change, check, word, tmp_path):
     assert word in found[check]
 
 
-def drive(folder: Path, clouds, layout=TIMED, speed=0.0, dataset="manifest") -> PlanSight:
+def drive(folder: Path, clouds, layout=TIMED, speed=0.0, dataset="manifest") -> PlanInput:
     """A plan of clouds half a second apart."""
     frames = []
     for number, columns in enumerate(clouds):
@@ -99,10 +99,10 @@ def drive(folder: Path, clouds, layout=TIMED, speed=0.0, dataset="manifest") -> 
         pose[0, 3] = speed * number / 2
         time = 1_700_000_000_000_000 + 500_000 * number
         frames.append(Frame(f"f{number}", "s", number, time, f"{number}.bin", layout, pose, ()))
-    return PlanSight(folder, frames, DatasetInfo(dataset=dataset))
+    return PlanInput(folder, frames, DatasetInfo(dataset=dataset))
 
 
-def found_by(plan: PlanSight, name: str) -> list[str]:
+def found_by(plan: PlanInput, name: str) -> list[str]:
     others = set(CHECKS) - {name}
     return [str(finding) for finding in check_plan(plan, others)]
 

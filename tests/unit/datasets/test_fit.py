@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.datasets.checks import PlanSight
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
+from labelgen.datasets.checks import PlanInput
 from labelgen.datasets.checks.fit import taxonomy_fits
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.semantickitti import CATEGORIES
 from labelgen.demo.world import CATEGORIES as CITY
 from labelgen.engine.planning import own_taxonomy
-from labelgen.errors import UserError
-from labelgen.taxonomy import load_taxonomy
 
 NUSCENES = DatasetInfo("nuscenes", taxonomy="nuscenes16")
 KITTI = DatasetInfo("semantickitti", categories=dict(CATEGORIES), taxonomy="semantickitti19")
@@ -20,7 +20,7 @@ MINE = DatasetInfo("manifest")
 
 
 def odd(info, taxonomy):
-    plan = PlanSight(Path(), [], info, {"taxonomy": taxonomy}, sample=0)
+    plan = PlanInput(Path(), [], info, {"taxonomy": taxonomy}, sample=0)
     return [str(found) for found in taxonomy_fits(plan)]
 
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from labelgen.core.errors import FrameError
 from labelgen.datasets.checks import image_notes
 from labelgen.datasets.images import load_image, open_picture
-from labelgen.errors import FrameError
 
 from .frames import make_camera, refused
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Frame, parse_layout
 from labelgen.datasets import DatasetInfo, load_cloud, plan_frames, write_frames
-from labelgen.errors import FrameError
-from labelgen.frame import Frame, parse_layout
 from labelgen.geometry.occlusion import beam_spacing
 
 OWN = "time:f8,x:f4,y:f4,z:f8,intensity:u1,_:i2,ring:u2@0.1x0.33"

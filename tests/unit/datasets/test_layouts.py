@@ -6,26 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.errors import FrameError
+from labelgen.core.frame import Frame, parse_layout
 from labelgen.datasets import plan_frames
-from labelgen.datasets.checks import CHECKS, FrameSight, PlanSight, survey
+from labelgen.datasets.checks import CHECKS, FrameInput, PlanInput, survey
 from labelgen.datasets.layouts import guess
 from labelgen.datasets.loading import load_cloud
-from labelgen.errors import FrameError
-from labelgen.frame import Frame, parse_layout
 from labelgen.geometry import project
 from tests.helpers.sweeps import LAYOUTS, ORDERS, SCENES, packed, sweep
 
 
-def sight_of(folder: Path, data: bytes, layout: str) -> FrameSight:
+def sight_of(folder: Path, data: bytes, layout: str) -> FrameInput:
     (folder / "a.bin").write_bytes(data)
     frame = Frame("f", "s", 0, 0, "a.bin", layout, np.eye(4), ())
     cloud, _ = load_cloud(folder, frame)
-    return FrameSight(frame, cloud, project(frame, cloud), root=folder)
+    return FrameInput(frame, cloud, project(frame, cloud), root=folder)
 
 
-def told(sight: FrameSight, *names: str) -> list[str]:
+def told(data: FrameInput, *names: str) -> list[str]:
     names = names or ("cloud-layout", "cloud-units")
-    return [str(odd) for name in names for odd in CHECKS[name].function(sight)]
+    return [str(odd) for name in names for odd in CHECKS[name].function(data)]
 
 
 def place(layout: str) -> tuple:
@@ -43,8 +43,8 @@ def sweeps(order):
 def test_sound_clouds_of_all_layouts_are_told_nothing_about(order, tmp_path):
     for scene, columns in sweeps(order):
         for name, layout in LAYOUTS.items():
-            sight = sight_of(tmp_path, packed(columns, layout).tobytes(), layout)
-            assert told(sight) == [], (scene, name)
+            data = sight_of(tmp_path, packed(columns, layout).tobytes(), layout)
+            assert told(data) == [], (scene, name)
 
 
 @pytest.mark.parametrize("turn", [0, np.pi])
@@ -176,6 +176,6 @@ def test_no_bytes_are_too_odd_to_look_at(data):
 def test_real_clouds_are_told_nothing_about(shared_data, name):
     dataset = {"nuscenes-keyframe": "nuscenes", "kitti-frame": "semantickitti"}.get(name, "manifest")
     frames, info = plan_frames(dataset, shared_data / name)
-    plan = PlanSight(Path(info.dataroot), frames, info)
+    plan = PlanInput(Path(info.dataroot), frames, info)
     found = [finding for finding in survey(plan) if finding.check.startswith("cloud-")]
     assert found == []

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.errors import FrameError
 from labelgen.datasets import loading
 from labelgen.datasets.loading import load_cloud, load_panoptic, load_truth
-from labelgen.errors import FrameError
 
 from .frames import make_frame, refused
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelgen.core.errors import UserError
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.manifest import SCHEMA, read_frames, write_frames
-from labelgen.errors import UserError
 
 from .frames import assert_equal_frames, make_camera, make_frame
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import load_cloud, load_image, load_truth, plan_frames
 from labelgen.datasets.nuscenes import CAMERA_ORDER, plan_nuscenes
-from labelgen.errors import UserError
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import CAMERAS, COLORS, SCENES, VERSION, edit_table, make_dataroot
 
 #: Tables that a plan reads; the fields of a record that it cannot do without.

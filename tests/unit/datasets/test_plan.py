@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.datasets import DatasetInfo, plan_frames, read_frames, write_frames
-from labelgen.errors import UserError
 
 from .frames import make_frame
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import load_panoptic, load_truth, plan_frames
 from labelgen.datasets.semantickitti import CATEGORIES
-from labelgen.errors import FrameError, UserError
-from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("semantickitti19")
 #: Original id to 1..19, as published with the benchmark.

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.datasets import plan_frames
-from labelgen.errors import UserError
 from tests.helpers.nuscenes_root import VERSION, edit_table, make_dataroot
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.datasets.checks import FrameSight, check_frame
-from labelgen.frame import PointCloud
+from labelgen.core.frame import PointCloud
+from labelgen.datasets.checks import FrameInput, check_frame
 from labelgen.geometry import project
 from tests.helpers.calibrated import TIME, camera, found, frame, mounted
 
@@ -152,11 +152,11 @@ def points(**cameras):
     xyz = np.c_[12 * np.cos(a), 12 * np.sin(a), z].astype(np.float32)
     one = frame([camera(name=name, pose=pose) for name, pose in cameras.items()])
     cloud = PointCloud(xyz, rng.random(len(xyz)).astype(np.float32))
-    return FrameSight(one, cloud, project(one, cloud))
+    return FrameInput(one, cloud, project(one, cloud))
 
 
-def noted(sight):
-    return {name: str(odd) for name, odd in check_frame(sight)}
+def noted(data):
+    return {name: str(odd) for name, odd in check_frame(data)}
 
 
 def test_cameras_that_see_nothing():
@@ -170,7 +170,7 @@ def test_cameras_that_see_nothing():
 
 
 def test_two_images_of_the_same_bytes():
-    sight = points(front=mounted(), left=mounted(90))
-    assert noted(replace(sight, hashes={"i/front.png": "a", "i/left.png": "b"})) == {}
-    said = noted(replace(sight, hashes={"i/front.png": "a", "i/left.png": "a"}))
+    data = points(front=mounted(), left=mounted(90))
+    assert noted(replace(data, hashes={"i/front.png": "a", "i/left.png": "b"})) == {}
+    said = noted(replace(data, hashes={"i/front.png": "a", "i/left.png": "a"}))
     assert "cameras front and left are the same, byte by byte" in said["image-twice"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.distill.classes import ClassSplit, load_class_split
-from labelgen.errors import UserError
-from labelgen.taxonomy import load_taxonomy
 
 NOVEL = {
     "nuscenes-b12n4": {"bus", "pedestrian", "motorcycle", "vegetation"},

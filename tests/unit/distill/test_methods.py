@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.distill.batch import Batch
 from labelgen.distill.methods import PRETRAINING, CacheInfo, make_method
-from labelgen.errors import UserError
 from labelgen.semantics.prompts import Vocabulary
-from labelgen.taxonomy import load_taxonomy
 from tests.unit.distill import literal
 
 TAXONOMY = load_taxonomy("nuscenes16")

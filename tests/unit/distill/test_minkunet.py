@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from labelgen.core.errors import UserError
 from labelgen.distill.backbones import make_backbone
 from labelgen.distill.backbones.minkunet import voxels_of
 from labelgen.distill.settings.backbones import MinkUNetSettings
-from labelgen.errors import UserError
 from tests.helpers.clouds import make_batch
 
 HERE = importlib.util.find_spec("spconv") is not None and torch.cuda.is_available()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from labelgen.core.errors import UserError
 from labelgen.distill.classes import ClassSplit, load_class_split
 from labelgen.distill.config import load_train_config
 from labelgen.distill.log import read_log
@@ -21,7 +22,6 @@ from labelgen.distill.samples import FrameTransform, join
 from labelgen.distill.splits import split_frames
 from labelgen.distill.state import read_model
 from labelgen.distill.train import train
-from labelgen.errors import UserError
 from labelgen.metrics.panoptic import PanopticScore
 from tests.helpers.training_runs import TAXONOMY, Samples, make_training_run
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from labelgen.core.records import Reason
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.distill.batch import NONE
 from labelgen.distill.config import load_train_config
 from labelgen.distill.methods.base import CacheInfo
 from labelgen.distill.model import make_model
+from labelgen.distill.panoptic.appearance import look_masks
 from labelgen.distill.panoptic.decoder import Prediction
-from labelgen.distill.panoptic.looks import look_masks
 from labelgen.distill.panoptic.objective import Objective
 from labelgen.distill.panoptic.seeds import thing_seeds
 from labelgen.distill.panoptic.segment_targets import find_segment_targets
@@ -33,8 +35,6 @@ from labelgen.distill.settings.panoptic import (
     LossSettings,
     PanopticSettings,
 )
-from labelgen.records import Reason
-from labelgen.taxonomy import load_taxonomy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch._utils import ExceptionWrapper
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.records import NO_REGION
 from labelgen.data import BatchStream, LabelDataset
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
 from labelgen.distill.batch import NONE
@@ -15,8 +17,6 @@ from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
 from labelgen.distill.needs import SOURCES, open_for_training
 from labelgen.distill.samples import FrameTransform, batches_of, join, nearest, plain
-from labelgen.errors import FrameError, UserError
-from labelgen.records import NO_REGION
 from tests.helpers import training_runs
 from tests.helpers.training_runs import PER_CLASS, WIDTH, Samples, make_training_run, with_plan
 

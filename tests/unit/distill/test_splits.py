@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from nuscenes.utils import splits as official
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.distill.config import load_train_config
 from labelgen.distill.methods import PRETRAINING
 from labelgen.distill.model import ON_LABELS
 from labelgen.distill.splits import MINI_VAL, choose_fraction, split_frames
-from labelgen.errors import UserError
-from labelgen.frame import Frame
 
 
 class FakeRun:

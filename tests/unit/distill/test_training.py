@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from labelgen.core.errors import UserError
 from labelgen.distill import loop
 from labelgen.distill.config import OptimizerConfig, load_train_config
 from labelgen.distill.log import Log, read_log
@@ -17,7 +18,6 @@ from labelgen.distill.protocols import Task, run_task
 from labelgen.distill.splits import split_frames
 from labelgen.distill.state import load_head, read_model
 from labelgen.distill.train import Start, train
-from labelgen.errors import UserError
 from tests.helpers.training_runs import PER_CLASS, make_training_run
 
 SMALL = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.distill.vocabulary import load_vocabulary
-from labelgen.errors import UserError
 from labelgen.semantics.registry import describe_encoder
 from labelgen.semantics.settings import OpenClipSettings
-from labelgen.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy("nuscenes16")
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from labelgen.core.errors import UserError
 from labelgen.distill.backbones import make_backbone, waffleiron
 from labelgen.distill.backbones.planes import flatten, inflate, make_plane
 from labelgen.distill.batch import Batch
-from labelgen.errors import UserError
 from tests.helpers.clouds import make_batch
 
 

@@ -5,10 +5,10 @@ import hashlib
 import pytest
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
 from labelgen.doctor import weights as fetch
 from labelgen.doctor.models import list_models
 from labelgen.doctor.weights import check_models, fetch_models
-from labelgen.errors import UserError
 
 
 def config_of(path, **regions):

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from ray._private import utils as ray_utils
 
+from labelgen.core.errors import UserError
 from labelgen.engine.drain import Stop, draining
 from labelgen.engine.ray import connection
 from labelgen.engine.ray.connection import connect, guard_token
-from labelgen.errors import UserError
-from labelgen.scratch import sweep
+from labelgen.io.scratch import sweep
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 from ray.exceptions import NodeDiedError, TaskUnschedulableError
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
 from labelgen.doctor.machine import Answers, Questions, examine
 from labelgen.doctor.weights import Check
 from labelgen.engine.ray import doctor
 from labelgen.engine.ray.doctor import judge, look_around
-from labelgen.errors import UserError
 from labelgen.models.gpus import Gpus
 
 VERSIONS = {"python": "3.11.7", "ray": "2.60.0", "labelgen": "0.1.0", "torch": "2.13.0"}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from labelgen.core.errors import FrameError, RawFileError
 from labelgen.engine.failures import MAX_TRACEBACK, failure, failure_by
-from labelgen.errors import FrameError, RawFileError
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.frame import Frame
 from labelgen.engine import drivers
 from labelgen.engine import lease as module
 from labelgen.engine.claims import Claims
 from labelgen.engine.drivers import living_drivers
 from labelgen.engine.lease import lease
-from labelgen.errors import UserError
-from labelgen.frame import Frame
-from labelgen.shards.place import open_store
+from labelgen.io.place import open_store
 from tests.helpers.runs import make_run, some_records, write
 from tests.unit.datasets.frames import make_frame
 
@@ -142,7 +142,7 @@ def own_clocks(monkeypatch):
     def changed(store, key):
         return float(store.read(key)) if key.endswith(".beat") else time.time()
 
-    monkeypatch.setattr("labelgen.shards.local.LocalStore.changed", changed)
+    monkeypatch.setattr("labelgen.io.local.LocalStore.changed", changed)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.engine.ledger import Ledger
+from labelgen.core.errors import UserError
 from labelgen.engine.metrics import Metrics
-from labelgen.errors import UserError
+from labelgen.engine.supervisor import Supervisor
 
 
 def report(**more):
@@ -13,35 +13,35 @@ def report(**more):
 
 
 def test_a_frame_on_anothers_books_killed_that_one():
-    ledger = Ledger()
-    assert ledger.begin("a", "models", "x").deaths == 0
-    assert ledger.begin("b", "models", "x").deaths == 1
-    assert ledger.begin("c", "models", "x").deaths == 2
-    ledger.end("c", "models", report(last=False))
-    assert ledger.begin("d", "models", "x").deaths == 2, "it is done; it is only asked for again"
-    assert ledger.figures()["worker_deaths"] == {"models": 2}
+    supervisor = Supervisor()
+    assert supervisor.begin("a", "models", "x").deaths == 0
+    assert supervisor.begin("b", "models", "x").deaths == 1
+    assert supervisor.begin("c", "models", "x").deaths == 2
+    supervisor.end("c", "models", report(last=False))
+    assert supervisor.begin("d", "models", "x").deaths == 2, "it is done; it is only asked for again"
+    assert supervisor.figures()["worker_deaths"] == {"models": 2}
 
 
 def test_what_a_worker_had_before_is_done_when_it_begins_anew():
     """The message that says so may be lost with the worker that comes to grief over the next frame."""
-    ledger = Ledger()
-    ledger.begin("a", "load", "good")
-    ledger.begin("a", "load", "poison")
-    assert ledger.begin("b", "load", "good").deaths == 0
-    assert ledger.begin("c", "load", "poison").deaths == 1
+    supervisor = Supervisor()
+    supervisor.begin("a", "load", "good")
+    supervisor.begin("a", "load", "poison")
+    assert supervisor.begin("b", "load", "good").deaths == 0
+    assert supervisor.begin("c", "load", "poison").deaths == 1
 
 
 def test_operators_have_books_of_their_own():
-    ledger = Ledger()
-    ledger.begin("a", "load", "x")
-    assert ledger.begin("b", "models", "x").deaths == 0
+    supervisor = Supervisor()
+    supervisor.begin("a", "load", "x")
+    assert supervisor.begin("b", "models", "x").deaths == 0
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=60))
 def test_only_frames_that_were_at_work_are_ever_blamed(events):
     """Against a model: each worker has at most one frame, and dies or ends it."""
-    ledger, at_work, deaths, names = Ledger(), {}, {}, {}
+    supervisor, at_work, deaths, names = Supervisor(), {}, {}, {}
     for slot, frame, dies in events:
         worker = f"{slot}-{names.get(slot, 0)}"
         frame_id = f"f{frame}"
@@ -50,34 +50,34 @@ def test_only_frames_that_were_at_work_are_ever_blamed(events):
         expected = deaths.get(frame_id, 0)
         dead = next((w for w, f in at_work.items() if f == frame_id), None)
         assert dead is None
-        assert ledger.begin(worker, "models", frame_id).deaths == expected
+        assert supervisor.begin(worker, "models", frame_id).deaths == expected
         if dies:
             names[slot] = names.get(slot, 0) + 1  # another process takes its place
             other = f"other-{slot}-{names[slot]}"
-            assert ledger.begin(other, "models", frame_id).deaths == expected + 1
+            assert supervisor.begin(other, "models", frame_id).deaths == expected + 1
             deaths[frame_id] = expected + 1
-            ledger.end(other, "models", report(last=False))
+            supervisor.end(other, "models", report(last=False))
         else:
-            ledger.end(worker, "models", report(last=False))
+            supervisor.end(worker, "models", report(last=False))
 
 
 def test_a_stop_lets_what_is_inside_finish():
-    ledger = Ledger()
+    supervisor = Supervisor()
     for frame_id in ("x", "y"):
-        ledger.begin("a", "load", frame_id)
-        ledger.end("a", "load", report(last=False))
-    ledger.begin("b", "models", "x")
-    ledger.stop()
-    assert ledger.take().inside == 2
-    ledger.end("b", "models", report(last=False))
-    assert ledger.begin("b", "models", "y").stop, "it has not met the models yet"
-    assert ledger.begin("a", "load", "z").stop
-    orders = ledger.begin("a", "label", "x", finish=True)
-    ledger.end("a", "label", report())
+        supervisor.begin("a", "load", frame_id)
+        supervisor.end("a", "load", report(last=False))
+    supervisor.begin("b", "models", "x")
+    supervisor.stop()
+    assert supervisor.take().inside == 2
+    supervisor.end("b", "models", report(last=False))
+    assert supervisor.begin("b", "models", "y").stop, "it has not met the models yet"
+    assert supervisor.begin("a", "load", "z").stop
+    orders = supervisor.begin("a", "label", "x", finish=True)
+    supervisor.end("a", "label", report())
     assert orders.stop
-    state = ledger.take()
+    state = supervisor.take()
     assert (state.left, state.inside) == (1, 0)
-    assert ledger.take().left == 0
+    assert supervisor.take().left == 0
 
 
 def test_figures_add_up():
@@ -134,30 +134,30 @@ def test_a_sink_sees_the_same_numbers():
 
 
 def test_writers_that_die_are_counted_and_those_that_end_are_not():
-    ledger = Ledger()
-    assert ledger.begin_write("a", "shard") == 0
-    ledger.end_write("a")
-    assert ledger.begin_write("b", "shard") == 0, "lost with a node and made again, not died over"
-    assert ledger.begin_write("c", "shard") == 1
-    assert ledger.begin_write("c", "shard of one") == 0
-    assert ledger.begin_write("d", "shard of one") == 1
-    assert ledger.begin_write("e", "shard") == 1, "c had gone on to another"
-    assert ledger.take().inside == 0, "frames that are written have left"
-    assert ledger.figures()["worker_deaths"] == {"write": 2}
+    supervisor = Supervisor()
+    assert supervisor.begin_write("a", "shard") == 0
+    supervisor.end_write("a")
+    assert supervisor.begin_write("b", "shard") == 0, "lost with a node and made again, not died over"
+    assert supervisor.begin_write("c", "shard") == 1
+    assert supervisor.begin_write("c", "shard of one") == 0
+    assert supervisor.begin_write("d", "shard of one") == 1
+    assert supervisor.begin_write("e", "shard") == 1, "c had gone on to another"
+    assert supervisor.take().inside == 0, "frames that are written have left"
+    assert supervisor.figures()["worker_deaths"] == {"write": 2}
 
 
 def test_all_shards_that_a_frame_was_to_be_in_are_kept():
-    ledger = Ledger()
-    assert ledger.assign(["x", "y"], "first") == {}
-    assert ledger.assign(["y", "z"], "second") == {"y": ["first"]}
-    assert ledger.assign(["y"], "third") == {"y": ["first", "second"]}
-    assert ledger.assign(["x", "y"], "first") == {"y": ["second", "third"]}
+    supervisor = Supervisor()
+    assert supervisor.assign(["x", "y"], "first") == {}
+    assert supervisor.assign(["y", "z"], "second") == {"y": ["first"]}
+    assert supervisor.assign(["y"], "third") == {"y": ["first", "second"]}
+    assert supervisor.assign(["x", "y"], "first") == {"y": ["second", "third"]}
 
 
 def test_the_first_error_that_ends_a_run_is_kept_as_it_is():
-    ledger = Ledger()
-    assert ledger.fault() is None
+    supervisor = Supervisor()
+    assert supervisor.fault() is None
     first = UserError("weights sam.pt are missing")
-    ledger.report(first)
-    ledger.report(UserError("another worker's"))
-    assert ledger.fault() is first
+    supervisor.report(first)
+    supervisor.report(UserError("another worker's"))
+    assert supervisor.fault() is first

@@ -1,14 +1,14 @@
-"""The bill that is kept beside a run: another's, a damaged or an impossible one is as none."""
+"""The estimate that is kept beside a run: another's, a damaged or an impossible one is as none."""
 
 import json
 
 import pytest
 
-from labelgen.engine.probe import Bill, keep, kept
+from labelgen.engine.probe import CostEstimate, keep, kept
 from labelgen.engine.throughput import Costs
 
 COSTS = Costs({"load": 0.1, "regions": 2.0}, 5.0, 1e6, 1e6, 1000.0, 70, 8, machine="here, 2 cores")
-BILL = Bill("ab" * 16, COSTS, price=2.5)
+BILL = CostEstimate("ab" * 16, COSTS, price=2.5)
 
 
 def test_what_was_kept_is_found(tmp_path):

@@ -9,10 +9,10 @@ from typing import ClassVar
 import pytest
 
 from labelgen.config import load_config
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.engine.planning import settle_recipe
 from labelgen.engine.recipe import check_recipe, label_frames, split
-from labelgen.errors import UserError
-from labelgen.taxonomy import load_taxonomy
 from pipelines import pseudolabels
 
 ROOT = Path("/data")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.frame import Frame
 from labelgen.datasets.manifest import read_frames
 from labelgen.datasets.sources import with_source_ids
 from labelgen.engine import unchanged
 from labelgen.engine.unchanged import Settled, describe, keep, settle
-from labelgen.frame import Frame
+from labelgen.io.place import open_store
 from labelgen.shards import done_frames
-from labelgen.shards.place import open_store
 from tests.helpers.runs import run_of_files
 
 BOTH = {"frame-0", "frame-1"}

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelgen.core.frame import Frame
+from labelgen.core.records import FrameRecord
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
 from labelgen.datasets import plan_frames, write_frames
 from labelgen.datasets.info import DatasetInfo
-from labelgen.frame import Frame
 from labelgen.geometry.rle import encode
-from labelgen.records import FrameRecord
 from labelgen.shards import create_run, write_shard
-from labelgen.taxonomy import Taxonomy, load_taxonomy
 from tests.helpers.nuscenes_root import make_dataroot
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT

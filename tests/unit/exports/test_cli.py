@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.main import app
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from tests.unit.exports.conftest import Labelled
 
 

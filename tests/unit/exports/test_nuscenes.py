@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED
 from labelgen.exports import export_run
 from labelgen.exports.nuscenes import compact_instances
-from labelgen.records import UNLABELLED
 from labelgen.runs import open_run
 from labelgen.shards import create_run, merge_plan, write_shard
 from tests.helpers.nuscenes_root import CATEGORIES, VERSION

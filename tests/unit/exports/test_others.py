@@ -11,17 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import NO_REGION, UNLABELLED, Reason
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import write_frames
-from labelgen.errors import UserError
 from labelgen.exports import export_run, import_labels
 from labelgen.exports.superpixels import number_compactly
 from labelgen.exports.words import Words, numbered
 from labelgen.geometry.rle import decode
-from labelgen.records import NO_REGION, UNLABELLED, Reason
 from labelgen.runs import open_run
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.shards import create_run, verify, write_shard
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT
 from tests.unit.exports.conftest import POINTS, SIZE, Labelled

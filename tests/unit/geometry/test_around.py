@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelgen.geometry import region_hits, rle
-from labelgen.geometry.steps import inside_of_steps, inside_steps, whole_reach
+from labelgen.geometry.fractions import inside_of_steps, inside_steps, whole_reach
 from tests.helpers.geometry import make_camera, make_regions, make_views
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
-from labelgen.frame import LIDAR_LAYOUTS
+from labelgen.core.frame import LIDAR_LAYOUTS
+from labelgen.core.records import Semantics
 from labelgen.geometry import ProjectionSettings, project, region_hits, rle
 from labelgen.geometry.occlusion import BEAM_SPACING_DEG
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import vote
-from labelgen.records import Semantics
 from tests.helpers.geometry import (
     keyframe,
     looking_forward,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.errors import FrameError
+from labelgen.core.errors import FrameError
 from labelgen.geometry import ProjectionSettings, project, project_points, projection
 from labelgen.geometry.cameras import fold_over
 from tests.helpers.geometry import CHANNELS, keyframe, looking_forward, make_camera, make_cloud, make_frame

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelgen.frame import Camera, Frame
-from labelgen.geometry import rle
-from labelgen.records import (
+from labelgen.core.frame import Camera, Frame
+from labelgen.core.records import (
     NO_CAMERA,
     NO_REGION,
     UNLABELLED,
@@ -18,6 +17,7 @@ from labelgen.records import (
     Semantics,
     Views,
 )
+from labelgen.geometry import rle
 
 WIDTH, HEIGHT = 320, 180
 

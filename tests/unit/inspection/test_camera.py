@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from labelgen.core.records import UNLABELLED
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.inspection import drawing
 from labelgen.inspection.camera import draw_camera
-from labelgen.records import UNLABELLED
-from labelgen.taxonomy import load_taxonomy
 from tests.unit.inspection.scenes import HEIGHT, WIDTH, camera, labels, record
 
 COLORS = load_taxonomy("nuscenes16").colors()

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from labelgen.frame import PointCloud
+from labelgen.core.frame import PointCloud
+from labelgen.core.records import UNLABELLED, FrameStatus
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.inspection import drawing, overlay
 from labelgen.inspection.birdseye import birdseye_pixels, draw_birdseye
 from labelgen.inspection.layout import place_cameras
 from labelgen.inspection.legend import draw_legend
 from labelgen.inspection.overlay import draw_frame
-from labelgen.records import UNLABELLED, FrameStatus
-from labelgen.taxonomy import load_taxonomy
 from tests.unit.inspection.scenes import HEIGHT, WIDTH, camera, frame, labels, record
 
 TAXONOMY = load_taxonomy("nuscenes16")

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import UNLABELLED, Failure, FrameRecord
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.inspection.diff import diff_runs
 from labelgen.inspection.failures import count_errors
 from labelgen.inspection.range_image import COLUMNS, ROWS, draw_range
 from labelgen.inspection.worst import worst_frames
-from labelgen.records import UNLABELLED, Failure, FrameRecord
 from labelgen.runs import open_run
 from labelgen.shards import create_run, write_shard
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.runs import FINGERPRINT, some_records
 
 TAXONOMY = load_taxonomy("nuscenes16")

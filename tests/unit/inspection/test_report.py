@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
+from labelgen.inspection.counts import PointCounts
 from labelgen.inspection.ladder import keep_ladder, kept_ladder
 from labelgen.inspection.markup import Html, join, tag
 from labelgen.inspection.report import report_html, save_report
-from labelgen.inspection.tally import Tally
 from labelgen.runs import open_run
 from labelgen.shards import Parent, create_run
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.runs import FINGERPRINT, some_records, write
 
 TAXONOMY = load_taxonomy("nuscenes16")
@@ -80,15 +80,15 @@ def info(**more):
 
 
 def summary(**more):
-    tally = Tally()
+    counts = PointCounts()
     label = np.array([3] * 6 + [10] * 2 + [255] * 8, np.uint8)
     confidence = np.array([255] * 4 + [51] * 4 + [0] * 8, np.uint8)
-    tally.add(label, confidence, np.array([0] * 8 + [1] * 6 + [5] * 2, np.uint8))
+    counts.add(label, confidence, np.array([0] * 8 + [1] * 6 + [5] * 2, np.uint8))
     return {
         "frames": 1234,
         "partial": 2,
         "failed": 1,
-        **tally.summary(TAXONOMY.names),
+        **counts.summary(TAXONOMY.names),
         "regions": 77,
         "bytes": 5_400_000,
         "seconds": {"project": {"mean": 0.25, "total": 30.0}, "regions": {"mean": 2.5, "total": 3000.0}},
@@ -241,7 +241,7 @@ def test_hostile_texts_stay_texts():
 
 
 def test_a_run_without_anything_has_a_page():
-    empty = summary(**Tally().summary(TAXONOMY.names), seconds={}, failures=[], notes=[])
+    empty = summary(**PointCounts().summary(TAXONOMY.names), seconds={}, failures=[], notes=[])
     page = Page(report_html("r", info(models=[], tools={}, config={}), empty, [], None))
     assert "No frame failed, and nothing went wrong on the way." in page.texts
 

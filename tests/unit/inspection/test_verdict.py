@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from labelgen.core.errors import UserError
+from labelgen.core.records import Reason
 from labelgen.datasets.checks import CHECKS, Check, refuse
-from labelgen.errors import UserError
 from labelgen.inspection.verdict import judge
-from labelgen.records import Reason
 
 
 @dataclass
@@ -55,7 +55,7 @@ def found(*changes):
 
 @pytest.fixture
 def noted(monkeypatch):
-    monkeypatch.setitem(CHECKS, "test-noted", Check("test-noted", True, "frame", "", lambda sight: iter(())))
+    monkeypatch.setitem(CHECKS, "test-noted", Check("test-noted", True, "frame", "", lambda data: iter(())))
     return {"notes": ("check test-noted: camera front is odd", "frame f0: i.png: the file is empty")}
 
 

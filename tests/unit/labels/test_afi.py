@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labelgen.core.records import PointLabels
 from labelgen.distill import afi_torch
 from labelgen.labels import afi
 from labelgen.labels.afi import AfiSettings, ground_points, refine_flat, refine_labels, refine_probability
-from labelgen.records import PointLabels
 
 SMALL = AfiSettings(nominal=60, stages=3, neighbours=8, back=4)
 GAMMA = 0.995

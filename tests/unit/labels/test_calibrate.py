@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import PointLabels
 from labelgen.labels import calibrate
 from labelgen.metrics import ConfidenceScore
-from labelgen.records import PointLabels
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelgen.core.precision import half_metres
+from labelgen.core.records import Semantics, Views
 from labelgen.geometry import ProjectionSettings, region_hits, rle
-from labelgen.half import half_metres
 from labelgen.labels.evidence import as_stored, class_margins, hit_evidence
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import class_evidence, vote
-from labelgen.records import Semantics, Views
 from labelgen.shards.columns import decode_uv, encode_uv
 from tests.helpers.geometry import make_camera, make_regions
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelgen.core.records import PointLabels
 from labelgen.labels.fuse import Sighting, fuse_scene
 from labelgen.labels.settings import FusionSettings
-from labelgen.records import PointLabels
 
 ROAD, WALL, CAR = 0, 1, 2
 PLAIN = FusionSettings(see_through=0)

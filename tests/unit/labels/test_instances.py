@@ -8,10 +8,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from labelgen.core.records import NO_REGION, PointLabels, RegionHits, Semantics
 from labelgen.labels import instances
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import InstanceSettings
-from labelgen.records import NO_REGION, PointLabels, RegionHits, Semantics
 from tests.helpers.geometry import make_regions, make_views
 from tests.helpers.scenes import sweep
 

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import Semantics
 from labelgen.labels.retrieval import Bank, RetrievalSettings, build_bank, retrieve
-from labelgen.records import Semantics
 
 
 def random_semantics(seed, count, classes=4, width=6):

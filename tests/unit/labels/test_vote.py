@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelgen.core.records import RegionHits, Semantics
 from labelgen.labels.settings import VoteSettings
 from labelgen.labels.vote import class_evidence, vote
-from labelgen.records import RegionHits, Semantics
 from tests.helpers.geometry import make_regions, make_views
 
 LABELLED, NO_CAMERA, OCCLUDED, EGO, NO_REGION, TOO_CLOSE, VOID, CAMERA_MISSING, NO_RETURN = range(9)

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelgen.core.errors import FrameError, UserError
+from labelgen.core.records import PointLabels
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import load_panoptic, load_truth, plan_frames
-from labelgen.errors import FrameError, UserError
 from labelgen.metrics import Details, evaluate_run
-from labelgen.records import PointLabels
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import make_dataroot
 
 TAXONOMY = load_taxonomy("nuscenes16")

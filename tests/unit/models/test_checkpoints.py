@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models.checkpoints import load_plain, read_state_dict
 from labelgen.models.hub import weight_files
 from labelgen.regions.sam import load_sam

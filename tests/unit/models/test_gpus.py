@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from labelgen.config import RunConfig
+from labelgen.core.errors import UserError
 from labelgen.doctor import machine
 from labelgen.engine.ray import doctor
-from labelgen.errors import UserError
 from labelgen.models import execution, gpus
 from labelgen.models.execution import select_device
 from labelgen.models.gpus import ask, driver_problem, named_gpus

@@ -5,7 +5,7 @@ import socket
 import pytest
 from huggingface_hub import constants
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.models import hub
 from labelgen.models.hub import cached_folder, fetching, hub_file, hub_folder
 

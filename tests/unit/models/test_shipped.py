@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.world import TRAIN_SEEDS, VAL_SEEDS
 from labelgen.doctor.models import list_models
 from labelgen.models.info import file_hash
@@ -12,7 +13,6 @@ from labelgen.models.shipped import TRAINING_FILE, shipped_dir
 from labelgen.regions.sam import load_sam
 from labelgen.semantics.openclip import load_open_clip
 from labelgen.semantics.settings import OpenClipSettings
-from labelgen.taxonomy import load_taxonomy
 
 KINDS = ("sam", "clip", "blip2")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from labelgen.errors import FrameError, UserError
+from labelgen.core.errors import FrameError, UserError
 from labelgen.geometry.rle import decode
 from labelgen.regions import Prompts, describe_proposer, make_proposer
 from labelgen.regions.files import read_stored

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.records import Views
+from labelgen.core.records import Views
 from labelgen.regions.base import ImageRegions
 from labelgen.regions.frame import frame_prompts, join_cameras
 

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import Regions
 from labelgen.geometry.rle import encode
-from labelgen.records import Regions
 from labelgen.regions.labelmap import write_label_maps
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.regions.registry import make_proposer
 from labelgen.regions.sam import load_sam
 from labelgen.regions.settings import SamSettings

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.geometry.rle import decode
 from labelgen.models.info import ModelInfo
 from labelgen.regions import Prompts, make_proposer

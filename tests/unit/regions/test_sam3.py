@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.geometry.rle import decode
 from labelgen.models.info import ModelInfo
 from labelgen.regions.sam3 import TOKENS, Sam3Proposer, describe_sam3, load_sam3

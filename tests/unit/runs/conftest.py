@@ -15,7 +15,7 @@ from labelgen.config import RunConfig
 from labelgen.datasets import plan_frames, write_frames
 from labelgen.geometry.rle import encode
 from labelgen.shards import create_run, write_shard
-from labelgen.taxonomy import load_taxonomy
+from labelgen.core.taxonomy import load_taxonomy
 from tests.helpers.nuscenes_root import make_dataroot
 from tests.helpers.records import identity_of, make_record
 from tests.helpers.runs import FINGERPRINT

@@ -18,7 +18,7 @@ import labelgen
 from labelgen.config import RunConfig
 from labelgen.datasets import read_frames, write_frames
 from labelgen.datasets.roots import clouds, images
-from labelgen.errors import FrameError, RawFileError, UserError
+from labelgen.core.errors import FrameError, RawFileError, UserError
 from labelgen.runs import Run, scenes_of
 from labelgen.shards import Parent, StoredRun, create_run, write_shard
 from tests.unit.runs.conftest import POINTS, write_run

@@ -10,9 +10,9 @@ from huggingface_hub import constants
 from pycocotools import mask as coco
 from safetensors.torch import load_file, save_file
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import Regions
 from labelgen.models.info import file_hash
-from labelgen.records import Regions
 from labelgen.semantics.blip2 import load_blip2
 from labelgen.semantics.registry import describe_captioner, make_captioner
 from labelgen.semantics.settings import CaptionSettings

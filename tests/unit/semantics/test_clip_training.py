@@ -9,7 +9,7 @@ import torch
 from open_clip.factory import add_model_config
 
 from labelgen.config import RunConfig, fingerprint
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.semantics import settle_semantics
 from labelgen.semantics.clip_training import OPENAI_ENTRIES, training_of_file, trainings
 from labelgen.semantics.clip_weights import describe_open_clip

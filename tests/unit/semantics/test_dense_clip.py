@@ -5,19 +5,19 @@ import open_clip
 import pytest
 import torch
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import Regions
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.geometry.rle import encode, parse
 from labelgen.models.info import ModelInfo
-from labelgen.records import Regions
 from labelgen.regions.base import regions_of_runs
 from labelgen.regions.frame import join_cameras
-from labelgen.semantics.cells import cell_counts
+from labelgen.semantics.grid_overlap import cell_counts
 from labelgen.semantics.mixing import within_masks
 from labelgen.semantics.openclip import OpenClipEncoder
 from labelgen.semantics.prompts import normalise
 from labelgen.semantics.settings import OpenClipSettings
 from labelgen.semantics.towers import ConvNext, Vit, make_tower
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.clip_towers import small_clip, small_convnext, small_resnet, small_vit
 
 TOWERS = {"vit": small_vit, "resnet": small_resnet, "convnext": small_convnext}

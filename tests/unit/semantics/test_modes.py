@@ -2,7 +2,7 @@
 
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.semantics import settle_semantics
 from labelgen.semantics.settings import OpenClipSettings
 from tests.helpers.clip_folder import write_clip_folder

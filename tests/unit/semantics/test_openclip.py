@@ -10,14 +10,14 @@ import pytest
 import torch
 from pycocotools import mask as coco
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.records import Regions
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.models.info import file_hash
-from labelgen.records import Regions
 from labelgen.semantics.clip_weights import DIRECTORY_WEIGHTS
 from labelgen.semantics.openclip import load_open_clip
 from labelgen.semantics.registry import make_encoder
 from labelgen.semantics.settings import OpenClipSettings
-from labelgen.taxonomy import load_taxonomy
 from tests.helpers.clip_folder import write_clip_folder
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import Taxonomy, load_taxonomy
 from labelgen.semantics.prompts import _half, _widened, build_vocabulary
-from labelgen.taxonomy import Taxonomy, load_taxonomy
 
 
 def taxonomy(void=("sky", "cloud"), templates=("a {}.", "the {}")):

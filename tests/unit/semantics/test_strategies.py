@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.frame import Camera
+from labelgen.core.frame import Camera
+from labelgen.core.records import Regions, Semantics, Views
 from labelgen.geometry import rle
-from labelgen.records import Regions, Semantics, Views
 from labelgen.semantics.prompts import Vocabulary
 from labelgen.semantics.strategies import choose_regions, combine, text_feature
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
+from labelgen.core.taxonomy import load_taxonomy
+from labelgen.core.taxonomy_source import competing, faults, read_source, shipped_names, words_of
 from labelgen.semantics.taxonomy_lint import lint, published_tables
-from labelgen.taxonomy import load_taxonomy
-from labelgen.taxonomy_source import competing, faults, read_source, shipped_names, words_of
 
 GOOD = """\
     name: mine

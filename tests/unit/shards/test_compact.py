@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import Parent, StoredRun, compact, create_run, read_index, verify, write_shard
 from labelgen.shards.manifest import data_file
 from tests.helpers.records import assert_stored

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
-from labelgen.records import NO_REGION, DenseFeatures
+from labelgen.core.errors import UserError
+from labelgen.core.records import NO_REGION, DenseFeatures
 from labelgen.shards import StoredRun
 from labelgen.shards.compact import compact
 from labelgen.shards.point_features import from_dense, from_regions

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from labelgen.errors import UserError
-from labelgen.seal import sealed_json
+from labelgen.core.errors import UserError
+from labelgen.io.seal import sealed_json
 from labelgen.shards.documents import LARGEST_JSON, ChecksumError, parse_model, plain_json
 
 plain = st.recursive(

@@ -8,7 +8,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.half import stored_feature
+from labelgen.core.precision import stored_feature
 from labelgen.shards import StoredRun
 from labelgen.shards.encode import write_group
 from tests.helpers.runs import make_run, some_records, write

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.errors import UserError
-from labelgen.seal import CHECKSUM, sealed_json
+from labelgen.core.errors import UserError
+from labelgen.io.local import LocalStore
+from labelgen.io.seal import CHECKSUM, sealed_json
 from labelgen.shards import DamageError, StoredRun
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import Manifest, manifest_key, read_manifest
 from tests.helpers.runs import FINGERPRINT, make_failure, make_run, some_records, write
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.datasets import DatasetInfo, plan_frames, read_frames
-from labelgen.errors import UserError
 from labelgen.shards import merge_plan, read_plan
 from tests.helpers.nuscenes_root import make_dataroot
 

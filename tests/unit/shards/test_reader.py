@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
-from labelgen.records import FrameRecord, PointLabels
+from labelgen.core.errors import UserError
+from labelgen.core.records import FrameRecord, PointLabels
 from labelgen.shards import DamageError, Parent, StoredRun, create_run, verify, write_shard
 from labelgen.shards.encode import write_group
 from labelgen.shards.shard import Shard, digest

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from labelgen.errors import UserError
-from labelgen.records import FrameStatus
+from labelgen.core.errors import UserError
+from labelgen.core.records import FrameStatus
+from labelgen.io.local import LocalStore
 from labelgen.shards import StoredRun, build_index, done_frames, read_index, resume, verify
 from labelgen.shards.index import SCHEMA
-from labelgen.shards.local import LocalStore
 from labelgen.shards.manifest import FrameEntry, Manifest, manifest_key
 from labelgen.shards.resolve import load_manifests, resolve
 from tests.helpers.records import assert_stored, make_record

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from labelgen.errors import UserError
+from labelgen.core.errors import UserError
 from labelgen.shards import Parent, StoredRun, create_run, read_run_info, resume, verify
 from tests.helpers.runs import make_run, some_records, write
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.datasets.manifest import write_frames
-from labelgen.errors import UserError
 from labelgen.shards import verify
 from tests.helpers.runs import run_of_files
 

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from labelgen.cli.main import app
-from labelgen.errors import UserError
-from labelgen.records import FrameRecord
+from labelgen.core.errors import UserError
+from labelgen.core.records import FrameRecord
 from labelgen.shards import Manifest, StoredRun, build_index, verify
 from labelgen.shards.manifest import manifest_key
 from tests.helpers.runs import make_run, some_records, write

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelgen.errors import UserError
-from labelgen.records import Failure
-from labelgen.shards import StoredRun, atomic, commit, done_frames, verify, write_shard
-from labelgen.shards.local import LocalStore
+from labelgen.core.errors import UserError
+from labelgen.core.records import Failure
+from labelgen.io import atomic
+from labelgen.io.local import LocalStore
+from labelgen.shards import StoredRun, commit, done_frames, verify, write_shard
 from labelgen.shards.manifest import list_manifests, manifest_key
 from labelgen.shards.writer import shard_id_of
 from tests.helpers.records import assert_stored, make_record

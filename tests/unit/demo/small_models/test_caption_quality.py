@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models.pictures import ObjectWords, Picture
 from labelgen.demo.small_models.quality import caption_quality
-from labelgen.taxonomy import load_taxonomy
 
 WORDS = {
     1: ObjectWords(1, "flat.terrain", "grass", ("lawn",), "green", "in the street"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models.captions import (
     HELD_OUT_COLOURS,
     HELD_OUT_WORDS,
@@ -13,7 +14,6 @@ from labelgen.demo.small_models.captions import (
 )
 from labelgen.demo.small_models.pictures import words_of
 from labelgen.demo.world import City
-from labelgen.taxonomy import load_taxonomy
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from labelgen.core.taxonomy import load_taxonomy
 from labelgen.demo.small_models.crop_bank import MOST_CROPS, PIXELS_PER_CROP, cut_crops
 from labelgen.demo.small_models.pictures import ObjectWords, Picture, PictureStore
 from labelgen.demo.world import City, render_view
-from labelgen.taxonomy import load_taxonomy
 
 SIZE = (240, 136)
 

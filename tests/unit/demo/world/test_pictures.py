@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from labelgen.core.errors import UserError
 from labelgen.demo.world import CAMERA_NAMES, SKY, TRAIN_SEEDS, render, render_view, sample_views
 from labelgen.demo.world.camera import FAR, first_along, part_hit
 from labelgen.demo.world.rig import CAMERAS
-from labelgen.errors import UserError
 
 SIZE = (320, 180)
 

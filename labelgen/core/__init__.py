@@ -1,0 +1,1 @@
+"""The words that all rooms speak: frames, records, taxonomies, settings, errors."""
