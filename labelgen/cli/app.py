@@ -60,7 +60,9 @@ def help_text(command: Any, ctx: Any) -> str:
     }
     if isinstance(command, TyperGroup):
         inner = [(name, command.get_command(ctx, name)) for name in command.list_commands(ctx)]
-        sections["Commands"] = [(name, _first_sentence(one)) for name, one in inner if one is not None]
+        sections["Commands"] = [
+            (name, _first_sentence(one)) for name, one in inner if one is not None and not one.hidden
+        ]
     for title, rows in sections.items():
         if rows:
             lines += ["", f"{title}:", *described(rows, width)]

@@ -52,9 +52,11 @@ app = App(
     "Turn driving logs (LiDAR and cameras) into per-point pseudo-labels and cached 2D features.",
     name="labelgen",
 )
+app.command("check")(datasets.check)
 app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
+app.command("label", hidden=True)(run.run)  # the verb's name in Python
 app.command("config")(config.config)
 app.command("inspect")(inspect.inspect)
 app.command("evaluate")(inspect.evaluate)

@@ -124,7 +124,7 @@ def refuse(findings: Iterable[Finding]) -> None:
     """
     stopping = [finding for finding in findings if finding.refuse]
     if stopping:
-        more = f" ({len(stopping) - 1} more: `labelgen datasets check` lists all)" if stopping[1:] else ""
+        more = f" ({len(stopping) - 1} more: `labelgen check` lists all)" if stopping[1:] else ""
         names = " ".join(f"--allow {name}" for name in dict.fromkeys(f.check for f in stopping))
         raise UserError(f"{stopping[0]}{more}. If it is right as it is: {names}")
 

@@ -27,3 +27,17 @@ def test_ctrl_c_while_planning_is_one_line(monkeypatch, capsys, command):
     result = Shell(monkeypatch, capsys)(command, "--dataset", "nuscenes", "--dataroot", "somewhere", "--json")
     said = "interrupted: no frame was begun; the same command begins anew\n"
     assert (result.code, result.out, result.err) == (130, "", said)
+
+
+def test_commands_have_the_names_of_the_verbs_too(monkeypatch, capsys):
+    shell = Shell(monkeypatch, capsys)
+    helps = {name: shell(*name.split(), "--help").out.partition("\n")[2] for name in NAMES}
+    assert helps["label"] == helps["run"]
+    assert helps["check"] == helps["datasets check"]
+    shown = shell("--help").out
+    assert "  run " in shown
+    assert "  check " in shown
+    assert "\n  label " not in shown, "one name for newcomers"
+
+
+NAMES = ("label", "run", "check", "datasets check")
