@@ -61,7 +61,7 @@ _REPORT_PICTURES = 3
 
 
 def _ignore(_: Any) -> None:
-    """Nobody is to be told."""
+    """Report nothing."""
 
 
 # --- data sets ---------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def check(
         dataroot: its folder, or a ``frames.parquet``.
         version: of the tables.
         split: such as ``train``, or scene names with commas.
-        allow: names of checks to pass over.
+        allow: names of checks to skip.
 
     Returns:
         What was found: ``.refuse`` of each says whether it would stop a run.
@@ -120,7 +120,7 @@ def plan(
         output: the run's folder or address.
         frames: a slice, ``"BEGIN:END"`` or ``"k/N"``.
         retry_failed: count frames that failed before as not done.
-        allow: names of checks to pass over.
+        allow: names of checks to skip.
         recipe: makes the steps that a frame goes through, see `labelgen.engine.recipe`; a function of a
             module, since workers import it.
 
@@ -422,15 +422,19 @@ def revote(
 
     opened = _opened(run)
     if opened.parent is not None:
-        raise UserError(f"{opened.url} is derived from {opened.parent.url}; vote anew on that one")
+        raise UserError(f"{opened.url} is derived from {opened.parent.url}; revote that run instead")
     config = opened.info.config
     if "imported" in config:
-        raise UserError(f"{opened.url} holds the labels of another tool, and no regions that could vote")
+        raise UserError(
+            f"{opened.url} holds labels imported from another tool and has no regions that could vote"
+        )
     given = dict(changes or {})
     limits = {name: given.pop(name) for name in ("max_residual", "max_residual_relative") if name in given}
     before = stored(ProjectionSection, config, "projection", opened.url).part(ProjectionSettings)
     if limits and not before.occlusion:
-        raise UserError(f"{opened.url} was made without the depth test: it holds no residuals to test anew")
+        raise UserError(
+            f"{opened.url} was made without the depth test, so it stores no residuals to test again"
+        )
     tolerance = checked(ProjectionSettings, before.model_dump() | limits, "revote")
     known = stored(LabelSection, config, "labels", opened.url).part(VoteSettings)
     settings = checked(VoteSettings, known.model_dump() | given, "revote")
@@ -472,7 +476,7 @@ def refine(
     from labelgen.labels.calibrate import load
 
     if sum((afi, bool(retrieval), calibration is not None)) != 1:
-        raise UserError("refine how? There is --afi, --retrieval, or --calibration FILE; one at a time")
+        raise UserError("choose one way to refine: --afi, --retrieval or --calibration FILE")
     opened = _opened(run)
     if retrieval:
         settings = {} if retrieval is True else dict(retrieval)
@@ -520,7 +524,7 @@ def fuse(
     elif not any_poses(opened):
         raise UserError(
             f"{opened.url}: no scene has poses: global_from_lidar is the identity in all frames; give poses, "
-            "or number the things alone with --instances-only"
+            "or only number the things with --instances-only"
         )
     return _derive(opened, operation, how)
 
@@ -533,7 +537,7 @@ def relabel(
     Args:
         run: opened, or its folder or address.
         taxonomy: name or YAML file of the new classes.
-        checkpoint: where the run's text encoder is now, if it moved.
+        checkpoint: where the run's text encoder is now, if it has moved.
         **how: see `How`.
 
     Raises:
@@ -566,11 +570,11 @@ def predict(
 
     Args:
         run: its folder or address.
-        checkpoint: of a training.
+        checkpoint: a training's folder.
         output: the new run's folder or address.
         dataroot: where the raw files are; None takes what the plan records.
-        device: to run on.
-        threads: of the processor.
+        device: the device to run on.
+        threads: CPU threads.
         afi: smooth the network's probabilities along flat structures.
         retry_failed: try frames again that failed before.
         on_frame: called with the number of frames of every scene that is done.
@@ -687,17 +691,17 @@ def train(
         start: folder of a training whose backbone is taken; a probe needs one.
         keep_head: take its head, too, where the classes are the same.
         fraction: of probe and finetune: share of the true labels, 1, 5, 10, 25 or 100 %.
-        rounds: of annotation-free: 2 and more train again on the labels that the network gives.
+        rounds: of annotation-free: 2 or more train again on the labels that the network predicts.
         val_run: score all frames of another run instead.
         classes: of panoptic: name or file of a split into base and novel classes; ``all`` by default.
         variant: of panoptic: ``pfc``, ``fusion``, ``unified``, ``object`` or, by default, ``full``.
         labels: of panoptic: ``truth``, the default, or ``pseudo``, the run's own.
-        ray_workers: train on so many processes through Ray; 0: in this one.
+        ray_workers: train on this many processes through Ray; 0: in this one.
         ray_address: of a running cluster.
         **named: see `Named`.
 
     Raises:
-        UserError: settings that cannot be, a run that lacks what the method needs, a checkpoint that does not
+        UserError: invalid settings, a run that lacks what the method needs, a checkpoint that does not
             fit, a folder that holds another training, or a loss that is not finite.
 
     >>> labelgen.train("runs/demo", "slidr", size="demo", output="runs/slidr")     # doctest: +SKIP
@@ -708,7 +712,7 @@ def train(
     from labelgen.engine.trainings import do_task, make_task, panoptic_overrides
 
     if method != "panoptic" and (classes or variant or labels):
-        raise UserError(f"method {method} has no classes, variant or labels to choose; panoptic has")
+        raise UserError(f"method {method} takes no classes, variant or labels; only panoptic does")
     if method != "annotation-free" and rounds != 1:
         raise UserError(f"method {method} has one round; annotation-free may have {rounds}")
     given, on_training, on_labelling = _named(run, named)
@@ -739,8 +743,8 @@ def distill_run(run: Run | Path | str, method: str, *, rounds: int = 1, **named:
 
     Args:
         run: opened, or its folder or address.
-        method: of pre-training, or ``annotation-free`` for none.
-        rounds: of training on labels.
+        method: the pre-training method, or ``annotation-free`` for none.
+        rounds: rounds of training on labels.
         **named: see `Named`; ``config`` is of the pre-training, ``output`` the folder of all of it.
 
     Raises:
@@ -813,7 +817,7 @@ def report(
     Args:
         run: opened, or its folder or address.
         out: folder or address for ``index.html``; the run's own ``report`` by default.
-        pictures: frames to draw: the worst ones.
+        pictures: number of frames to draw, the worst ones.
         classes: as for `evaluate`.
         dataroot: where the raw files are; None takes what the plan records.
 

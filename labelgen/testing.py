@@ -123,9 +123,11 @@ def check_semantics(settings: Mapping[str, Any], taxonomy: str = "nuscenes16") -
         _hold(found.class_scores.shape == shape, f"class_scores are {found.class_scores.shape}, not {shape}")
         _hold(len(found.feature) == len(found.label) == len(given), "label and feature need a row per region")
         scores = found.class_scores.astype(np.float64)
-        _hold(bool((scores >= 0).all() and (scores.sum(axis=1) <= 1.01).all()), "scores are no probabilities")
+        _hold(
+            bool((scores >= 0).all() and (scores.sum(axis=1) <= 1.01).all()), "scores are not probabilities"
+        )
         known = found.label[found.label != UNLABELLED]
-        _hold(bool((known < len(classes)).all()), f"label {known.max(initial=0)} is no class, nor 255")
+        _hold(bool((known < len(classes)).all()), f"label {known.max(initial=0)} is neither a class nor 255")
         if found.feature.shape[1]:
             length = np.linalg.norm(found.feature.astype(np.float64), axis=1)
             _hold(bool((np.abs(length - 1) < 0.01).all()), "features are not of length 1")

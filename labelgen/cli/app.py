@@ -1,4 +1,4 @@
-"""Groups of commands whose help is plain text: nothing in it is taken for markup, and no name is broken."""
+"""Command groups whose help is plain text: nothing in it is taken for markup, and no name is broken up."""
 
 from __future__ import annotations
 

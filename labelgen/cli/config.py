@@ -26,10 +26,12 @@ def config(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option("--method", help="Of a training instead, such as slidr.", show_default=False),
+        typer.Option(
+            "--method", help="Settings of a training method instead, such as slidr.", show_default=False
+        ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option("--size", help="Of the training, such as demo.", show_default=False)
+        str | None, typer.Option("--size", help="Size of the training, such as demo.", show_default=False)
     ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print docs/settings.md: all settings of all backends.")
@@ -51,7 +53,7 @@ def config(
     elif method is not None:
         text = training_file(method, size, preset, override or (), f"From `{asked}`, for `--config FILE`.")
     elif size is not None:
-        raise UserError("--size is of a training: name its --method, too")
+        raise UserError("--size applies to a training; give its --method, too")
     else:
         settings = load_config(preset, override or ())
         text = to_yaml(settings, f"From `{asked}`, for `labelgen run --config FILE`.")
@@ -95,7 +97,7 @@ def reference_page() -> str:
             "`labelgen config --reference` writes this page from the settings' own definitions.",
             "`labelgen config` prints a file with all settings of a run; any of them can be set with",
             "`--set section.field=value`, where the value is YAML. A section with several backends has the",
-            "chosen one's settings and no others: one of another backend is passed over with a line that",
+            "chosen one's settings and no others: a setting of another backend is ignored with a line that",
             "says so. `†`: not in the fingerprint of a run, as it changes no label, or as what it names is",
             "in there by its hash.",
             "",

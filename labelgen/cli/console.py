@@ -1,4 +1,4 @@
-"""Where commands write for people: nothing that came out of a file commands the terminal."""
+"""Where commands write for people: text from files cannot send control codes to the terminal."""
 
 from __future__ import annotations
 

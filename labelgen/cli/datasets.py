@@ -40,7 +40,7 @@ def list_(as_json: Json = False) -> None:
 
 @app.command("checks")
 def checks_(as_json: Json = False) -> None:
-    """Name the checks of data and labels; `--allow NAME` passes over one.
+    """Name the checks of data and labels; `--allow NAME` skips one.
 
     Example: `labelgen datasets checks`
     """
@@ -64,10 +64,12 @@ def check(
     dataroot: Annotated[
         Path, typer.Option("--dataroot", help="Its folder, or a frames.parquet.", show_default=False)
     ],
-    version: Annotated[str, typer.Option("--version", help="Of the tables.")] = "",
-    split: Annotated[str, typer.Option("--split", help="Such as train, or scene names with commas.")] = "",
+    version: Annotated[str, typer.Option("--version", help="Version of the tables.")] = "",
+    split: Annotated[
+        str, typer.Option("--split", help="Split, such as train, or scene names separated by commas.")
+    ] = "",
     count: Annotated[
-        int, typer.Option("--frames", min=1, max=10**6, help="So many are read, spread over all.")
+        int, typer.Option("--frames", min=1, max=10**6, help="Number of frames to read, spread over all.")
     ] = 5,
     out: Annotated[
         Path | None,
@@ -78,8 +80,9 @@ def check(
 ) -> None:
     """Read a data set as a run would, project some frames' points into their images, and draw them.
 
-    Exits with 1 if something looks wrong: files that cannot be read, truth of another length, and all that
-    `labelgen datasets checks` names. Whether points lie on what they belong to is for your eyes: --out.
+    Exits with 1 if something looks wrong: files that cannot be read, truth of another length, and
+    everything that `labelgen datasets checks` names. Use --out to see for yourself whether points lie on the
+    objects that they belong to.
 
     Example: `labelgen datasets check --dataset manifest --dataroot /data/mine --out check`
     """

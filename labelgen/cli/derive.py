@@ -1,4 +1,4 @@
-"""``labelgen revote``, ``refine`` and ``fuse``: labels anew from what a run holds, as runs laid over it."""
+"""``labelgen revote``, ``refine`` and ``fuse``: new labels from what a run holds, as runs derived from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ Scenes = Annotated[str | None, typer.Option("--scenes", help="Only BEGIN:END of 
 Ray = Annotated[
     str | None,
     typer.Option(
-        "--ray", help="Do scenes side by side on Ray: `local`, or a cluster's address.", show_default=False
+        "--ray",
+        help="Process scenes in parallel on Ray: `local`, or a cluster's address.",
+        show_default=False,
     ),
 ]
 
@@ -154,14 +156,14 @@ def refine(
     run: RunFolder,
     afi: Annotated[bool, typer.Option("--afi", help="Smooth labels along flat structures (UOV).")] = False,
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="Take what arrives, whatever the label was.")
+        bool, typer.Option("--as-published", help="Take the smoothed label, whatever the label was.")
     ] = False,
-    fill: Annotated[bool, typer.Option("--fill", help="Label points without a label, too.")] = False,
+    fill: Annotated[bool, typer.Option("--fill", help="Also label points without a label.")] = False,
     calibration: Annotated[
         Path | None,
         typer.Option(
             "--calibration",
-            help="Take confidence as a file of `labelgen evaluate --calibrate` says.",
+            help="Map confidence with a file written by `labelgen evaluate --calibrate`.",
             show_default=False,
         ),
     ] = None,
@@ -172,14 +174,14 @@ def refine(
         ),
     ] = False,
     neighbours: Annotated[
-        int, typer.Option("--neighbours", min=1, max=1000, help="--retrieval: so many regions.")
+        int, typer.Option("--neighbours", min=1, max=1000, help="--retrieval: number of neighbours.")
     ] = 16,
     weight: Annotated[
         float, typer.Option("--weight", min=0, max=1, help="--retrieval: their share of the evidence.")
     ] = 0.5,
     bank: Annotated[
         int,
-        typer.Option("--bank", min=1, max=10**7, help="--retrieval: regions of the run that can be asked."),
+        typer.Option("--bank", min=1, max=10**7, help="--retrieval: most regions of the run to search."),
     ] = 65536,
     output: Output = None,
     dataroot: Dataroot = None,

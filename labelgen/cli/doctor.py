@@ -26,12 +26,15 @@ def doctor(
     allow: Allow = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", envvar="RAY_ADDRESS", help="Look at every node of this cluster."),
+        typer.Option("--ray-address", envvar="RAY_ADDRESS", help="Check every node of this cluster."),
     ] = None,
     nodes: Annotated[
         int,
         typer.Option(
-            "--nodes", min=0, max=10_000, help="Wait up to five minutes until the cluster has so many nodes."
+            "--nodes",
+            min=0,
+            max=10_000,
+            help="Wait up to five minutes until the cluster has this many nodes.",
         ),
     ] = 0,
     as_json: Json = False,

@@ -30,7 +30,7 @@ def export(
         str,
         typer.Option("--fill", help="For unlabelled points, in submissions: refuse, nearest, or a class."),
     ] = "refuse",
-    split: Annotated[str, typer.Option("--split", help="That a submission is named after.")] = "val",
+    split: Annotated[str, typer.Option("--split", help="Split that a submission is named after.")] = "val",
     task: Annotated[str, typer.Option("--task", help="Panoptic: segmentation or tracking.")] = "segmentation",
     as_json: Json = False,
 ) -> None:
@@ -55,7 +55,7 @@ def import_(
     ],
     out: Annotated[str, typer.Option("--out", help="Folder or address of the run.")],
     plan: Annotated[str, typer.Option("--plan", help="frames.parquet of the frames, such as another run's.")],
-    taxonomy: Annotated[str, typer.Option("--taxonomy", help="Name or file.")] = "nuscenes16",
+    taxonomy: Annotated[str, typer.Option("--taxonomy", help="Taxonomy: name or file.")] = "nuscenes16",
     ids: Annotated[
         str, typer.Option("--ids", help="What the files hold: dataset (general ids) or challenge (1..16).")
     ] = "dataset",

@@ -1,4 +1,4 @@
-"""What commands that go through frames answer when some failed: one line, and exit code 1."""
+"""What commands report when some frames failed: one line, and exit code 1."""
 
 from __future__ import annotations
 

@@ -48,11 +48,13 @@ def inspect(
     worst: Annotated[
         int | None,
         typer.Option(
-            "--worst", min=1, max=10**6, help="List so many frames with the lowest mIoU, or confidence."
+            "--worst", min=1, max=10**6, help="List this many frames with the lowest mIoU, or confidence."
         ),
     ] = None,
     dataroot: Dataroot = None,
-    width: Annotated[int, typer.Option("--width", min=480, max=10000, help="Of the picture, pixels.")] = 2400,
+    width: Annotated[
+        int, typer.Option("--width", min=480, max=10000, help="Width of the picture, pixels.")
+    ] = 2400,
     as_json: Json = False,
 ) -> None:
     """Show what a run holds, what went wrong, which frames are worst, or draw one of its frames.
@@ -75,7 +77,7 @@ def inspect(
 
     opened = open_run(run, dataroot)
     if sum((frame is not None, errors, worst is not None)) > 1:
-        raise UserError("--frame, --errors and --worst are three questions; ask one at a time")
+        raise UserError("--frame, --errors and --worst cannot be combined; give one at a time")
     if errors:
         _show(count_errors(opened), as_json, render_errors)
         return
@@ -86,7 +88,7 @@ def inspect(
         return
     if frame is None:
         if out is not None:
-            raise UserError("--out needs --frame: which frame is to be drawn?")
+            raise UserError("--out needs --frame, the frame to draw")
         summary = summarise_run(opened)
         if as_json:
             _print_json(summary)
@@ -123,7 +125,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--calibrate",
-            help="Write what each confidence means here to a file, for `labelgen refine --calibration`.",
+            help="Write how confidence relates to accuracy to a file, for `labelgen refine --calibration`.",
             show_default=False,
         ),
     ] = None,
@@ -132,7 +134,7 @@ def evaluate(
         bool,
         typer.Option(
             "--ladder",
-            help="Say where the loss is: each stage in turn replaced by the simulated city's truth.",
+            help="Show where quality is lost: replace each stage in turn by the simulated city's truth.",
         ),
     ] = False,
     as_json: Json = False,
@@ -157,7 +159,7 @@ def evaluate(
     from labelgen.runs import open_run
 
     if protocol is not None and protocol not in PROTOCOLS:
-        raise UserError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+        raise UserError(f"unknown protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
 
     opened = open_run(run, dataroot)
     if ladder:
@@ -201,7 +203,7 @@ def report(
         typer.Option("--out", help="Folder for index.html. Default: RUN/report.", show_default=False),
     ] = None,
     pictures: Annotated[
-        int, typer.Option("--pictures", min=0, max=100, help="Frames to draw: the worst ones.")
+        int, typer.Option("--pictures", min=0, max=100, help="Number of frames to draw, the worst ones.")
     ] = 20,
     classes: ClassSplitName = None,
     dataroot: Dataroot = None,

@@ -1,4 +1,4 @@
-"""Ctrl-C in work that goes on where it was left: says what is committed, and ends."""
+"""Ctrl-C in work that can be resumed: says what is committed, and ends."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from labelgen.cli.app import App
 from labelgen.cli.console import PlainConsole
 from labelgen.inspection.fitting import make_table, show
 
-app = App("Models: what there is, and training of the small demo models.")
+app = App("List and fetch models; train the small demo models.")
 
 
 class Kind(StrEnum):
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @app.callback()
 def _group() -> None:
-    """Models: what there is, and training of the small demo models."""
+    """List and fetch models; train the small demo models."""
 
 
 @app.command("list")
@@ -95,7 +95,7 @@ def doctor_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Load every model of a configuration and say what is wrong with it; 1 if one is not fit.
+    """Load every model of a configuration and say what is wrong with it; exits with 1 if one cannot be used.
 
     Example: `labelgen models doctor --config nuscenes`
     """
@@ -137,7 +137,7 @@ def train_demo_command(
     first_city: Annotated[
         int, typer.Option("--first-city", min=0, max=2**31, help="Seed of the first city that they show.")
     ] = 0,
-    warm_start: Annotated[bool, typer.Option("--warm-start", help="Begin with the shipped weights.")] = False,
+    warm_start: Annotated[bool, typer.Option("--warm-start", help="Start from the shipped weights.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,

@@ -44,7 +44,7 @@ Allow = Annotated[
     typer.Option(
         "--allow",
         metavar="NAME",
-        help="Pass over a check of the input: `labelgen datasets checks`. Repeatable.",
+        help="Skip a check of the input; `labelgen datasets checks` lists them. Repeatable.",
         show_default=False,
     ),
 ]

@@ -39,18 +39,20 @@ def plan(
     retry_failed: RetryFailed = False,
     allow: Allow = None,
     probe: Annotated[
-        int, typer.Option("--probe", min=0, max=64, help="Label so many frames first, to measure the cost.")
+        int, typer.Option("--probe", min=0, max=64, help="Label this many frames first, to measure the cost.")
     ] = 0,
     gpus: Annotated[
-        str, typer.Option("--gpus", help="Numbers of GPUs to work it out for (of cores, without GPUs).")
+        str, typer.Option("--gpus", help="Numbers of GPUs to estimate for (of cores, without GPUs).")
     ] = "1,8,64",
     price: Annotated[
         float | None,
-        typer.Option("--price", min=0, max=10**6, help="Of one GPU (core) for one hour; any currency."),
+        typer.Option("--price", min=0, max=10**6, help="Price of one GPU (core) for one hour; any currency."),
     ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", envvar="RAY_ADDRESS", help="Probe on a worker of it. Default: here."),
+        typer.Option(
+            "--ray-address", envvar="RAY_ADDRESS", help="Cluster to probe on. Default: this machine."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -30,9 +30,12 @@ Dataset = Annotated[
 Dataroot = Annotated[
     Path | None, typer.Option("--dataroot", help="Folder of the data set.", callback=on_disk)
 ]
-Version = Annotated[str | None, typer.Option("--version", help="Of the tables, such as v1.0-trainval.")]
+Version = Annotated[
+    str | None, typer.Option("--version", help="Version of the tables, such as v1.0-trainval.")
+]
 Split = Annotated[
-    str | None, typer.Option("--split", help="Such as train, mini_val, or scene names with commas.")
+    str | None,
+    typer.Option("--split", help="Split, such as train or mini_val, or scene names separated by commas."),
 ]
 Config = Annotated[
     str | None,
@@ -64,13 +67,15 @@ def run(
     allow: Allow = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", envvar="RAY_ADDRESS", help="A running cluster. Default: local."),
+        typer.Option(
+            "--ray-address", envvar="RAY_ADDRESS", help="Address of a running cluster. Default: a local one."
+        ),
     ] = None,
     runner: Annotated[str | None, typer.Option("--runner", help="ray (default) or sequential.")] = None,
     max_failed: MaxFailed = 0.0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first frame that fails.")] = False,
     sharing: Annotated[
-        bool, typer.Option("--share", help="Do the frames together with other callers that share, too.")
+        bool, typer.Option("--share", help="Share the frames with other callers that also use --share.")
     ] = False,
     with_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Score, and write report and picture, at the end.")
@@ -184,8 +189,8 @@ def announce(plan: Plan, console: Console) -> None:
         complain(console, "warning", describe(plan.changed), "bold yellow")
     if plan.info.ego_box is None and plan.job.config.projection.ego_box is None:
         console.print(
-            "  no ego vehicle: no point is left out as the vehicle's own; where its LiDAR or cameras see it, "
-            "name its box: projection.ego_box, or ego_box in frames.parquet",
+            "  no ego vehicle: no points are left out as the vehicle's own; if its LiDAR or cameras see "
+            "it, give its box: projection.ego_box, or ego_box in frames.parquet",
             style="dim",
         )
     for model in plan.models:
@@ -197,8 +202,8 @@ def announce(plan: Plan, console: Console) -> None:
         complain(
             console,
             "warning",
-            f"{names}: {noted[0].note}. What follows only shows that the way works; "
-            "use --config (CONFIG=nuscenes) for real models",
+            f"{names}: {noted[0].note}. The result only shows that the pipeline works; use --config "
+            f"(CONFIG=nuscenes) for real models",
             "bold yellow",
         )
 

@@ -103,25 +103,29 @@ def lint_command(
     config: Config = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", help="Data set whose tables count, with --dataroot.", show_default=False),
+        typer.Option(
+            "--dataset", help="Data set whose tables are compared, with --dataroot.", show_default=False
+        ),
     ] = None,
     dataroot: Annotated[
         Path | None,
         typer.Option(
             "--dataroot",
-            help="Read its tables. Default: as published, of the set that fits.",
+            help="Read its tables. Default: the published ones of the set that fits.",
             show_default=False,
         ),
     ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", help="Of the data set, with --dataroot.", show_default=False)
+        str | None,
+        typer.Option("--version", help="Version of the data set, with --dataroot.", show_default=False),
     ] = None,
     near: Annotated[
-        float, typer.Option("--near", min=0, max=1, help="Cosine from which two words are nearly one.")
+        float,
+        typer.Option("--near", min=0, max=1, help="Cosine from which two words count as near-duplicates."),
     ] = 0.97,
     as_json: Json = False,
 ) -> None:
-    """Look for what is wrong with a taxonomy, each with file and line; 1 if it cannot be used as it is.
+    """Find what is wrong with a taxonomy, with file and line; exits with 1 if it cannot be used as it is.
 
     Words in two classes, classes without words, ids and categories that contradict the data set's tables;
     and, with --run or --config, words of different classes that are nearly the same to the text encoder, and

@@ -55,7 +55,9 @@ Fraction = Annotated[
 ]
 Workers = Annotated[
     int,
-    typer.Option("--ray-workers", min=0, max=1024, help="Train on so many processes through Ray; 0: here."),
+    typer.Option(
+        "--ray-workers", min=0, max=1024, help="Train on this many processes through Ray; 0: in this one."
+    ),
 ]
 Ray = Annotated[str | None, typer.Option("--ray", help="Address of a running cluster.", show_default=False)]
 
@@ -106,7 +108,7 @@ def annotation_free(
     rounds: Annotated[
         int,
         typer.Option(
-            "--rounds", min=1, max=100, help="2 and more: again on the labels that the network gives."
+            "--rounds", min=1, max=100, help="2 or more: again on the labels that the network predicts."
         ),
     ] = 1,
     val_run: ValRun = None,
@@ -234,7 +236,7 @@ def predict(
 @app.command("distill")
 def distill(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="Of pre-training, or annotation-free for none.")
+        str, typer.Argument(metavar="METHOD", help="Method of pre-training, or annotation-free for none.")
     ],
     run: RunFolder,
     output: Output = None,
@@ -242,11 +244,13 @@ def distill(
     config: Config = None,
     override: Override = None,
     split: SplitName = "auto",
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Of training on labels.")] = 1,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, max=100, help="Rounds of training on labels.")
+    ] = 1,
     dataroot: Dataroot = None,
     as_json: Json = False,
 ) -> None:
-    """All of it: pre-train, train on pseudo-labels, label the run with the network, score it, write a report.
+    """Do everything: pre-train, train on pseudo-labels, label the run with the network, score it and report.
 
     Example: `labelgen train distill slidr runs/demo --size demo`
     """

@@ -55,7 +55,7 @@ def panoptic(
     variant: Annotated[
         Variant,
         typer.Option(
-            help="pfc: without CLIP features, two classifiers; then one thing more each: their fusion, the "
+            help="pfc: without CLIP features, two classifiers; then each adds one thing: their fusion, the "
             "unified head, the object loss, the voxel loss (full)."
         ),
     ] = Variant.FULL,

@@ -31,7 +31,7 @@ def build(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="Folder to make; must be absent or empty.", show_default=False, callback=on_disk
+            "--out", help="Folder to create; must be absent or empty.", show_default=False, callback=on_disk
         ),
     ],
     scenes: Annotated[int, typer.Option("--scenes", min=1, max=1000, help="Number of cities.")] = 2,

@@ -85,7 +85,7 @@ class ProjectionSection(ProjectionSettings):
 class LabelSection(VoteSettings):
     """How votes become labels."""
 
-    instances: bool = Field(True, description="number the things of every frame")
+    instances: bool = Field(True, description="number the things in every frame")
 
 
 class FusionSection(FusionSettings):
@@ -107,10 +107,10 @@ class RuntimeSection(Settings):
         "ray", description="on a local or a given cluster, or in this process"
     )
     frames_per_shard: int = Field(
-        64, ge=1, le=64, description="at most; fewer where Ray's object store is below 4 GB"
+        64, ge=1, le=64, description="most frames of a shard; fewer where Ray's object store is below 4 GB"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="of the models; auto: a GPU if there is one"
+        "auto", description="device of the models; auto: a GPU if there is one"
     )
     threads: int = Field(1, ge=1, le=1024, description="CPU threads per model, equal in both runners")
     model_workers: int | None = Field(
@@ -120,7 +120,7 @@ class RuntimeSection(Settings):
         None,
         ge=1,
         le=4096,
-        description="the pool grows up to so many, for clusters that grow; null: it is fixed",
+        description="largest size of the pool, for clusters that grow; null: it is fixed",
     )
     gpus_per_worker: float = Field(1.0, gt=0, le=8, description="below 1, several share a GPU")
     fuse_models: bool = Field(
@@ -130,7 +130,8 @@ class RuntimeSection(Settings):
         None,
         gt=0,
         le=100_000,
-        description="a worker may use so much beyond its models: asked of Ray, and held on CPUs; null: any",
+        description="what a worker may use beyond its models: requested from Ray, and enforced on CPUs; "
+        "null: no limit",
     )
 
 
@@ -140,7 +141,7 @@ class DemoSection(Settings):
     scenes: int = Field(2, ge=1, le=1000, description="how many")
     frames: int = Field(4, ge=1, le=1200, description="keyframes per scene")
     seed: int = Field(
-        100_000, ge=0, le=2**31, description="of the first scene; 100,000 and up are not trained on"
+        100_000, ge=0, le=2**31, description="seed of the first scene; 100,000 and up are not trained on"
     )
     image_size: tuple[_Side, _Side] = Field((1600, 900), description="width and height, pixels")
 
@@ -154,11 +155,11 @@ class RunConfig(Settings):
         "package's",
     )
     sweeps: Annotated[int, NO_LABEL] = Field(
-        0, ge=0, le=20, description="nuscenes: label so many sweeps between keyframes, too"
+        0, ge=0, le=20, description="nuscenes: also label this many sweeps between keyframes"
     )
     taxonomy: str | None = Field(None, description="name or YAML file; null: the data set's own")
     allow: Annotated[tuple[str, ...], NO_LABEL] = Field(
-        (), description="checks of the input that are passed over; `labelgen datasets checks` lists them"
+        (), description="checks of the input to skip; `labelgen datasets checks` lists them"
     )
     projection: ProjectionSection = ProjectionSection()
     regions: Annotated[Proposer, OneOf(REGIONS)] = SamSettings()

@@ -1,1 +1,1 @@
-"""The words that all rooms speak: frames, records, taxonomies, settings, errors."""
+"""What all rooms share: frames, records, taxonomies, settings, errors."""

@@ -64,7 +64,7 @@ def parse_layout(layout: str) -> LidarLayout:
     except (TypeError, ValueError):
         pass  # a type that does not exist, such as f1, or a column twice
     raise ValueError(
-        f"{layout!r} is none of {sorted(LIDAR_LAYOUTS)}, and no list of columns such as "
+        f"{layout!r} is neither one of {sorted(LIDAR_LAYOUTS)} nor a list of columns such as "
         "x:f4,y:f4,z:f4,intensity:u1@0.2x0.4"
     )
 
@@ -140,7 +140,7 @@ class Frame:
         except ValueError as error:
             raise ValueError(f"frame {self.frame_id}: layout {error}") from None
         if len(self.cameras) > 254:
-            raise ValueError(f"frame {self.frame_id}: {len(self.cameras)} cameras; 254 is the most")
+            raise ValueError(f"frame {self.frame_id}: {len(self.cameras)} cameras; the maximum is 254")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Packages whose names load when they are first asked for: who reads a run waits for no compiler."""
+"""Packages whose names load on first use, so that reading a run does not wait for a compiler."""
 
 from __future__ import annotations
 

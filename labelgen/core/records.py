@@ -145,7 +145,7 @@ class Regions(_Record):
         if len(self.rle) != len(self.camera):
             raise ValueError(f"Regions: {len(self.rle)} run-length codes for {len(self.camera)} regions")
         if len(self.camera) >= NO_REGION:
-            raise ValueError(f"{len(self.camera)} regions in one frame; {NO_REGION - 1} is the most")
+            raise ValueError(f"{len(self.camera)} regions in one frame; the maximum is {NO_REGION - 1}")
         if np.any(np.diff(self.camera.astype(np.int16)) < 0):
             raise ValueError("Regions must be grouped by camera, in ascending order")
 

@@ -1,4 +1,4 @@
-"""Registries: the parts of one kind by name, our own and those that other packages bring.
+"""Registries: the parts of one kind by name, our own and those that other packages provide.
 
 Another package names its parts in its metadata, as entry points of the registry's group. Its code is imported
 when one of its parts is asked for, so what is wrong in it stops nobody else. A part is a light object that
@@ -99,7 +99,7 @@ class Registry(Generic[P]):
             raise UserError(f"unknown {self.what} {brief(name)}; {close}")
         if len(points) + (name in self._own) > 1:
             owners = [*([_OURS] if name in self._own else []), *map(_package, points)]
-            raise UserError(f"{self.what} {name!r} is brought by {' and by '.join(owners)}; uninstall one")
+            raise UserError(f"{self.what} {name!r} is provided by {' and by '.join(owners)}; uninstall one")
         if name in self._own:
             return self._own[name]
         (point,) = points

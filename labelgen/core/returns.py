@@ -1,4 +1,4 @@
-"""Which points of a cloud are returns: the others stand for beams that came back from nowhere."""
+"""Which points of a cloud are returns: the others stand for beams that never came back."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def override_layer(text: str) -> Layer:
     if not sign or not _KEY.fullmatch(key.strip()):
         raise UserError(f"{name}: expected section.field=value")
     if len(value) > _LONGEST:
-        raise UserError(f"{name}: a value has {_LONGEST:,} characters at most")
+        raise UserError(f"{name}: a value may have at most {_LONGEST:,} characters")
     data: Any = parse_yaml(value, name).data
     for part in reversed(key.strip().split(".")):
         data = {part: data}
@@ -166,7 +166,7 @@ def stored(kind: type[S], config: Mapping[str, Any], name: str, run: str) -> S:
 def suggestion(word: Any, words: Sequence[str]) -> str:
     """``did you mean …?`` where one of the words is like it; else all of them."""
     close = get_close_matches(str(word)[:80], words, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(words))}"
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(words))}"
 
 
 def _follow(kind: type[Settings], loc: At, given: Any) -> tuple[At, list[type[Settings]], FieldInfo | None]:

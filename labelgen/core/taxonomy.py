@@ -86,7 +86,7 @@ class Taxonomy:
             ids = [index_of_category[name] for name in spec.source if name in index_of_category]
             if not ids:
                 raise UserError(
-                    f"taxonomy {self.name}: the data set's tables name none of {list(spec.source)} "
+                    f"taxonomy {self.name}: the data set's tables contain none of {list(spec.source)} "
                     f"(class {spec.name}); use a taxonomy made for this data set"
                 )
             table[ids] = spec.id

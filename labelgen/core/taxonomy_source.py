@@ -147,15 +147,16 @@ def _structure(source: Source) -> Iterator[Finding]:
         for number, value in enumerate(values):
             if not isinstance(value, str):
                 yield fault(
-                    (*at, number), "structure", f"{what}: {brief(value)} is no text; put it in quotes"
+                    (*at, number), "structure", f"{what}: {brief(value)} is not text; put it in quotes"
                 )
             elif not value.strip():
-                yield fault((*at, number), "structure", f"{what}: an empty text")
+                yield fault((*at, number), "structure", f"{what}: the text is empty")
             elif not _is_line(value):
                 yield fault(
                     (*at, number),
                     "structure",
-                    f"{what}: {brief(value)} is no line of up to {LONGEST_TEXT} printable characters",
+                    f"{what}: {brief(value)} is not a single line of at most {LONGEST_TEXT} printable "
+                    f"characters",
                 )
 
     def groups(at: At, values: object, what: str, plain: bool) -> Iterator[Finding]:
@@ -200,7 +201,7 @@ def _structure(source: Source) -> Iterator[Finding]:
             continue
         name = entry["name"]
         if not name.strip() or not _is_line(name):
-            yield fault(at, "structure", f"class {number}: {brief(name)} is no name")
+            yield fault(at, "structure", f"class {number}: {brief(name)} is not a valid name")
             continue
         yield from keys(at, entry, "class")
         if not _is_colour(entry.get("color")):
@@ -217,17 +218,17 @@ def _meaning(source: Source) -> Iterator[Finding]:
     count = len(data["classes"])
     if not 1 <= count <= MOST_CLASSES:
         yield Finding(
-            source.where(("classes",)), "classes", f"{count} classes; 1 to {MOST_CLASSES} are possible"
+            source.where(("classes",)), "classes", f"{count} classes; 1 to {MOST_CLASSES} are allowed"
         )
     words = len(words_of(source))
     if words > MOST_WORDS:
         yield Finding(
-            source.where(("classes",)), "structure", f"{words} words; up to {MOST_WORDS} are possible"
+            source.where(("classes",)), "structure", f"{words} words; at most {MOST_WORDS} are allowed"
         )
         return
     templates = len(data.get("templates", []))
     if templates > MOST_TEMPLATES:
-        message = f"{templates} templates; up to {MOST_TEMPLATES} are possible"
+        message = f"{templates} templates; at most {MOST_TEMPLATES} are allowed"
         yield Finding(source.where(("templates",)), "template", message)
     first: dict[str, int] = {}
     owners = {word.owner for word in competing(source)}
@@ -236,7 +237,9 @@ def _meaning(source: Source) -> Iterator[Finding]:
         if first.setdefault(entry["name"].casefold(), number) != number:
             other = data["classes"][first[entry["name"].casefold()]]["name"]
             same = (
-                f"the same name, {other}" if other == entry["name"] else f"names that differ by case, {other}"
+                f"the same name, {other}"
+                if other == entry["name"]
+                else f"names that differ only in case, {other}"
             )
             yield Finding(source.where(at), "class-twice", f"two classes have {same}")
         if entry["name"].casefold() in RESERVED:
@@ -248,14 +251,14 @@ def _meaning(source: Source) -> Iterator[Finding]:
             yield Finding(
                 source.where((*at, "id")),
                 "class-id",
-                f"class {entry['name']}: id {brief(entry['id'])}, but it stands in place {number}: "
-                "ids are places, from 0",
+                f"class {entry['name']}: id {brief(entry['id'])}, but it is in position {number}; ids "
+                f"are positions, counted from 0",
             )
     yield from _owners(source)
     for number, template in enumerate(data.get("templates", ["{}"])):
         if template.count("{}") != 1:
             where = source.where(("templates", number))
-            yield Finding(where, "template", f"template {template!r} must hold {{}} once")
+            yield Finding(where, "template", f"template {template!r} must contain {{}} exactly once")
     if not data.get("templates", ["{}"]):
         yield Finding(source.where(("templates",)), "template", "no templates; at least '{}' is needed")
 

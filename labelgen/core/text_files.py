@@ -63,7 +63,7 @@ def read_text(path: Path, what: str, largest: int = LARGEST) -> str:
         # A pipe that nobody writes to must not keep us waiting.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UserError(f"cannot read the {what} {path}: it is no regular file")
+                raise UserError(f"cannot read the {what} {path}: it is not a regular file")
             raw = stream.read(largest + 1)
     except (OSError, ValueError) as error:  # ValueError: of the path itself
         reason = getattr(error, "strerror", None) or error
@@ -73,7 +73,7 @@ def read_text(path: Path, what: str, largest: int = LARGEST) -> str:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: written in UTF-16; save it as UTF-8")
     if (zero := raw.find(b"\0")) >= 0:
-        raise UserError(f"{path}: no text (byte {zero:,} is zero); a {what} is a text file in UTF-8")
+        raise UserError(f"{path}: not a text file (byte {zero:,} is zero); a {what} is a text file in UTF-8")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -130,7 +130,7 @@ def _check_size(text: str, name: str) -> None:
         where = f"{name}:{mark.line + 1}"
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes and any(event.anchor == anchor for anchor, _ in around):
-                raise UserError(f"{where}: *{event.anchor} holds itself")
+                raise UserError(f"{where}: *{event.anchor} contains itself")
             total += sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             around.append((event.anchor, total))
@@ -144,11 +144,13 @@ def _check_size(text: str, name: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
             if len(event.value) > LONGEST_VALUE:
-                raise UserError(f"{where}: a value of more than {LONGEST_VALUE:,} characters")
+                raise UserError(f"{where}: a value is longer than {LONGEST_VALUE:,} characters")
             if event.anchor is not None:
                 sizes[event.anchor] = 1
         if total > MOST_ENTRIES:
-            raise UserError(f"{where}: more than {MOST_ENTRIES:,} entries (aliases count as what they name)")
+            raise UserError(
+                f"{where}: more than {MOST_ENTRIES:,} entries (aliases count as what they stand for)"
+            )
 
 
 def _lines(root: yaml.Node, name: str) -> dict[At, int]:
@@ -172,9 +174,9 @@ def _lines(root: yaml.Node, name: str) -> dict[At, int]:
                 line = key.start_mark.line + 1
                 if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                     shown = brief(key.value) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-                    raise UserError(f"{name}:{line}: the key {shown} is no text; put it in quotes")
+                    raise UserError(f"{name}:{line}: the key {shown} is not text; put it in quotes")
                 if key.value in keys:
-                    raise UserError(f"{name}:{line}: {brief(key.value)} is there twice")
+                    raise UserError(f"{name}:{line}: {brief(key.value)} appears twice")
                 keys.add(key.value)
                 todo.append(((*at, key.value), value))
         elif isinstance(node, yaml.SequenceNode):
@@ -200,7 +202,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{brief(key)} is there twice")
+            raise ValueError(f"{brief(key)} appears twice")
         found[key] = value
     return found
 

@@ -57,7 +57,7 @@ class BatchStream(Stream):
         if batch_size < 1 or epochs < 1:
             raise UserError(f"batch_size {batch_size} or epochs {epochs} is too low")
         if not self._lengths:
-            raise UserError(f"no frames of {self.run.url} to make batches of")
+            raise UserError(f"{self.run.url} has no frames to make batches from")
         self.batch_size, self.epochs = batch_size, epochs
 
     @property

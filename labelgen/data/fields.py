@@ -55,7 +55,7 @@ def choose_fields(run: StoredRun, wanted: Sequence[str]) -> tuple[str, ...]:
         if name in _GROUPS:
             chosen += [field for field in NAMES if field in stored and ARRAYS[field].group == name]
         elif name not in NAMES and name not in COMPUTED:
-            raise UserError(f"no field {name!r}; there are {', '.join((*_GROUPS, *NAMES, *COMPUTED))}")
+            raise UserError(f"no field {name!r}; choose from {', '.join((*_GROUPS, *NAMES, *COMPUTED))}")
         elif missing := set(arrays_of([name])) - run.arrays:
             hint = _HINTS.get(name, _HINTS.get(min(missing).partition("_")[0], ""))
             raise UserError(f"{run.url} does not store {name}{hint}")

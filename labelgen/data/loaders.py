@@ -1,4 +1,4 @@
-"""What torch's data loaders ask of a data set; without torch, a data set is a plain sequence or iterable."""
+"""What torch's data loaders expect of a data set; without torch, a data set is a plain sequence or iterable."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Stream(IterableDataset[Any]):
             UserError: the state is of a stream with another seed, which has another order.
         """
         if state["seed"] != self.seed:
-            raise UserError(f"the state is of seed {state['seed']}; this stream has {self.seed}")
+            raise UserError(f"the state was saved with seed {state['seed']}; this stream has {self.seed}")
         self._begin(state["epoch"], 0, 1)
         self._yielded = state["yielded"]
 
@@ -80,7 +80,7 @@ class Stream(IterableDataset[Any]):
 
     def _begin(self, epoch: int, batches: int, batch_size: int) -> None:
         if batches < 0 or batch_size < 1:
-            raise UserError(f"{batches} batches of {batch_size} cannot be")
+            raise UserError(f"{batches} batches of {batch_size}: need 0 or more batches of 1 or more")
         for place, number in enumerate((epoch, batches, batch_size)):
             self._start[place] = number
         self._yielded = 0

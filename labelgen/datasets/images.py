@@ -90,7 +90,9 @@ def open_picture(data: bytes, camera: Camera, frame_id: str) -> Picture:
         return FrameError(problem, frame_id=frame_id, path=camera.image_path)
 
     if camera.width * camera.height > PIXEL_LIMIT:
-        raise refuse(f"{camera.width} x {camera.height} is more than {PIXEL_LIMIT} pixels; reduce the images")
+        raise refuse(
+            f"{camera.width} x {camera.height} is more than {PIXEL_LIMIT} pixels; make the images smaller"
+        )
     kind = kind_of(data)
     if kind not in IMAGE_FORMATS:
         raise refuse(_unread(kind))
@@ -112,7 +114,9 @@ def open_picture(data: bytes, camera: Camera, frame_id: str) -> Picture:
             if image.size != (camera.width, camera.height):
                 raise refuse(_other_size(image.size, camera, turn))
             if (pictures := getattr(image, "n_frames", 1)) > 1 and kind != "a JPEG image":
-                raise refuse(f"an animation of {pictures} pictures; write the one that was taken as an image")
+                raise refuse(
+                    f"an animation of {pictures} pictures; save the one that was taken as a single image"
+                )
             if image.mode not in IMAGE_MODES:
                 raise refuse(f"pixels of kind {image.mode!r} have no meaning as 8-bit RGB; convert the image")
             pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -178,8 +182,8 @@ def _other_size(size: tuple[int, int], camera: Camera, turn: int) -> str:
     text = f"the image is {size[0]} x {size[1]}, the calibration is for {camera.width} x {camera.height}; "
     if turn >= 5 and size == (camera.height, camera.width):
         return text + (
-            f"EXIF orientation {turn} says that it is to be shown {TURNS[turn]}, which is not done: "
-            "write the images as they are shown, or give the calibration of the stored pixels"
+            f"EXIF orientation {turn} says that it should be shown {TURNS[turn]}, which is not applied: "
+            f"save the images as they are shown, or give the calibration of the stored pixels"
         )
     factor = size[0] / camera.width
     if abs(size[1] / camera.height / factor - 1) < 0.01:

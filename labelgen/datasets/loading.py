@@ -48,7 +48,7 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
 
     record = parse_layout(frame.lidar_layout).record
     limit = MOST_POINTS * record.itemsize
-    too_many = f"more than {MOST_POINTS} points in one frame are not read; split the cloud"
+    too_many = f"a frame may have at most {MOST_POINTS} points; split the cloud"
     too_many = too_many if limit < CLOUD_LIMIT else ""
     data = read_file(root, frame.lidar_path, frame.frame_id, min(CLOUD_LIMIT, limit), too_many)
     if not data:
@@ -58,12 +58,13 @@ def load_cloud(root: Path, frame: Frame) -> tuple[PointCloud, str]:
         mend = (
             "copy it again from the data set" if lost else "write the points as such (docs/frames-parquet.md)"
         )
-        raise refuse(f"it is {kind}, and no packed records; {mend}")
+        raise refuse(f"it is {kind}, not packed records; {mend}")
     names = record.names or ()
     if len(data) % record.itemsize:
         raise refuse(
-            f"{len(data)} bytes are not whole {record.itemsize}-byte records ({', '.join(names)}): "
-            f"truncated, or not of layout {frame.lidar_layout!r}; "
+            f"{len(data)} bytes are not a whole number of {record.itemsize}-byte records "
+            f"({', '.join(names)}): "
+            f"truncated, or not in layout {frame.lidar_layout!r}; "
             + (guess(data, frame.lidar_layout) or "copy it again from the data set")
         )
     rows = np.frombuffer(data, record)
@@ -144,7 +145,7 @@ def load_panoptic(
             stored = read_npz(data, "data", _truth_limit(points, 8))
             if stored.ndim != 1 or stored.dtype.kind not in "ui":
                 raise ValueError(
-                    f"data is {stored.dtype} {stored.shape}, one whole number per point is expected"
+                    f"data is {stored.dtype} {stored.shape}, expected one whole number per point"
                 )
             numbers = stored.astype(np.int64)
             if numbers.min(initial=0) < 0 or numbers.max(initial=0) >> 32:
@@ -167,7 +168,7 @@ def load_panoptic(
     return _train_ids(ids, table), numbers
 
 
-_OTHER_TRUTH = "not read, as it is far more than the points need: the truth belongs to another cloud"
+_OTHER_TRUTH = "not read, because it is far larger than the points need: the truth belongs to another cloud"
 
 
 def _truth_limit(points: int | None, width: int) -> int:

@@ -26,8 +26,8 @@ _INT32 = 2**31 - 1
 _TIME = 2**62
 _LONGEST_SIDE = 65535
 _MOST_CAMERAS = 254
-_NO_PATH = "is no path below the data root; give it relative to the data root, without '..'"
-_NO_ID = "is no id; 1 to 64 of A-Z a-z 0-9 . _ + @ = - are possible, a letter or digit first"
+_NO_PATH = "is not a path below the data root; give it relative to the data root, without '..'"
+_NO_ID = "is not a valid id; use 1 to 64 of A-Z a-z 0-9 . _ + @ = -, starting with a letter or digit"
 
 
 def _field(name: str, kind: pa.DataType) -> pa.Field:
@@ -153,7 +153,7 @@ class _Checked:
         cameras, self.counts = rows.lists("cameras")
         if (self.counts > _MOST_CAMERAS).any():
             row = int(np.argmax(self.counts > _MOST_CAMERAS))
-            raise rows.refuse("cameras", row, f"{self.counts[row]} cameras; {_MOST_CAMERAS} is the most")
+            raise rows.refuse("cameras", row, f"{self.counts[row]} cameras; the maximum is {_MOST_CAMERAS}")
         if not pa.types.is_struct(cameras.type):
             raise rows.refuse("cameras", None, f"has items of type {cameras.type}, expected a struct")
         ends = np.cumsum(self.counts)

@@ -225,7 +225,7 @@ def _transforms(records: Sequence[Record], where: str) -> NDArray[np.float64]:
     translation = _numbers([r["translation"] for r in records], (3,), tokens, f"{where}, field translation")
     length = np.linalg.norm(rotation, axis=1)
     if len(length) and (worst := int(np.abs(length - 1).argmax())) >= 0 and abs(length[worst] - 1) > 1e-3:
-        raise UserError(f"{where}: record {tokens[worst]!r}: rotation is no unit quaternion")
+        raise UserError(f"{where}: record {tokens[worst]!r}: rotation is not a unit quaternion")
     return rigid(rotations_from_quaternions(rotation), translation)
 
 

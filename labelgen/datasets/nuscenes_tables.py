@@ -180,8 +180,8 @@ def look_up(records: dict[str, Any], record: Record, key: str, folder: Path, tab
     found = records.get(record[key])
     if found is None:
         raise UserError(
-            f"{folder / table}.json: record {record['token']!r}: {key} {record[key]!r} is in no table; "
-            "the tables are not of one release, extract them again"
+            f"{folder / table}.json: record {record['token']!r}: {key} {record[key]!r} is not in any "
+            f"table; the tables are not from the same release, extract them again"
         )
     return found
 
@@ -219,7 +219,7 @@ def _read(
         records = [record for record in records if record is not None]
     for number, record in enumerate(records):
         if not isinstance(record, dict):
-            raise UserError(f"{path}: record {number} is no object")
+            raise UserError(f"{path}: record {number} is not an object")
         for field, kinds in fields.items():
             value = record.get(field)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
@@ -239,7 +239,7 @@ def _once(records: list[Record], path: Path, key: str) -> list[Record]:
     found: dict[str, Record] = {}
     for record in records:
         if found.setdefault(record[key], record) != record:
-            raise UserError(f"{path}: {key} {record[key]!r} stands twice, for different records; remove one")
+            raise UserError(f"{path}: {key} {record[key]!r} appears twice, for different records; remove one")
     return list(found.values())
 
 
@@ -250,8 +250,8 @@ def _by_token(records: Iterable[Record]) -> dict[str, Record]:
 def _check_path(record: Record, where: Path) -> None:
     if not is_safe_path(record["filename"]):
         raise UserError(
-            f"{where}: record {record['token']!r}: filename {record['filename']!r} is no path below the data "
-            "root; the table is damaged or not to be trusted"
+            f"{where}: record {record['token']!r}: filename {record['filename']!r} is not a path below "
+            f"the data root; the table is damaged or cannot be trusted"
         )
 
 

@@ -76,7 +76,7 @@ def find_root(
     if needs is None:  # the tables of the data set's version are a sign of it, too
         needs = no_files if info.version and (root / info.version).is_dir() else any_files
     if problem := _problem(root, sample, labelled, needs):
-        raise UserError(f"the data root {root} {problem}; --dataroot names the right one")
+        raise UserError(f"the data root {root} {problem}; give the right one with --dataroot")
     return root
 
 
@@ -94,12 +94,12 @@ def read_labelled(root: Path, frame: Frame, points: int) -> PointCloud:
     try:
         cloud = load_cloud(root, frame)[0]
     except FrameError as error:
-        problem = f"{error.message} (looked below {root}; --dataroot names another)"
+        problem = f"{error.message} (searched below {root}; --dataroot sets another)"
         raise RawFileError(problem, frame_id=frame.frame_id, path=frame.lidar_path) from error
     if len(cloud) != points:
         raise RawFileError(
             f"{len(cloud)} points, but {points} were labelled; the file has changed since, or the data root "
-            f"{root} is another (--dataroot)",
+            f"{root} is the wrong one (--dataroot)",
             frame_id=frame.frame_id,
             path=frame.lidar_path,
         )
@@ -123,6 +123,6 @@ def _problem(root: Path, sample: Sequence[Frame], labelled: Mapping[str, int], n
             continue  # damaged: this frame will say so
         if found == labelled[frame.frame_id]:
             return ""
-        known = f"{found} points, and {labelled[frame.frame_id]} were labelled"
-        other = other or f"is that of other data: {frame.lidar_path} has {known}"
+        known = f"{found} points, but {labelled[frame.frame_id]} were labelled"
+        other = other or f"belongs to other data: {frame.lidar_path} has {known}"
     return other

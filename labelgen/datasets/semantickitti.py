@@ -68,7 +68,7 @@ def plan_semantickitti(dataroot: Path, version: str = "", split: str = "") -> tu
     wanted = SPLITS.get(split) or tuple(name.strip() for name in split.split(",") if name.strip()) or present
     if missing := set(wanted) - set(present):
         raise UserError(
-            f"no sequence {', '.join(sorted(missing))} in {folder}; there are {', '.join(present)}; "
+            f"no sequence {', '.join(sorted(missing))} in {folder}; choose from {', '.join(present)}; "
             f"splits are {', '.join(SPLITS)}"
         )
     frames = [frame for sequence in wanted for frame in _sequence(dataroot, sequence)]
@@ -182,7 +182,7 @@ def _numbers(path: Path, columns: int) -> NDArray[np.float64]:
     except ValueError:
         values = np.zeros((1, 0))
     if values.shape[1] != columns or not np.isfinite(values).all():
-        raise UserError(f"{path}: {columns} numbers in each line are expected; copy it from the data set")
+        raise UserError(f"{path}: {columns} numbers are expected in each line; copy it from the data set")
     return values
 
 
@@ -219,7 +219,7 @@ def _lost(folder: Path) -> list[str]:
     if not lost:
         return []
     many = f" and {len(lost) - 1} more" if lost[1:] else ""
-    return [f"{folder}: {lost[0]}{many} is no scan's name, and no other file is that scan: rename it"]
+    return [f"{folder}: {lost[0]}{many} is not a scan's name, and no other file is that scan; rename it"]
 
 
 def _image_size(folder: Path) -> tuple[int, int]:

@@ -82,7 +82,7 @@ def load_class_split(name_or_path: str, taxonomy: Taxonomy) -> ClassSplit:
         for number, one in enumerate(given):
             if one not in ids:
                 known = ", ".join(ids)
-                raise UserError(f"{where}: class {one!r} is none of taxonomy {taxonomy.name}'s: {known}")
+                raise UserError(f"{where}: class {one!r} is not a class of taxonomy {taxonomy.name}: {known}")
             if one in given[:number]:
                 raise UserError(f"{where}: class {one!r} is named twice")
     for one in ids:

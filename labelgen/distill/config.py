@@ -34,11 +34,14 @@ class DataConfig(Settings):
 
     voxel: float = Field(0.1, gt=0, le=100, description="side of the voxels that keep one point each, metres")
     max_points: int | None = Field(
-        20_000, ge=2, le=10**7, description="in training: those nearest to a random one"
+        20_000,
+        ge=2,
+        le=10**7,
+        description="in training: most points of a frame, those nearest to a random one",
     )
-    rotate: bool = Field(True, description="in training: about z by any angle")
+    rotate: bool = Field(True, description="in training: rotate about z by any angle")
     flip: float = Field(0.5, ge=0, le=1, description="in training: probability to mirror x, and likewise y")
-    scale: float = Field(0.1, ge=0, lt=1, description="in training: by up to this share")
+    scale: float = Field(0.1, ge=0, lt=1, description="in training: scale by up to this share")
     polarmix: float = Field(
         0.0, ge=0, le=1, description="training on labels: probability that a sector comes from another frame"
     )
@@ -55,7 +58,9 @@ class OptimizerConfig(Settings):
         1.0, gt=0, le=10**6, description="learning rate of the heads over the backbone's"
     )
     layer_decay: float = Field(1.0, gt=0, le=1, description="learning rate of a layer over the next one's")
-    weight_decay: float = Field(0.03, ge=0, le=1000, description="of matrices; vectors are not decayed")
+    weight_decay: float = Field(
+        0.03, ge=0, le=1000, description="weight decay of matrices; vectors are not decayed"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
     dampening: float = Field(0.1, ge=0, lt=1, description="sgd")
     epochs: int = Field(25, ge=1, le=10**6, description="passes over the frames")
@@ -65,7 +70,7 @@ class OptimizerConfig(Settings):
     batch_size: int = Field(8, ge=1, le=4096, description="frames per step and process")
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     warmup: float = Field(0.0, ge=0, le=10**6, description="epochs until the highest rate")
-    min_rate: float = Field(1e-5, ge=0, le=1000, description="at the end")
+    min_rate: float = Field(1e-5, ge=0, le=1000, description="rate at the end")
     clip: float | None = Field(None, gt=0, le=10**6, description="longest gradient")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none")
 
@@ -90,13 +95,17 @@ class RuntimeConfig(Settings):
 class TrainConfig(Settings):
     """All settings of one training."""
 
-    method: str = Field("annotation-free", description="of pre-training, or annotation-free, probe, finetune")
-    settings: dict[str, Any] = Field({}, description="of the method")
+    method: str = Field(
+        "annotation-free", description="a pre-training method, or annotation-free, probe, finetune"
+    )
+    settings: dict[str, Any] = Field({}, description="settings of the method")
     backbone: str = Field(
         "waffleiron-48-256", description="waffleiron, waffleiron-LAYERS-WIDTH or minkunet34"
     )
-    backbone_settings: dict[str, Any] = Field({}, description="of the backbone")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="of the weights and of all that is drawn")
+    backbone_settings: dict[str, Any] = Field({}, description="settings of the backbone")
+    seed: int = Field(
+        0, ge=0, le=2**63 - 1, description="seed of the weights and of all that is drawn at random"
+    )
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     runtime: Annotated[RuntimeConfig, NO_LABEL] = RuntimeConfig()

@@ -95,7 +95,7 @@ class TargetReader:
             if self.objects:
                 number = stored["points/instance"].astype(np.int64)
         if label.max(initial=0, where=label != IGNORE) >= len(self.run.taxonomy):
-            raise UserError(f"frame {frame_id}: a label is none of the {len(self.run.taxonomy)} classes")
+            raise UserError(f"frame {frame_id}: a label is not one of the {len(self.run.taxonomy)} classes")
         novel = self.hidden[label]
         label[novel] = IGNORE
         confidence[novel] = float(self.truth)  # that of any point without a label

@@ -116,7 +116,7 @@ def _download(url: str, path: Path, on_bytes: Callable[[int, int], None]) -> Non
                 done += len(piece)
                 on_bytes(done, total)
         if total and done != total:
-            raise OSError(f"{done} of {total} bytes came")
+            raise OSError(f"{done} of {total} bytes arrived")
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def predict(
     check_readable(opened)
     predictor = load_predictor(checkpoint, info_of(opened), torch.device("cpu"))
     if afi and predictor.model.method.finds_segments:
-        raise UserError(f"{checkpoint} gives segments, no probabilities of classes: leave out --afi")
+        raise UserError(f"{checkpoint} predicts segments, not class probabilities; leave out --afi")
     operation = Predict(checkpoint.absolute(), device, threads, AfiSettings() if afi else None)
     derivation = plan_derivation(opened, operation, output)
     outcome = derive(derivation, on_frame, retry_failed=retry_failed)

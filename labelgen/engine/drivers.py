@@ -140,7 +140,7 @@ def read_own(store: Store, key: str, limit: int) -> bytes:
         raise
     except OSError as error:
         if error.errno in _NO_FILE:
-            raise ValueError("it is no file") from error
+            raise ValueError("it is not a file") from error
         raise
 
 
@@ -235,7 +235,7 @@ def tidy(store: Store) -> Iterator[str]:
         except ValueError as error:
             where = set_aside(store, f"{DRIVERS}/{name}")
             moved = f"now {where}" if where else "passed over"
-            yield f"{store.url}/{DRIVERS}/{name} is no driver's file ({error}); {moved}"
+            yield f"{store.url}/{DRIVERS}/{name} is not a driver's file ({error}); {moved}"
 
 
 def set_aside(store: Store, key: str) -> str:

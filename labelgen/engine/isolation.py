@@ -68,7 +68,7 @@ def run_alone(work: Callable[..., Any], *arguments: Any) -> Any:
             )
         except subprocess.TimeoutExpired:
             return Died(
-                _stage(folder), "TimeoutError", f"not done after {LIMIT_S:.0f} s in a process of its own"
+                _stage(folder), "TimeoutError", f"not finished after {LIMIT_S:.0f} s in a process of its own"
             )
         if done.returncode == 0 and (folder / _OUT).exists():
             return pickle.loads((folder / _OUT).read_bytes())

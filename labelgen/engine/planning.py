@@ -181,7 +181,7 @@ def make_plan(request: Request, bar: Bar = no_bar, *, compare: bool = True) -> P
     mark = mark_there(run, mark)
     if config.regions.label_map and is_address(run):
         raise UserError(
-            f"regions.label_map writes pictures into the run's folder, and {run} is none; "
+            f"regions.label_map writes pictures into the run's folder, but {run} is not a local folder; "
             "choose a local folder, or regions.label_map=false"
         )
     progress = read_progress(run, mark)
@@ -281,7 +281,7 @@ def read_progress(run: Path | str, mark: str) -> Progress:
     try:
         there = store.exists(RUN_JSON)
     except OSError as error:
-        raise UserError(f"cannot look at {store.url}: {error.strerror}") from error
+        raise UserError(f"cannot access {store.url}: {error.strerror}") from error
     damaged: tuple[Problem, ...] = ()
     try:
         if not there or read_run_info(store).fingerprint != mark:
@@ -333,7 +333,7 @@ def describe_models(config: RunConfig) -> tuple[ModelInfo, ...]:
     from labelgen.semantics.registry import caption_settings, describe_captioner
 
     if isinstance(config.regions, PromptedSettings) and config.regions.mode == "boxes":
-        raise UserError("regions.mode=boxes is for callers who give boxes; a run has lidar and grid")
+        raise UserError("regions.mode=boxes is for callers that give boxes; a run supports lidar and grid")
     models = [describe_proposer(config.regions), describe_encoder(config.semantics)]
     if (captions := caption_settings(config.semantics)) is not None:
         models.append(describe_captioner(captions))

@@ -56,7 +56,9 @@ def check_recipe(steps: Sequence[Step]) -> None:
     names: set[str] = set()
     for step in steps:
         if step.name in names:
-            raise UserError(f"recipe: two steps are called {step.name!r}; failures and times go by the name")
+            raise UserError(
+                f"recipe: two steps are called {step.name!r}; failures and times are recorded by name"
+            )
         names.add(step.name)
         if missing := [name for name in step.needs if name not in given]:
             raise UserError(

@@ -238,7 +238,7 @@ def check_voted(run: Run, doing: str) -> None:
     while not below.voted:
         if below.parent is None:
             raise UserError(
-                f"the labels of {below.url} are of another tool: its regions did not vote for them"
+                f"the labels of {below.url} come from another tool: its regions did not vote for them"
             )
         below = below.parent
     if below is not run:

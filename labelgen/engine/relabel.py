@@ -77,7 +77,8 @@ def run_encoder(run: Run, checkpoint: str | None = None) -> Any:
         raise UserError(
             f"the features of {run.url} were made for {written.get('name')} with weights "
             f"{str(written.get('weights'))[:12]}, and this is {found['name']} with weights "
-            f"{found['weights'][:12]}: its texts lie elsewhere; name the right weights with --checkpoint"
+            f"{found['weights'][:12]}: its texts cannot be compared with them; give the right weights "
+            f"with --checkpoint"
         )
     return make_encoder(settings, "cpu")
 

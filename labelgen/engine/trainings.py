@@ -35,7 +35,7 @@ def check_pretraining(method: str) -> None:
         UserError: names those that there are.
     """
     if method not in PRETRAINING:
-        raise UserError(f"unknown method {method!r}; there are {', '.join(sorted(PRETRAINING))}")
+        raise UserError(f"unknown method {method!r}; choose from {', '.join(sorted(PRETRAINING))}")
 
 
 def panoptic_overrides(taxonomy: Taxonomy, classes: str, variant: str, labels: str) -> list[str]:
@@ -154,6 +154,6 @@ def beside(run: Run, name: str) -> Path:
         UserError: the run is not on a disk.
     """
     if "://" in run.url:
-        raise UserError(f"{run.url} is not on a disk: name a folder for the training with --output")
+        raise UserError(f"{run.url} is not on a local disk; give a folder for the training with --output")
     path = Path(run.url)
     return path.with_name(f"{path.name}-{name}")

@@ -39,7 +39,7 @@ def dataset_ids(run: Run) -> NDArray[np.uint8]:
         ids = [categories[name] for name in spec.source if name in categories]
         if not ids:
             raise UserError(
-                f"class {spec.name}: the data set's tables name none of {list(spec.source)}; "
+                f"class {spec.name}: the data set's tables contain none of {list(spec.source)}; "
                 "the plan needs a data set with label tables"
             )
         table[spec.id] = ids[0]

@@ -152,7 +152,7 @@ def _challenge_ids(run: Run) -> NDArray[np.uint8]:
     for spec in run.taxonomy.classes:
         if spec.name not in challenge:
             raise UserError(
-                f"class {spec.name} of taxonomy {run.taxonomy.name} is none of the challenge's: "
+                f"class {spec.name} of taxonomy {run.taxonomy.name} is not one of the challenge's: "
                 f"{', '.join(challenge)}"
             )
         table[spec.id] = challenge.index(spec.name) + 1

@@ -111,4 +111,4 @@ def new_folder(out: Path, adds: bool = False) -> Iterator[Output]:
 
 def already_there(out: Path) -> UserError:
     """The error of a folder that holds something else."""
-    return UserError(f"{out} is there already and not empty; exports are never written over anything")
+    return UserError(f"{out} already exists and is not empty; exports never overwrite anything")

@@ -76,7 +76,7 @@ def _other_splits(folder: Path, split: str, classes: Path) -> dict[str, NDArray[
     except Exception as error:  # on broken bytes zipfile and numpy raise whatever they come upon
         raise UserError(f"{folder / _LISTS} is damaged; export all splits into a new folder") from error
     if split in lists:
-        raise UserError(f"{folder} holds the split {split} already; exports are never written over anything")
+        raise UserError(f"{folder} already holds the split {split}; exports never overwrite anything")
     # A file of this split that no list knows was left by an export that was broken off.
     if found - {_FRAMES.format(split)} != {_LISTS, _CLASSES, *map(_FRAMES.format, lists)}:
         raise already_there(folder)

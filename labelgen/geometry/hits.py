@@ -39,7 +39,7 @@ def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach
     """
     for rows in (views.camera, regions.camera):
         if len(rows) and rows[-1] >= len(cameras):
-            raise ValueError(f"camera {rows[-1]} is named, but the frame has {len(cameras)}")
+            raise ValueError(f"camera {rows[-1]} is out of range: the frame has {len(cameras)} cameras")
     pairs, look, room = [], whole_reach(reach), MOST_HITS
     for c, camera in enumerate(cameras):
         seen, drawn = views.camera_slice(c), regions.camera_slice(c)
@@ -56,7 +56,7 @@ def region_hits(views: Views, regions: Regions, cameras: Sequence[Camera], reach
         room -= len(view)
         if room < 0:
             raise ValueError(
-                f"camera {camera.name}: {drawn.stop - drawn.start} regions lie over each other so often that "
+                f"camera {camera.name}: {drawn.stop - drawn.start} regions overlap so heavily that "
                 f"{seen.stop - seen.start} points fall in more than {MOST_HITS} of them"
             )
         pairs.append((view + np.int32(seen.start), region + np.int32(drawn.start), around))

@@ -68,8 +68,8 @@ def project_points(
     counts, index = _candidates(flat, rig, settings.border)
     if counts.sum() > MOST_VIEWS:
         raise ValueError(
-            f"{len(xyz)} points may be seen {counts.sum()} times by {len(cameras)} cameras; {MOST_VIEWS} is "
-            "the most in one frame"
+            f"{len(xyz)} points may be seen {counts.sum()} times by {len(cameras)} cameras; the maximum is "
+            f"{MOST_VIEWS}"
         )
     return Projection(*_views(flat, rig, settings.min_depth, settings.border, counts, index))
 

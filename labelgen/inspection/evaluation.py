@@ -54,7 +54,7 @@ def evaluate(run: Run, classes: str | None = None) -> dict[str, Any]:
             None if split is None else split.novel,
         )  # fmt: skip
     except FrameError as error:
-        raise UserError(f"{error} (looked below {run.root}; --dataroot names another)") from error
+        raise UserError(f"{error} (searched below {run.root}; --dataroot sets another)") from error
     if split is not None:
         names = run.taxonomy.names
         parts = {"base": [names[k] for k in split.base], "novel": [names[k] for k in split.novel]}

@@ -18,7 +18,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.EGO: "on or near the ego vehicle",
     Reason.NO_REGION: "in no region",
     Reason.TOO_CLOSE: "votes too close",
-    Reason.VOID: "region means nothing known",
+    Reason.VOID: "region of no known class",
     Reason.CAMERA_MISSING: "camera missing",
     Reason.NO_RETURN: "no return",
 }

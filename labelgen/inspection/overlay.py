@@ -61,7 +61,7 @@ def draw_frame(
     if len(images) != len(frame.cameras):
         raise ValueError(f"frame {frame.frame_id}: {len(images)} images for {len(frame.cameras)} cameras")
     if width < 480:
-        raise ValueError(f"a picture {width} pixels wide shows nothing; 480 is the least")
+        raise ValueError(f"a picture {width} pixels wide is too small; the minimum is 480")
 
     gap = max(4, width // 300)
     colors = taxonomy.colors()

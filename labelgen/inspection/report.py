@@ -251,7 +251,7 @@ def _bill(summary: Mapping[str, Any]) -> Html | None:
 def _failures(summary: Mapping[str, Any]) -> Html:
     parts: list[Html | None] = [tag("h2", "Failures and notes")]
     if not summary["failures"] and not summary["notes"]:
-        parts.append(tag("p", "No frame failed, and nothing went wrong on the way.", class_="muted"))
+        parts.append(tag("p", "No frame failed, and no problem was noted.", class_="muted"))
     if failures := summary["failures"]:
         rows = [
             tag(
@@ -300,7 +300,7 @@ def _origin(info: Mapping[str, Any]) -> Html:
     ]
     settings = yaml.safe_dump(info.get("config", {}), sort_keys=False, allow_unicode=True)
     return join(
-        tag("h2", "What made it"),
+        tag("h2", "How it was made"),
         table(columns, rows),
         tag("p", "fingerprint ", tag("code", info.get("fingerprint", "?")), class_="muted"),
         tag("details", tag("summary", "All settings"), tag("pre", settings)),

@@ -91,7 +91,7 @@ def scatter_html(
     )
     options = (tag("option", _NAMES[name], value=name) for name in values)
     choice = tag("p", "colour: ", tag("select", *options, id="scatter-by"), class_="muted")
-    text = f"{caption}. Drag to turn, scroll to come nearer."
+    text = f"{caption}. Drag to turn, scroll to zoom."
     return join(tag("h2", "One frame in space"), choice, tag("figure", canvas, tag("figcaption", text)))
 
 

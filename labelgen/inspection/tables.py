@@ -59,7 +59,7 @@ def render_summary(console: Console, summary: Mapping[str, Any]) -> None:
 
     if summary["confidence"]:
         deciles = make_table(
-            *(f"{k}0 %" for k in range(1, 10)), title="confidence: so many of the labels are below"
+            *(f"{k}0 %" for k in range(1, 10)), title="confidence: share of the labels below"
         )
         deciles.columns[0].justify, deciles.pad_edge = "right", False
         deciles.add_row(*(f"{value:.2f}" for value in summary["confidence"]))
@@ -195,7 +195,11 @@ def render_estimates(console: Console, plan: Mapping[str, Any]) -> None:
         )
     show(console, table)
     if unit == "cores":
-        tell(console, "measured without a GPU: numbers are of cores, and say nothing of GPUs", "yellow")
+        tell(
+            console,
+            "measured without a GPU: the numbers are for CPU cores and say nothing about GPUs",
+            "yellow",
+        )
 
 
 def render_errors(console: Console, counts: Mapping[str, Any]) -> None:

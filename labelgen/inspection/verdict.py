@@ -21,7 +21,7 @@ MOST_HIDDEN = 0.7
 _SEEN = {
     Reason.NO_REGION: "they are in no region",
     Reason.TOO_CLOSE: "the votes were too close (labels.min_margin)",
-    Reason.VOID: "their regions mean nothing known",
+    Reason.VOID: "their regions are of no known class",
 }
 
 
@@ -56,16 +56,18 @@ def no_label(run: RunInput) -> Iterator[Odd]:
 
 @check("images-left-out", "run")
 def images_left_out(run: RunInput) -> Iterator[Odd]:
-    """Frames did without an image that could not be used."""
+    """Frames were labelled without an image that could not be used."""
     partial = [entry for entry in run.entries if entry.status == "partial"]
     if partial:
         why = next((note for entry in partial for note in entry.notes if noted_check(note) is None), "")
-        yield Odd(f"{len(partial):,} of {len(run.entries):,} frames did without an image, such as {why}")
+        yield Odd(
+            f"{len(partial):,} of {len(run.entries):,} frames were labelled without an image, such as {why}"
+        )
 
 
 @check("no-region", "run", refuse=True)
 def no_region(run: RunInput) -> Iterator[Odd]:
-    """No region is in any image of most frames that see points."""
+    """Most frames that see points have no region in any image."""
     seeing = [entry for entry in run.entries if entry.num_views and entry.num_regions is not None]
     empty = [entry for entry in seeing if not entry.num_regions]
     if 2 * len(empty) > len(seeing):

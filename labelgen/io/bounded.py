@@ -62,7 +62,7 @@ def read_npz(data: bytes, name: str, most: int) -> NDArray[Any]:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{name} is compressed in a way that numpy does not use")
             if member.file_size > most + 4096:  # the header
-                raise OversizedError(f"{name} unpacks to {member.file_size} bytes; {most} is the most")
+                raise OversizedError(f"{name} unpacks to {member.file_size} bytes; the maximum is {most}")
             with archive.open(member) as file:
                 return _read_npy(file, name, most)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
@@ -81,7 +81,7 @@ def _read_npy(file: Any, name: str, most: int) -> NDArray[Any]:
     if dtype.hasobject or dtype.names is not None or not dtype.itemsize:
         raise ValueError(f"{name} holds {dtype}; numbers are expected")
     if (size := math.prod(shape) * dtype.itemsize) > most:
-        raise OversizedError(f"{name} is declared as {dtype} {shape}, {size} bytes; {most} is the most")
+        raise OversizedError(f"{name} is declared as {dtype} {shape}, {size} bytes; the maximum is {most}")
     content = file.read(size)
     if len(content) != size:
         raise ValueError(f"{name} ends after {len(content)} of {size} bytes")
@@ -105,14 +105,14 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None, rows: int
         pa.ArrowException, OSError, ValueError: no Parquet file, or a damaged one, by its own checksum, too.
     """
     if parquet_is_sealed(content) is False:
-        raise ValueError("it is not as it was written: its checksum is another")
+        raise ValueError("it has changed since it was written: its checksum differs")
     file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
     metadata = file.metadata
     if metadata.num_rows > rows:
-        raise OversizedError(f"it declares {metadata.num_rows} rows; {rows} is the most")
+        raise OversizedError(f"it declares {metadata.num_rows} rows; the maximum is {rows}")
     if metadata.num_row_groups * metadata.num_columns > MOST_CHUNKS:
         raise OversizedError(
-            f"it declares {metadata.num_row_groups} groups of rows of {metadata.num_columns} columns"
+            f"it declares {metadata.num_row_groups} row groups of {metadata.num_columns} columns"
         )
     most = min(MOST_TABLE, max(FREE_TABLE, MOST_RATIO * len(content)))
     size = 0
@@ -122,7 +122,7 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None, rows: int
             width = _WIDTH.get(chunk.physical_type) or metadata.schema.column(number).length
             size += max(chunk.num_values * width, chunk.total_uncompressed_size)
     if size > most:
-        raise OversizedError(f"its {len(content)} bytes unpack to {size}; {most} is the most")
+        raise OversizedError(f"its {len(content)} bytes unpack to {size}; the maximum is {most}")
     _check_texts(file, most)
     return file.read(columns, use_threads=False)
 
@@ -141,7 +141,7 @@ def _check_texts(file: pq.ParquetFile, most: int) -> None:
         for batch in file.iter_batches(rows, columns=[path], use_threads=False):
             size += sum(_size(column) for column in batch.columns)
             if size > most:
-                raise OversizedError(f"the texts of {path} unpack to more than {most} bytes")
+                raise OversizedError(f"the strings of {path} unpack to more than {most} bytes")
 
 
 def _size(array: pa.Array) -> int:

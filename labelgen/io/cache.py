@@ -1,4 +1,4 @@
-"""Local copies of files that never change, at most so many bytes; the longest unused go first."""
+"""Local copies of files that never change, within a limit of bytes; the least recently used go first."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ class FileCache:
     def _make_room(self, size: int) -> None:
         if size > self.limit:
             raise UserError(
-                f"the cache {self.folder} may hold {self.limit} bytes, and one file has {size}; "
-                "set LABELGEN_CACHE_GB higher"
+                f"the cache {self.folder} is limited to {self.limit} bytes, but one file has {size}; "
+                f"raise LABELGEN_CACHE_GB"
             )
         # What other processes fetch is seen when this one looks again: after each 1/20 of the limit.
         if self._bytes is not None and self._bytes + size <= self.limit and self._fetched < self.limit // 20:

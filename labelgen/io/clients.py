@@ -1,4 +1,4 @@
-"""The few requests that a run needs of an object store, by obstore."""
+"""The few requests that a run makes to an object store, through obstore."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def time_limit() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= _LONGEST_TIMEOUT:
-        raise UserError(f"{TIMEOUT}={text}: seconds are expected, at most {_LONGEST_TIMEOUT:.0f}")
+        raise UserError(f"{TIMEOUT}={text}: expected seconds, at most {_LONGEST_TIMEOUT:.0f}")
     return seconds
 
 
@@ -70,7 +70,7 @@ class Client:
         from datetime import timedelta
 
         if not find_spec("obstore"):
-            raise UserError(f"{url}: object stores are read by obstore: pip install 'labelgen[s3]'")
+            raise UserError(f"{url}: reading object stores needs obstore: pip install 'labelgen[s3]'")
         from obstore.store import from_url
 
         # Its threads do not come along when a process forks; a request would wait for them forever.

@@ -37,7 +37,7 @@ class LocalStore:
         descriptor = os.open(self.folder / checked_key(key), _READ)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "no regular file", key)
+                raise OSError(errno.EINVAL, "not a regular file", key)
             content = file.read(_LARGEST + 1 if limit is None else limit)
         if limit is None and len(content) > _LARGEST:
             raise OSError(errno.EFBIG, f"larger than {_LARGEST} bytes", key)

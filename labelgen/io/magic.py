@@ -8,7 +8,7 @@ import struct
 #: Bytes of a file that `kind_of` looks at, at most.
 HEAD = 512
 
-_ZEROS = "nothing but zero bytes, as a download leaves that never came"
+_ZEROS = "nothing but zero bytes, as an interrupted download leaves behind"
 ZIP = "a ZIP archive, as .npz and .pt are"
 #: How files of each kind begin; so much of it that no raw numbers begin so by chance.
 _KINDS: tuple[tuple[str, bytes], ...] = (
@@ -32,7 +32,7 @@ _KINDS: tuple[tuple[str, bytes], ...] = (
     ("a PLY point cloud", rb"ply\r?\nformat "),
     ("a LAS or LAZ point cloud", rb"LASF"),
     ("an E57 point cloud", rb"ASTM-E57"),
-    ("a point cloud that Draco has compressed", rb"DRACO[\x01-\x03]"),
+    ("a point cloud compressed by Draco", rb"DRACO[\x01-\x03]"),
     ("an MCAP log", rb"\x89MCAP0\r\n"),
     ("a ROS bag", rb"#ROSBAG"),
     ("an SQLite file, as a ROS 2 bag is", rb"SQLite format 3\0"),
@@ -48,10 +48,10 @@ _KINDS: tuple[tuple[str, bytes], ...] = (
     ("an HDF5 file", rb"\x89HDF\r\n\x1a\n"),
     ("a Parquet file", rb"PAR1"),
     ("an Arrow file", rb"ARROW1\0\0"),
-    ("a pickle of Python", rb"\x80[\x04\x05]\x95.{6}\0\0"),
+    ("a Python pickle", rb"\x80[\x04\x05]\x95.{6}\0\0"),
     ("a MATLAB file", rb"MATLAB 5\.0 MAT"),
     ("a PDF document", rb"%PDF-"),
-    ("what macOS keeps beside a file (AppleDouble)", rb"\0\x05\x16[\0\x07]"),
+    ("the metadata that macOS keeps beside a file (AppleDouble)", rb"\0\x05\x16[\0\x07]"),
     ("a git-LFS pointer, not the file itself (fetch it: `git lfs pull`)", rb"version https://git-lfs"),
     ("a git-annex pointer, not the file itself (fetch it: `git annex get`)", rb"/annex/objects/"),
     ("a web page, such as a server's error or login page", rb"\s*(?:<!--.*?-->\s*)?<(?i:!doctype html|html)"),

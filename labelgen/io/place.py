@@ -31,12 +31,13 @@ def open_store(run: Path | str | Store) -> Store:
         scheme, bucket, path = match.groups()
         if not _BUCKET.fullmatch(bucket) or "?" in (path or ""):
             raise UserError(
-                f"{run}: a run's address is bucket and folder alone; credentials belong into the environment"
+                f"{run}: a run's address names only a bucket and a folder; credentials belong in the "
+                f"environment"
             )
         scheme = "gs" if scheme == "gcs" else scheme
         return RemoteStore(f"{scheme}://{bucket}{(path or '').rstrip('/')}")
     if is_address(run):
-        raise UserError(f"{run}: a run is in a folder, at s3://bucket/folder or at gs://bucket/folder")
+        raise UserError(f"{run}: a run is stored in a folder, at s3://bucket/folder or at gs://bucket/folder")
     return LocalStore(Path(run))
 
 

@@ -131,7 +131,7 @@ class RemoteStore:
         wanted = list(files)
         if sum(size for _, size in wanted) > self._cache.limit:
             raise UserError(
-                f"{folder} is larger than the cache {self._cache.folder} may be; set LABELGEN_CACHE_GB higher"
+                f"{folder} is larger than the cache {self._cache.folder} may grow to; raise LABELGEN_CACHE_GB"
             )
         self._each(lambda file: os.close(self.open(f"{folder}/{file[0]}", file[1])), wanted)
         return self.folder / checked_key(folder)
@@ -199,7 +199,9 @@ class RemoteStore:
         self._each(lambda name: self.client.put(f"{key}/{name}", root / key / name), list(local))
         if (found := self.sizes(key)) != local:
             wrong = sorted(name for name in local if found.get(name) != local[name])
-            raise OSError(errno.EIO, f"{', '.join(wrong[:3])}: not there as uploaded", key)
+            raise OSError(
+                errno.EIO, f"{', '.join(wrong[:3])}: missing or different from what was uploaded", key
+            )
 
     def _each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         client = self.client  # made before there are threads
@@ -221,5 +223,5 @@ def _limit() -> int:
     except ValueError:
         limit = -1.0
     if not limit > 0:
-        raise UserError(f"LABELGEN_CACHE_GB={text}: a number of gigabytes is expected")
+        raise UserError(f"LABELGEN_CACHE_GB={text}: expected a number of gigabytes")
     return int(limit * 1e9)

@@ -1,4 +1,4 @@
-"""Tries file operations again that fail for a moment: a network file system that reconnects, a busy disk."""
+"""Retries file operations that fail for a moment: a network file system that reconnects, a busy disk."""
 
 from __future__ import annotations
 

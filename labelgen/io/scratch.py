@@ -1,4 +1,4 @@
-"""Folders for a while: private, and gone with their process, or by the next call where it was killed."""
+"""Temporary folders: private, and removed with their process, or by the next call if it was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that carry a checksum of themselves, so that a bit that flips in one is noticed when it is read.
+"""Files that carry their own checksum, so that a flipped bit is noticed when one is read.
 
 The checksum is the BLAKE2b (128 bits, 32 hexadecimal digits) of the file's bytes with 32 zeros in its own
 place. A JSON file has it as its last field, a Parquet file between its data and its footer, where readers of

@@ -46,7 +46,7 @@ class OutsideError(StoreError):
 class AccessError(StoreError, PermissionError):
     """An object store that does not let us in."""
 
-    remedy = "look at the credentials in the environment"
+    remedy = "check the credentials in the environment"
 
 
 @runtime_checkable
@@ -145,7 +145,7 @@ def checked_key(key: str, *, top: bool = False) -> str:
     """
     if (top and not key) or (len(key) <= _LONGEST_KEY and _KEY.fullmatch(key)):
         return key
-    raise OutsideError(errno.EINVAL, "no name of a file in a run's folder", ascii(key[:80]))
+    raise OutsideError(errno.EINVAL, "not a valid file name in a run's folder", ascii(key[:80]))
 
 
 def is_address(place: Path | str) -> bool:

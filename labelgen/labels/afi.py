@@ -230,7 +230,7 @@ def check(xyz: NDArray[np.float32], label: NDArray[np.uint8], classes: int) -> N
         raise ValueError(f"points of shape {xyz.shape} for {len(label)} labels")
     wrong = label[(label >= classes) & (label != UNLABELLED)]
     if len(wrong):
-        raise ValueError(f"label {wrong[0]} is none of {classes} classes")
+        raise ValueError(f"label {wrong[0]} is not one of the {classes} classes")
 
 
 def ground_points(xyz: NDArray[np.float32], settings: AfiSettings) -> NDArray[np.bool_]:

@@ -82,7 +82,9 @@ def load(path: Path) -> Calibration:
         if content["format"] != _FORMAT or table.shape != (256,):
             raise ValueError("another format")
         if not ((table >= 0) & (table <= 1)).all() or (np.diff(table) < 0).any():
-            raise ValueError("not shares that never fall")
+            raise ValueError("expected shares that never decrease")
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise UserError(f"{path} is no calibration; make one with `labelgen evaluate --calibrate`") from error
+        raise UserError(
+            f"{path} is not a calibration; make one with `labelgen evaluate --calibrate`"
+        ) from error
     return Calibration(table)

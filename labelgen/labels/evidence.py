@@ -56,7 +56,7 @@ def hit_evidence(
             raise ValueError("hits without `inside`: look them up with a reach")
         inside = np.zeros(0, np.float32)
     if len(views) and int(views.camera.max()) >= len(cameras):
-        raise ValueError(f"camera {views.camera.max()} is named, but the frame has {len(cameras)}")
+        raise ValueError(f"camera {views.camera.max()} is out of range: the frame has {len(cameras)} cameras")
     of_region = np.ones(len(semantics))
     if settings.class_margin:
         of_region = 1 - settings.class_margin * (1 - class_margins(semantics))

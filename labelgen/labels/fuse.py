@@ -79,7 +79,9 @@ def fuse_scene(
             # Poses in kilometres would leave the keys' range and cost digits.
             origin = np.asarray(sighting.global_from_lidar[:3, 3], np.float64).copy()
         if sighting.evidence.shape[1] != maps[0].channels:
-            raise ValueError(f"frame {sighting.frame_id}: another number of classes than the frame before")
+            raise ValueError(
+                f"frame {sighting.frame_id}: the number of classes differs from the frame before"
+            )
         passed = 0.0 if last is None else max(0.0, (sighting.time_us - last) * 1e-6)
         last = sighting.time_us
         _gather(maps, sighting, origin, passed, settings)

@@ -102,7 +102,7 @@ def _number(N: int, rows: NDArray[np.int64], part: NDArray[np.int32], min_points
         return out
     large = np.bincount(part) >= min_points
     if (count := int(large.sum())) > MOST_INSTANCES:
-        raise ValueError(f"{count} things in one frame; {MOST_INSTANCES} is the most that can be numbered")
+        raise ValueError(f"{count} things in one frame; the maximum is {MOST_INSTANCES}")
     names, first = np.unique(part, return_index=True)  # of each part, its first point
     order = np.argsort(first[large[names]], kind="stable")
     number = np.zeros(len(large), np.uint16)

@@ -1,4 +1,4 @@
-"""Which points of one thing hang together: connected parts of a cloud, however densely its points lie.
+"""Which points of one thing belong together: connected parts of a cloud, however densely its points lie.
 
 Two points are joined if they are neighbours in the LiDAR's view without a jump in range. A dense cloud has
 far more such pairs than points, so pairs are not listed: two trees of boxes are descended side by side.

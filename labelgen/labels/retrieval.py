@@ -29,7 +29,9 @@ from labelgen.labels.vote import class_votes
 class RetrievalSettings(Settings):
     """How much the neighbours count."""
 
-    neighbours: int = Field(16, ge=1, le=1000, description="so many regions of other frames, by cosine")
+    neighbours: int = Field(
+        16, ge=1, le=1000, description="number of the nearest regions of other frames, by cosine"
+    )
     weight: float = Field(
         0.5, ge=0, le=1, description="their share of the evidence; 0 leaves everything as it is"
     )
@@ -100,7 +102,7 @@ class Bank:
         )
         kinds = [(array.dtype.kind, array.ndim) for array in (feature, votes, frame, names)]
         if kinds != [("f", 2), ("f", 2), ("i", 1), ("S", 1)] or not len(feature) == len(votes) == len(frame):
-            raise ValueError("not features, votes and frames of regions")
+            raise ValueError("the arrays are not features, votes and frames of regions")
         return cls(feature, votes, frame, tuple(name.decode() for name in names.tolist()))
 
 

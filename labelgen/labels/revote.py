@@ -1,4 +1,4 @@
-"""Labels anew from what a shard holds: other thresholds, other weights, no model and no raw file."""
+"""New labels from what a shard holds: other thresholds, other weights, no model and no raw file."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class InstanceSettings(Settings):
         4.0,
         ge=0,
         le=10**6,
-        description="if it is so many gaps away at most: sides that beams graze fall apart",
+        description="if it is at most this many gaps away: surfaces that beams graze fall apart",
     )
 
 

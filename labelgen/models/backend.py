@@ -1,4 +1,4 @@
-"""A backend: what does one step of labelling, chosen by its name."""
+"""A backend: the code behind one step of labelling, chosen by name."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def why_unreadable(path: Path, error: BaseException | None = None) -> str:
     if "weights_only" in said.lower().replace(" ", "_"):
         found = re.search(r"GLOBAL ([\w.]+)", said)
         what = f" ({found[1][:80]})" if found else ""
-        return f"holds other things than tensors{what}, which could run code and are not loaded"
+        return f"holds objects other than tensors{what}, which could run code and are not loaded"
     return f"cannot be read, fetch it again: {said[:200] or type(error).__name__}"
 
 

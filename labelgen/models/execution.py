@@ -34,7 +34,7 @@ def select_device(device: str, threads: int) -> torch.device:
     """
     torch.set_num_threads(threads)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise UserError(f"device {device!r}: auto, cpu, cuda or cuda:N is expected")
+        raise UserError(f"device {device!r}: expected auto, cpu, cuda or cuda:N")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() or named_gpus().names else "cpu"
     if device == "cpu":
@@ -61,10 +61,10 @@ def _cuda_problem(device: str) -> str:
         gpus.fault,
         f"it says: {said}",
     )
-    named = f"the driver names {', '.join(dict.fromkeys(gpus.names))}, but " if gpus.names else ""
+    named = f"the driver lists {', '.join(dict.fromkeys(gpus.names))}, but " if gpus.names else ""
     return (
         f"device {device}: {named}torch {torch.__version__} cannot use CUDA here: "
-        f"{'; '.join(filter(None, reasons))}. Mend that (`labelgen doctor`), or take the CPU: "
+        f"{'; '.join(filter(None, reasons))}. Fix that (see `labelgen doctor`), or use the CPU: "
         "--set runtime.device=cpu (--device cpu)"
     )
 

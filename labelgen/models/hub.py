@@ -1,4 +1,4 @@
-"""Models of the hub: from the cache if they are there, else fetched; a hub out of reach is said at once."""
+"""Models of the hub: from the cache, or else fetched; a hub that cannot be reached is reported at once."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ class PromptDecoder:
         score = parts.iou_head(queries[:, parts.iou_token]).float()
         if not torch.isfinite(score).all():
             raise ValueError(
-                "the network's scores are not numbers: its weights are damaged, or do not bear reduced "
-                "precision (regions.precision=float32)"
+                "the network's scores are not numbers: its weights are damaged, or do not work in "
+                "reduced precision (regions.precision=float32)"
             )
         wanted = slice(1, None) if multimask else slice(0, 1)
         score = score[:, wanted]

@@ -75,7 +75,7 @@ def read_stored(path: Path, size: tuple[int, int], background: int | None = None
     names = np.unique(ids)
     names = names[names != background] if background is not None else names
     if len(names) >= NO_REGION:
-        raise FrameError(f"{len(names)} regions; {NO_REGION - 1} is the most in one frame", path=str(path))
+        raise FrameError(f"{len(names)} regions; the maximum is {NO_REGION - 1}", path=str(path))
     labels = np.searchsorted(names, ids).astype(np.int32)
     labels[~np.isin(ids, names)] = -1
     category = feature = None
@@ -117,7 +117,7 @@ class FileProposer(RegionProposer):
             FrameError: no path, or see `read_stored`.
         """
         if prompts is None or not prompts.image_path:
-            raise FrameError("regions.backend=files must know the image's path")
+            raise FrameError("regions.backend=files needs the image's path")
         stored = read_stored(
             self.path_of(prompts.image_path), (image.shape[0], image.shape[1]), self.config.background
         )

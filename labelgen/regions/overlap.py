@@ -60,7 +60,7 @@ def paint(runs: Runs, size: tuple[int, int]) -> NDArray[np.uint16]:
     """
     area, _ = measure(runs, size[0])
     if len(area) >= NO_REGION:
-        raise ValueError(f"{len(area)} regions in one label map; {NO_REGION - 1} is the most")
+        raise ValueError(f"{len(area)} regions in one label map; the maximum is {NO_REGION - 1}")
     out = np.full(size[0] * size[1], NO_REGION, np.uint16)
     _paint(out, runs, np.argsort(area, kind="stable")[::-1])
     return np.ascontiguousarray(out.reshape(size[1], size[0]).T)

@@ -94,7 +94,7 @@ REGIONS: Backends[Backend[RegionProposer]] = Backends(
     {
         "sam": Backend("SAM, prompted by LiDAR points", SamSettings, _describe_sam, _make_sam),
         "sam2": Backend("SAM 2.1, prompted by LiDAR points", Sam2Settings, _describe_sam2, _make_sam2),
-        "sam3": Backend("SAM 3, asked for words", Sam3Settings, _describe_sam3, _make_sam3),
+        "sam3": Backend("SAM 3, prompted by words", Sam3Settings, _describe_sam3, _make_sam3),
         "superpixel": Backend(
             "superpixels, without a network", SuperpixelSettings, _describe_superpixels, _make_superpixels
         ),

@@ -31,7 +31,7 @@ def describe_sam(model: str, checkpoint: str | None, *, checked: bool = False) -
         UserError: unknown model, no checkpoint given, none there, or another file under a public name.
     """
     if model not in ("demo", *PUBLIC_CHECKPOINTS):
-        raise UserError(f"regions.model={model!r} is none of {['demo', *PUBLIC_CHECKPOINTS]}")
+        raise UserError(f"regions.model={model!r} is not one of {['demo', *PUBLIC_CHECKPOINTS]}")
     if model != "demo" and checkpoint is None:
         raise UserError(
             f"regions.model={model} needs regions.checkpoint, the path of {PUBLIC_CHECKPOINTS[model]}; "
@@ -71,6 +71,6 @@ def check_public_name(path: Path) -> None:
             digest.update(piece)
     if digest.hexdigest()[:6] != told[1]:
         raise UserError(
-            f"checkpoint {path} is damaged or another file: its MD5 should begin with {told[1]}, but is "
+            f"checkpoint {path} is damaged or a different file: its MD5 should begin with {told[1]}, but is "
             f"{digest.hexdigest()}; delete it and run `labelgen models prefetch`, or give it another name"
         )

@@ -25,12 +25,12 @@ class Superpixels(Settings):
         None,
         ge=64,
         le=16_384,
-        description="superpixel: longer side, in pixels, that images are reduced to before",
+        description="superpixel: images are first reduced to this longer side, pixels",
     )
     superpixel_method: Literal["slic", "felzenszwalb"] = Field(
         "slic", description="SLIC, or Felzenszwalb's graph cuts"
     )
-    superpixel_segments: int = Field(150, ge=1, le=10_000, description="slic: about so many per image")
+    superpixel_segments: int = Field(150, ge=1, le=10_000, description="slic: approximate number per image")
     superpixel_compactness: float = Field(
         6.0, gt=0, le=10**6, description="slic: weight of nearness against colour"
     )
@@ -89,10 +89,16 @@ class Sam3Settings(Masks):
     words: tuple[str, ...] = Field((), max_length=1000, description="the concepts to look for; needed")
     word_score_thresh: float = Field(0.3, ge=0, le=1, description="least score of an instance")
     duplicate_iou: float = Field(
-        0.9, gt=0, le=1, description="masks that overlap so much are one region; 1: only equal ones"
+        0.9,
+        gt=0,
+        le=1,
+        description="masks that overlap at least this much are one region; 1: only equal ones",
     )
     containment: float = Field(
-        0.9, gt=0.5, le=1, description="share of a region inside a larger one that makes it its part"
+        0.9,
+        gt=0.5,
+        le=1,
+        description="share of a region that must lie inside a larger one for it to be its part",
     )
     precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 on a GPU")
 
@@ -103,7 +109,7 @@ class PromptedSettings(Masks):
     mode: Literal["lidar", "grid", "boxes"] = Field(
         "lidar", description="prompts on visible points, on a grid, or boxes that the caller gives"
     )
-    max_prompts: int = Field(256, ge=1, le=16_384, description="lidar: prompts per image at most")
+    max_prompts: int = Field(256, ge=1, le=16_384, description="lidar: most prompts per image")
     coverage: float = Field(0.99, ge=0, le=1, description="lidar: share of the visible points to be in masks")
     depth_jump: float = Field(
         0.15, gt=0, le=10, description="lidar: share of the depth from which a step is another surface"
@@ -126,10 +132,16 @@ class PromptedSettings(Masks):
         0, ge=0, le=10**9, description="pixels; smaller holes and islands are removed"
     )
     duplicate_iou: float = Field(
-        0.9, gt=0, le=1, description="masks that overlap so much are one region; 1: only equal ones"
+        0.9,
+        gt=0,
+        le=1,
+        description="masks that overlap at least this much are one region; 1: only equal ones",
     )
     containment: float = Field(
-        0.9, gt=0.5, le=1, description="share of a region inside a larger one that makes it its part"
+        0.9,
+        gt=0.5,
+        le=1,
+        description="share of a region that must lie inside a larger one for it to be its part",
     )
     precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 on a GPU")
     compile: bool = Field(False, description="torch.compile the image encoder: minutes first, then faster")

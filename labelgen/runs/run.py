@@ -38,12 +38,12 @@ class Run(StoredRun):
 
     Args:
         path: folder of the run, or its address.
-        dataroot: where the raw files are, which has been looked at before (`open_run` does); None takes what
+        dataroot: where the raw files are, already checked (by `open_run`); None takes what
             the plan records.
 
     Attributes:
-        given: the data root that was named, or None.
-        parent: the run that this one is laid over, with the same data root, or None.
+        given: the data root that was passed in, or None.
+        parent: the run that this one is derived from, with the same data root, or None.
     """
 
     parent: Run | None
@@ -72,7 +72,7 @@ class Run(StoredRun):
         """What the run, or the one that it is derived from, was labelled with.
 
         Raises:
-            UserError: other than this version knows; names the field.
+            UserError: a setting that this version does not know; names the field.
         """
         from labelgen.config import RunConfig
         from labelgen.core.settings_reading import checked
@@ -117,14 +117,14 @@ class Run(StoredRun):
 
     @property
     def root(self) -> Path:
-        """The data root: where raw files are looked for. One that was not named may not be there: `need`."""
+        """The data root: where raw files are looked for. One that was not passed in may be missing: see `need`."""
         return (Path(self.dataset.dataroot) if self.given is None else self.given).absolute()
 
     def need(self, files: Files) -> Path:
-        """The data root, which is to hold files of a kind, such as `labelgen.datasets.roots.clouds`.
+        """The data root, after checking that it holds files of a kind, such as `labelgen.datasets.roots.clouds`.
 
         Raises:
-            UserError: it is not there, holds none of them, or is that of other data; or as `plan`.
+            UserError: it is missing, holds none of them, or belongs to other data; or as `plan`.
         """
         if files not in self._found:
             frames = list(self.plan.values())
@@ -180,7 +180,7 @@ class RunFrame(StoredFrame):
     as a whole is wrong; the plan raises `UserError`.
 
     Attributes:
-        run: that it is of.
+        run: the run that it belongs to.
     """
 
     def __init__(self, run: Run, entry: FrameEntry, layers: Layers, apart: Layers = ()) -> None:
@@ -220,7 +220,7 @@ class RunFrame(StoredFrame):
         names = [one.name for one in cameras]
         number = names.index(camera) if isinstance(camera, str) and camera in names else camera
         if not isinstance(number, int) or not 0 <= number < len(cameras):
-            raise ValueError(f"frame {self.frame_id} has no camera {camera!r}; there are {', '.join(names)}")
+            raise ValueError(f"frame {self.frame_id} has no camera {camera!r}; choose from {', '.join(names)}")
         return self._raw(images, lambda root: load_image(root, cameras[number], self.frame_id)[0])
 
     @property
@@ -262,8 +262,8 @@ def open_run(path: Path | str | Store, dataroot: Path | str | None = None) -> Ru
     Args:
         path: folder of the run, or its address: ``s3://bucket/folder``, ``gs://bucket/folder``. What is
             read of a remote run is kept in a local cache (see `labelgen.io.remote`).
-        dataroot: where the raw files are now; it is looked at at once. None takes what the plan records,
-            which is looked at when something of it is first needed.
+        dataroot: where the raw files are now, checked at once. None takes what the plan records,
+            which is checked when it is first needed.
 
     Raises:
         UserError: no run there, written by a later version, something in it is damaged (names file and

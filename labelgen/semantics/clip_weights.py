@@ -62,7 +62,9 @@ def describe_open_clip(model: str, checkpoint: str | None, pretrained: str | Non
     """
     folder = weights_folder(model, checkpoint)
     if pretrained is not None and (folder or not Path(checkpoint or "").is_file()):
-        raise UserError("semantics.pretrained is about a file of weights; leave it out for a tag or a folder")
+        raise UserError(
+            "semantics.pretrained applies to a file of weights; leave it out for a tag or a folder"
+        )
     shipped, tag, training = False, None, None
     if folder is None:
         path, tag, training = _public_weights(model, checkpoint, pretrained)

@@ -31,7 +31,7 @@ class DenseMap:
 
     def __post_init__(self) -> None:
         if self.feature.ndim != 3 or 0 in self.feature.shape or min(self.size) < 1:
-            raise ValueError(f"no grid over {self.size} pixels: {self.feature.shape}")
+            raise ValueError(f"not a grid over {self.size} pixels: {self.feature.shape}")
 
     def at(self, uv: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Features at pixels: bilinear between the cells' centres, the outermost cells' beyond these.

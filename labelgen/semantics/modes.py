@@ -35,7 +35,8 @@ VIT = Family("maskattn", ("naclip", "maskclip", "maskattn", "pool"))
 RESNET = Family(
     "crop",
     ("maskclip", "maskattn", "pool"),
-    "the keys of its attention pool were trained for one query, the image's mean, and do not find their like",
+    "the keys of its attention pool were trained for one query, the image's mean, and do not match "
+    "those of similar patches",
 )
 AVERAGED = Family(
     "pool",

@@ -33,15 +33,15 @@ class CaptionSettings(Settings):
 
     captions: Annotated[str, ADDED] = Field(
         "none",
-        description="none, blip2 or another package's: describe regions in words, too: an order of magnitude "
-        "slower than all the rest",
+        description="none, blip2 or another package's: also describe regions in words; an order of "
+        "magnitude slower than all the rest",
     )
     caption_model: str = Field("demo", description="demo, or a BLIP-2 of the hub")
     caption_checkpoint: Annotated[str | None, NO_LABEL] = Field(
         None, description="folder of the weights; null: the model's own"
     )
     caption_regions: int = Field(
-        32, ge=1, le=10_000, description="so many regions of each image are captioned, by area x points"
+        32, ge=1, le=10_000, description="number of regions captioned per image, the largest by area x points"
     )
     caption_strategy: Literal["template", "caption", "both"] = Field(
         "both", description="classes of captioned regions: from their image, their caption, or both"
@@ -50,11 +50,12 @@ class CaptionSettings(Settings):
         None,
         gt=0,
         le=1000,
-        description="of the softmax over a caption's classes; null: 20 times the images', 6 times alone",
+        description="temperature of the softmax over a caption's classes; null: 20 times the images', 6 "
+        "times alone",
     )
     caption_crop_scale: float = Field(1.8, ge=1, le=100, description="as crop_scale, for captions")
     caption_background: float = Field(0.5, ge=0, le=1, description="as background, for captions")
-    caption_tokens: int = Field(20, ge=1, le=200, description="of the longest caption")
+    caption_tokens: int = Field(20, ge=1, le=200, description="tokens of the longest caption")
     caption_batch_size: Annotated[int, NO_LABEL] = Field(
         64, ge=1, le=4096, description="crops per forward pass"
     )
@@ -75,19 +76,21 @@ class OpenClipSettings(SemanticSettings, CaptionSettings):
     pretrained: Annotated[str | None, ADDED] = Field(
         None,
         description="open_clip tag of the weights in a file, or of those that they were fine-tuned from: it "
-        "gives the pixels' mean and deviation; null: known from the file, else asked for",
+        "gives the pixels' mean and deviation; null: known from the file, or else required",
     )
     mode: Literal["auto", "crop", "maskclip", "naclip", "maskattn", "pool"] = Field(
         "auto",
         description="how regions get a feature, see docs/semantics.md; auto: what suits the model best",
     )
     assignment: Literal["mean", "rsa"] = Field(
-        "mean", description="a region's class: of its feature, or the one that most of its pixels hold (RSA)"
+        "mean", description="a region's class: that of its feature, or that of most of its pixels (RSA)"
     )
     short_side: int | None = Field(
         None, ge=32, le=4096, description="dense modes: shorter side of the image that is encoded, pixels"
     )
-    overlap: float = Field(0.25, ge=0, le=0.75, description="dense modes: share of a window in the next one")
+    overlap: float = Field(
+        0.25, ge=0, le=0.75, description="dense modes: share by which neighbouring windows overlap"
+    )
     crop_scale: float = Field(
         1.5, ge=1, le=100, description="side of the square crop over the region's longer side"
     )
@@ -95,11 +98,11 @@ class OpenClipSettings(SemanticSettings, CaptionSettings):
         0,
         ge=0,
         le=4096,
-        description="pixels; narrower crops are joined by a second one of this side; 0: by none",
+        description="pixels; narrower crops get a second crop of this side; 0: none",
     )
     background: float = Field(0.5, ge=0, le=1, description="share of the surroundings that stays visible")
     temperature: float | None = Field(
-        None, gt=0, le=1000, description="of the softmax; null takes the model's own"
+        None, gt=0, le=1000, description="temperature of the softmax; null takes the model's own"
     )
     batch_size: Annotated[int, NO_LABEL] = Field(
         256, ge=1, le=8192, description="crops or windows per forward pass"
@@ -108,7 +111,8 @@ class OpenClipSettings(SemanticSettings, CaptionSettings):
         10,
         ge=3,
         le=10,
-        description="of each stored feature's mantissa; 6: cosines change by 1e-5, and 7 bits or fewer are "
+        description="bits of each stored feature's mantissa; 6: cosines change by 1e-5, and 7 bits or "
+        "fewer are "
         "stored compressed, 30 % smaller or more",
     )
     dense_features: Annotated[DenseFeatureSettings | None, ADDED] = Field(

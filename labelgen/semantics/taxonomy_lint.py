@@ -122,7 +122,7 @@ def _same_colours(source: Source) -> Iterator[Finding]:
     for number, entry in enumerate(source.data["classes"]):
         other = first.setdefault(tuple(entry["color"]), entry["name"])
         if other != entry["name"]:
-            message = f"class {entry['name']} has the colour of {other}: pictures do not tell them apart"
+            message = f"class {entry['name']} has the colour of {other}: pictures show them alike"
             yield Finding(source.where(("classes", number, "color")), "color-twice", message, error=False)
 
 

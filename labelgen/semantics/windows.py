@@ -1,4 +1,4 @@
-"""How an image is laid before an encoder with a fixed input: its size in cells, and the windows over it."""
+"""How an image is presented to an encoder with a fixed input: its size in cells, and the windows over it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class ArrayFile:
         self._row_bytes = math.prod(self.shape[1:]) * self._dtype.itemsize
         if self._chunk * self._row_bytes > _LARGEST_CHUNK:
             raise self._damage(
-                f"chunks of {self._chunk * self._row_bytes} bytes; {_LARGEST_CHUNK} is the most"
+                f"chunks of {self._chunk * self._row_bytes} bytes; the maximum is {_LARGEST_CHUNK}"
             )
         self._check_size("chunks", self._chunk)
         self._kept: tuple[int, NDArray[Any]] | None = None

@@ -106,5 +106,5 @@ def read_calls(run: Path | str | Store, on_damage: Callable[[str], None] | None 
         except (OSError, ValueError) as error:
             reason = first_error(error) if isinstance(error, ValidationError) else str(error)
             if on_damage is not None:
-                on_damage(f"{CALLS}/{name} is passed over: {reason}")
+                on_damage(f"{CALLS}/{name} is ignored: {reason}")
     return found

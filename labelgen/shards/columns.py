@@ -34,7 +34,7 @@ def why_not_storable(record: FrameRecord) -> str | None:
                 return f"a view's {name} is not finite"
     parent = record.regions.parent
     if parent is not None and len(parent) and not -1 <= parent.min() <= parent.max() < len(parent):
-        return f"a region's parent is none of the {len(parent)} regions"
+        return f"a region's parent is not one of the {len(parent)} regions"
     return None
 
 

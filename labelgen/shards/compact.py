@@ -1,4 +1,4 @@
-"""Writes a run anew in canonical shards: full groups in the order of time, nothing twice, no parent."""
+"""Rewrites a run in canonical shards: full groups in the order of time, nothing twice, no parent."""
 
 from __future__ import annotations
 

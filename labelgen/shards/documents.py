@@ -51,12 +51,12 @@ def parse_model(raw: bytes, model: type[_Model], where: str) -> _Model:
                 f"format_version {version}; this labelgen reads up to {FORMAT_VERSION}: install a later one"
             )
             if json_is_sealed(raw) is False:
-                raise ChecksumError(f"{later}, or the file is damaged: its checksum is another") from error
+                raise ChecksumError(f"{later}, or the file is damaged: its checksum differs") from error
             raise UserError(f"{where}: {later}") from error
         raise ValueError(first_error(error)) from error
     sealed = json_is_sealed(raw)
     if sealed is False:
-        raise ChecksumError("is not as it was written: its checksum is another", content)
+        raise ChecksumError("has changed since it was written: its checksum differs", content)
     if sealed is None:  # what nobody vouches for must not say two things
         json.loads(raw, object_pairs_hook=_unique)
     return content
@@ -81,7 +81,7 @@ def plain_json(raw: bytes) -> Any:
     try:
         content = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
-        raise ValueError("nested without an end") from None
+        raise ValueError("nested too deeply") from None
     for problem in _problems(content, ()):
         raise ValueError(problem)
     return content
@@ -91,18 +91,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"{name}: is there twice")
+        raise ValueError(f"{name}: appears twice")
     return content
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _problems(value: Any, at: tuple[str, ...]) -> Iterator[str]:
     where = ".".join(at) or "the file"
     if len(at) > _DEEPEST:
-        yield f"{where}: nested more than {_DEEPEST} deep"
+        yield f"{where}: nested more than {_DEEPEST} levels deep"
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _problems(key, at)
@@ -111,7 +111,7 @@ def _problems(value: Any, at: tuple[str, ...]) -> Iterator[str]:
         for number, inner in enumerate(value):
             yield from _problems(inner, (*at, str(number)))
     elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        yield f"{where}: a text of {len(value)} characters; {_LONGEST_TEXT} is the most"
+        yield f"{where}: a text of {len(value)} characters; the maximum is {_LONGEST_TEXT}"
     elif isinstance(value, int | float) and not abs(value) < _LARGEST_NUMBER:
         yield f"{where}: a number beyond 64 bits"
 

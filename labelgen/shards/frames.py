@@ -1,4 +1,4 @@
-"""One stored frame, its fields read when they are asked for."""
+"""One stored frame, whose fields are read on demand."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ class StoredFrame:
         """
         spec = ARRAYS.get(name)
         if spec is None or spec.axes[0] not in ("F", "V", "H", "R") or spec.group == "frame":
-            raise ValueError(f"{name!r} is no array of one frame")
+            raise ValueError(f"{name!r} is not an array of a single frame")
         if spec.group == DENSE:
             shard, row = self._holder(name)
             values: NDArray[Any] = shard.rows(name, row, row + 1)[0]

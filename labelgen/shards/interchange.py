@@ -1,4 +1,4 @@
-"""Reads a shard as any other tool does, by zarr-python: the second opinion of ``verify --deep``."""
+"""Reads a shard as any other tool does, through zarr-python: the second opinion of ``verify --deep``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def differences(run: Path | str | Store, manifest: Manifest) -> Iterator[Problem
             yield Problem("not-zarr", where, f"zarr-python cannot read it: {_reason(error)}")
             continue
         if not same or array.shape != entry.shape:
-            yield Problem("not-zarr", where, "zarr-python reads other values than were written")
+            yield Problem("not-zarr", where, "zarr-python reads values that differ from those written")
 
 
 def _reason(error: Exception) -> str:

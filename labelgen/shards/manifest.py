@@ -302,7 +302,7 @@ def file_problems(
     prefix = "" if sizes is None else manifest.path.rpartition("/")[2] + "/"
     found = store.sizes(manifest.path) if sizes is None else sizes
     if f"{prefix}zarr.json" not in found and not any(prefix + name in found for name, _ in manifest.files()):
-        yield DamageError("missing-shard", manifest.path, f"named by {manifest.shard_id}.json, but not there")
+        yield DamageError("missing-shard", manifest.path, f"named by {manifest.shard_id}.json, but missing")
         return
     for name, size in manifest.files():
         is_size = found.get(prefix + name)

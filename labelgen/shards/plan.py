@@ -60,7 +60,7 @@ def merge_plan(run: Path | str | Store, frames: Sequence[Frame], info: DatasetIn
             stored, before = kept
             if before.categories and info.categories and before.categories != info.categories:
                 raise UserError(
-                    f"{where} is of another data set ({before.dataset}); choose another output folder"
+                    f"{where} belongs to another data set ({before.dataset}); choose another output folder"
                 )
             fresh = {frame.frame_id: frame for frame in frames}
             merged = [fresh.pop(frame.frame_id, frame) for frame in stored] + list(fresh.values())

@@ -113,7 +113,7 @@ class StoredRun:
             raise UserError(
                 f"frame {frame_id} failed in {failure.stage}: {failure.error_type}: {failure.message}"
             )
-        raise UserError(f"{self.url} has no frame {frame_id!r}; `labelgen inspect` lists what there is")
+        raise UserError(f"{self.url} has no frame {frame_id!r}; `labelgen inspect` lists its frames")
 
     def frame(self, frame_id: str) -> StoredFrame:
         """One frame, whose fields are read when they are asked for.
@@ -213,7 +213,7 @@ class StoredRun:
         points = self.parent.entry(entry.frame_id).num_points
         if points == entry.num_points:
             return None
-        return f"frame {entry.frame_id} has {points} points in {self.parent.url}, and here {entry.num_points}"
+        return f"frame {entry.frame_id} has {points} points in {self.parent.url}, but {entry.num_points} here"
 
     def _open_parent(self, above: tuple[Path, ...]) -> StoredRun | None:
         if self.info.parent is None:
@@ -223,7 +223,7 @@ class StoredRun:
         if store.folder.resolve() in above:
             raise UserError(f"{field}: the run is its own parent")
         if len(above) > _MOST_PARENTS:
-            raise UserError(f"{field}: more than {_MOST_PARENTS} runs, one laid over the other")
+            raise UserError(f"{field}: more than {_MOST_PARENTS} runs, each derived from the next")
         if not store.exists(RUN_JSON):
             here = f" ({self.url} is a link to {self.path.resolve()})" if self.path.is_symlink() else ""
             raise UserError(

@@ -34,8 +34,8 @@ from labelgen.shards.schema import FORMAT_VERSION
 
 #: What to do about the file that says what made the run.
 _REMEDY = (
-    "restore the file, or run the job that made the run again, which writes it anew; if you changed it on "
-    "purpose, take its last field away, the checksum"
+    "restore the file, or run the job that made the run again, which writes it anew; if you changed it "
+    "on purpose, remove its last field, the checksum"
 )
 #: Sections that commands look into.
 _SECTIONS = ("derived", "regions", "semantics", "projection", "labels", "fusion", "shards", "runtime", "demo")

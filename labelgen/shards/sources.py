@@ -59,7 +59,8 @@ def source_problems(
             yield Problem(
                 "source-changed",
                 manifest_key(outcome.manifest.shard_id),
-                f"frame {frame.frame_id} was made from other sources than the plan names; running the same "
+                f"frame {frame.frame_id} was made from sources other than those the plan names; running "
+                f"the same "
                 "job again labels it anew",
             )
     root = find_root(frames, info, dataroot, {})  # other numbers of points are what is looked for

@@ -1,4 +1,4 @@
-"""Shards that somebody found damaged while reading: each leaves a mark, so that the next call looks again.
+"""Shards that somebody found damaged while reading: each leaves a mark, so that the next call checks them.
 
 A mark is an empty file, ``suspects/<shard_id>``. It says where to look and nothing else: what becomes of the
 shard, its own checksums say.

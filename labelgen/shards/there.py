@@ -1,4 +1,4 @@
-"""Can a run's folder be written: is it there, still this run's, and on a disk that takes something?"""
+"""Can a run's folder be written: does it exist, still belong to this run, and have room?"""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def check_there(run: Path | str | Store, fingerprint: str | None = None) -> None
     store = open_store(run)
     if not store.exists(RUN_JSON):
         raise UserError(
-            f"the run's folder {store.url} is gone: somebody removed or moved it while it was written; the "
-            "same command begins it anew"
+            f"the run's folder {store.url} is gone: it was removed or moved while it was being written; "
+            f"the same command begins it anew"
         )
     if fingerprint is not None and read_run_info(store).fingerprint != fingerprint:
-        raise UserError(f"{store.url} holds another run now, which is not written into")
+        raise UserError(f"{store.url} now holds another run, which will not be written to")
 
 
 def refuses_writing(error: BaseException | None) -> bool:

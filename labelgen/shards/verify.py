@@ -144,7 +144,7 @@ def _overlaps(manifests: Sequence[Manifest]) -> Iterator[Problem]:
                 yield Problem(
                     "overlap",
                     f"{MANIFESTS}/{manifest.shard_id}.json",
-                    f"frame {frame.frame_id} is also in {other}.json; readers take one of them",
+                    f"frame {frame.frame_id} is also in {other}.json; readers use only one of them",
                 )
 
 
@@ -204,7 +204,7 @@ def _leftovers(
     manifest_files = store.children(MANIFESTS)
     temporary += [f"{MANIFESTS}/{name}" for name in manifest_files if name.endswith(PARTIAL)]
     for where in sorted(temporary):
-        problem = Problem("leftover", where, "a write that did not end")
+        problem = Problem("leftover", where, "an unfinished write")
         yield _cleaned(store, problem, min_age) if clean else problem
     for name in manifest_files:
         if f"{DAMAGED}-" in name and not name.endswith(PARTIAL):

@@ -95,11 +95,11 @@ def write_shard(
             holds another run.
     """
     if len(records) + len(failures) > MAX_FRAMES:
-        raise ValueError(f"{len(records) + len(failures)} frames in one shard; {MAX_FRAMES} is the most")
+        raise ValueError(f"{len(records) + len(failures)} frames in one shard; the maximum is {MAX_FRAMES}")
     parts: list[FrameRecord | Failure] = [*records, *failures]
     group = [(part.frame_id, part.source_id) for part in parts]
     if len({frame_id for frame_id, _ in group}) != len(group):
-        raise ValueError("a frame is twice in one shard")
+        raise ValueError("a frame appears twice in one shard")
     if not group:
         return None
     unfit = {record.frame_id: why for record in records if (why := columns.why_not_storable(record))}
@@ -124,7 +124,7 @@ def write_shard(
             check_there(store)
         raise UserError(
             f"cannot write to {store.url}: {error.strerror or error}; free space or choose another output "
-            "folder, then run the same job again: what is published stays"
+            "folder, then run the same job again: what is published is kept"
         ) from error
 
 

@@ -179,7 +179,7 @@ def test_a_folder_that_is_removed_meanwhile_is_said_to_be_gone(parent, output):
         if count:
             shutil.rmtree(output)
 
-    with pytest.raises(UserError, match="is gone: somebody removed or moved it"):
+    with pytest.raises(UserError, match="is gone: it was removed or moved"):
         halve(parent, output, on_frame=remove)
 
 

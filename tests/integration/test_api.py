@@ -131,7 +131,7 @@ def test_a_verb_gives_what_its_command_gives(done, tmp_path, monkeypatch, capsys
 
 
 def test_what_cannot_be_asked_for_is_said_by_its_name(done, dataroot):
-    with pytest.raises(UserError, match="one at a time"):
+    with pytest.raises(UserError, match="choose one way to refine"):
         labelgen.refine(done.run)
     with pytest.raises(UserError, match="min_margin"):
         labelgen.revote(done.run, changes={"min_margin": 7})

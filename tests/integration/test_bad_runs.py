@@ -75,7 +75,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         ("run.json", "format_version 2", "install a later one"),
         "",
     ),
-    "version is no number": (
+    "version is not a number": (
         lambda r: edit(r / "run.json", lambda c: c.update(format_version="1")),
         ("run.json", "format_version"),
         "run",

@@ -62,7 +62,7 @@ def test_a_sound_data_set(city, shell, tmp_path):
         (lambda f: replace(f, timestamp_us=5), "is not later than"),
         (
             lambda f: replace(f, global_from_lidar=np.diag([1.0, 1, 1, 1]) + np.eye(4, k=3) * f.index * 1e4),
-            "are positions metres",
+            "are positions in metres",
         ),
         (
             lambda f: replace(
@@ -77,7 +77,7 @@ def test_a_sound_data_set(city, shell, tmp_path):
         (lambda f: replace(f, label_path=f.lidar_path), "the truth belongs to another cloud"),
         (
             lambda f: replace(f, cameras=(f.cameras[0], replace(f.cameras[0], name="twin"))),
-            "are the same, byte by byte",
+            "are the same, byte for byte",
         ),
     ],
 )

@@ -256,7 +256,7 @@ def test_a_data_root_that_moved_is_said_once(made, tmp_path):
     _, info = plan_frames("nuscenes", root, VERSION)
     write_frames(moved / "frames.parquet", frames, dataclasses.replace(info, dataroot="/gone/away"))
     missing = call_json("report", moved, "--pictures", 2)["missing"]
-    gone = "the data root /gone/away is not a folder that exists; --dataroot names the right one"
+    gone = "the data root /gone/away is not a folder that exists; give the right one with --dataroot"
     assert set(missing) == {gone, f"scores: {gone}"}
     assert "--dataroot" in call("evaluate", moved, fails=True)
     assert call_json("evaluate", moved, "--dataroot", root)["miou"] > 0

@@ -71,7 +71,7 @@ def test_a_frame_without_its_cloud_fails_alone(made, shell, tmp_path):
 
 
 def test_refine_needs_a_way(made, shell):
-    assert "There is --afi" in shell("refine", made[1]).err
+    assert "--afi, --retrieval" in shell("refine", made[1]).err
 
 
 def test_calibration_makes_confidence_the_accuracy(made, shell, tmp_path):

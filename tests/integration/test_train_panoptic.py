@@ -61,7 +61,7 @@ def test_segments_from_end_to_end(shell, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--classes", "nuscenes-b12n4"], "none of taxonomy toy"),
+        (["--classes", "nuscenes-b12n4"], "not a class of taxonomy toy"),
         (["--classes", "nowhere"], "neither a file nor one of"),
         (["--variant", "best"], "best"),
         (["--labels", "none"], "none"),

@@ -34,9 +34,9 @@ def returns(data: FrameInput) -> Iterator[Odd]:
         yield Odd(f"{path} has {number} points that are a return, of {len(data.cloud)}", "", "few")
     elif number < (1 - MOST_NOTHING) * len(data.cloud):
         yield Odd(
-            f"{path}: {1 - number / len(data.cloud):.0%} of {len(data.cloud):,} points are no return "
-            "((0, 0, 0), not finite, or a value that stands for none)",
-            "are coordinates metres, and of the LiDAR's frame?",
+            f"{path}: {1 - number / len(data.cloud):.0%} of {len(data.cloud):,} points are not returns "
+            f"((0, 0, 0), not finite, or a value that stands for no return)",
+            "are the coordinates in metres, and in the LiDAR's frame?",
             "share",
         )
 
@@ -74,7 +74,7 @@ def copies(data: FrameInput) -> Iterator[Odd]:
     if share > MOST_COPIES:
         yield Odd(
             f"{data.frame.lidar_path}: {share:.0%} of the points are exact copies of others",
-            "is the cloud written twice, or are there two returns of each beam that are one?",
+            "was the cloud written twice, or does each beam have two identical returns?",
         )
 
 
@@ -87,7 +87,9 @@ def intensity(data: FrameInput) -> Iterator[Odd]:
         return
     known = values[np.isfinite(values)]
     if len(known) < 0.99 * len(values):
-        yield Odd(f"{path}: the intensity of {1 - len(known) / len(values):.0%} of the points is no number")
+        yield Odd(
+            f"{path}: the intensity of {1 - len(known) / len(values):.0%} of the points is not a number"
+        )
     if not len(known):
         return
     low, usual, high = (float(value) for value in np.percentile(known, (0.5, 99.5, 100)))
@@ -96,18 +98,18 @@ def intensity(data: FrameInput) -> Iterator[Odd]:
         yield Odd(f"{path}: intensities are negative, down to {known.min():.4g}", "is it the right column?")
     elif known.min() == high:
         yield Odd(
-            f"{path}: the intensity of all points is {high:g}",
-            "training learns nothing from it; where there is none, leave it out of lidar_layout's names",
+            f"{path}: all points have intensity {high:g}",
+            "training learns nothing from it; if there is none, leave it out of lidar_layout's names",
         )
     elif most is not None and usual > most:
         own = ",".join(f"{name}:f4" for name in data.columns)
         yield Odd(
-            f"{path}: intensities reach {high:.4g}, those of layout {layout} are 0 to {most:g}",
+            f"{path}: intensities reach {high:.4g}, but those of layout {layout} are 0 to {most:g}",
             f"divide them, or name the columns: lidar_layout {own} takes any range",
         )
     elif most == 255 and high <= 1:
         yield Odd(
-            f"{path}: intensities reach {high:.4g}, those of layout {layout} are 0 to {most:g}",
+            f"{path}: intensities reach {high:.4g}, but those of layout {layout} are 0 to {most:g}",
             "multiply them by 255",
         )
     elif usual > 65535:
@@ -116,21 +118,21 @@ def intensity(data: FrameInput) -> Iterator[Odd]:
 
 @check("cloud-ring", "frame")
 def ring(data: FrameInput) -> Iterator[Odd]:
-    """Rings are no numbers from 0 to 254."""
+    """Rings are not numbers from 0 to 254."""
     rings = data.cloud.ring
     if rings is None or not len(data.sample):
         return
     share = float((rings[data.sample] == NO_RING).mean())
     if share > 0.01:
         yield Odd(
-            f"{data.frame.lidar_path}: the ring of {share:.0%} of the points is no number from 0 to 254",
+            f"{data.frame.lidar_path}: the ring of {share:.0%} of the points is not a number from 0 to 254",
             "is it the right column, and of the right type?",
         )
 
 
 @check("cloud-time", "frame")
 def time(data: FrameInput) -> Iterator[Odd]:
-    """The times of points are no seconds from the frame's timestamp."""
+    """The times of points are not seconds from the frame's timestamp."""
     if data.cloud.time is None:
         return
     times = data.cloud.time[data.sample].astype(np.float64)
@@ -145,7 +147,7 @@ def time(data: FrameInput) -> Iterator[Odd]:
         )
         sure = unit and span > LONGEST_SWEEP
         yield Odd(
-            f"{data.frame.lidar_path}: times of points go from {first:.6g} to {last:.6g}",
-            (f"are they {unit}seconds? " if sure else "")
+            f"{data.frame.lidar_path}: the times of the points run from {first:.6g} to {last:.6g}",
+            (f"are they in {unit}seconds? " if sure else "")
             + "the column time holds seconds from the frame's timestamp",
         )

@@ -14,12 +14,12 @@ from labelgen.datasets.checks.registry import Odd, check
 FEWEST = 0.03
 #: So many points must be expected for that.
 LEAST_EXPECTED = 200
-_LOOK = "look at camera_from_lidar and the intrinsics (calib.txt, calibrated_sensor.json, frames.parquet)"
+_LOOK = "check camera_from_lidar and the intrinsics (calib.txt, calibrated_sensor.json, frames.parquet)"
 
 
 @check("no-view", "frame", refuse=True)
 def no_view(data: FrameInput) -> Iterator[Odd]:
-    """No camera of a frame sees a point, so that nothing can be labelled."""
+    """No camera of a frame sees a point, so nothing can be labelled."""
     judged = [camera for camera in data.frame.cameras if min(camera.width, camera.height) >= TINY]
     if len(judged) == 1 and not data.views.visible.any():
         yield Odd(f"camera {judged[0].name}, the only one, sees no point", _LOOK)

@@ -27,13 +27,13 @@ _ORDER = "labelgen takes k1 k2 p1 p2 [k3 [k4 k5 k6 …]], OpenCV's order"
 
 @check("fisheye", "plan")
 def fisheye(plan: PlanInput) -> Iterator[Odd]:
-    """Four coefficients of a fisheye (Kannala-Brandt's k1 to k4), which are taken for k1 k2 p1 p2."""
+    """Four coefficients of a fisheye (Kannala-Brandt's k1 to k4) are taken for k1 k2 p1 p2."""
     yield from each_camera(plan, _fisheye)
 
 
 @check("distortion", "plan")
 def distortion(plan: PlanInput) -> Iterator[Odd]:
-    """Distortion coefficients that fold or tear the image within its borders, or in another order."""
+    """Distortion coefficients fold or tear the image within its borders, or are in another order."""
     yield from each_camera(plan, lambda camera: None if _fisheye(camera) else _implausible(camera))
 
 
@@ -67,8 +67,9 @@ def _fisheye(camera: Camera) -> Odd | None:
         return None
     four = ", ".join(f"{k:g}" for k in lens[:4])
     return Odd(
-        f"distortion {four}: no lens of {across:.0f} degrees and more bends so little",
-        f"are they of a fisheye (Kannala-Brandt's k1 k2 k3 k4)? {_ORDER}: rectify such images first",
+        f"distortion {four}: no lens of {across:.0f} degrees or more bends so little",
+        f"do they belong to a fisheye lens (Kannala-Brandt's k1 k2 k3 k4)? {_ORDER}: rectify such images "
+        f"first",
     )
 
 
@@ -79,18 +80,21 @@ def _implausible(camera: Camera) -> Odd | None:
     given = ", ".join(f"{k:g}" for k in np.asarray(camera.distortion))
     worst = float(abs(lens[2:4]).max())
     if worst > MOST_TANGENTIAL:
-        hint = f"are they of a fisheye, or in another order (such as k1 k2 k3 p1 p2)? {_ORDER}"
-        return Odd(f"distortion {given}: a tangential coefficient (p1, p2) of {worst:g} is of no lens", hint)
+        hint = f"do they belong to a fisheye, or are they in another order (k1 k2 k3 p1 p2)? {_ORDER}"
+        return Odd(
+            f"distortion {given}: a tangential coefficient (p1, p2) of {worst:g} does not occur in any lens",
+            hint,
+        )
     edge, limit = _edge(camera), fold_over(lens)
     reach = np.sqrt(limit) * (1 + _bend(lens, limit)) if np.isfinite(limit) else np.inf
     if reach < 0.9 * edge:
         return Odd(
             f"distortion {given}: folds the image at {reach / edge:.0%} of the way to its border",
-            f"are they of this image's lens and of OpenCV's model? {_ORDER}",
+            f"do they belong to this image's lens and to OpenCV's model? {_ORDER}",
         )
     if not abs(_bend(lens, edge * edge)) < MOST_BEND:
         return Odd(
             f"distortion {given}: moves the border of the image by {_bend(lens, edge * edge):+.0%}",
-            f"are they of this image's lens and of OpenCV's model? {_ORDER}",
+            f"do they belong to this image's lens and to OpenCV's model? {_ORDER}",
         )
     return None

@@ -27,6 +27,6 @@ def noted(plan: PlanInput) -> Iterator[Odd]:
 
 @check("files-missing", "plan")
 def missing(plan: PlanInput) -> Iterator[Odd]:
-    """Files that the plan names are not there."""
+    """Files that the plan names are missing."""
     if plan.info.missing_files:
         yield Odd(f"{plan.info.missing_files:,} LiDAR and image files are missing")

@@ -12,7 +12,7 @@ from labelgen.datasets.checks.registry import Odd, check
 
 @check("taxonomy-fits", "plan", refuse=True)
 def taxonomy_fits(plan: PlanInput) -> Iterator[Odd]:
-    """The classes are another data set's: labels could not be scored, or given back in its format."""
+    """The classes belong to another data set: labels could not be scored or exported in this one's format."""
     name = plan.settings.get("taxonomy")
     if not name:
         return
@@ -26,9 +26,11 @@ def taxonomy_fits(plan: PlanInput) -> Iterator[Odd]:
         few = ", ".join(one.name for one in strangers[:3])
         suits = plan.info.taxonomy
         yield Odd(
-            f"taxonomy {taxonomy.name}: data set {plan.info.dataset} has no category of {len(strangers)} of "
+            f"taxonomy {taxonomy.name}: data set {plan.info.dataset} has no category for {len(strangers)} of "
             f"its {len(taxonomy)} classes ({few}{' …' if strangers[3:] else ''})",
-            f"its own is {suits} (--set taxonomy={suits})" if suits else "name one that was made for it",
+            f"the one for this data set is {suits} (--set taxonomy={suits})"
+            if suits
+            else "choose one that was made for this data set",
         )
 
 

@@ -11,7 +11,7 @@ from labelgen.datasets.checks.registry import Odd, check
 
 @check("ids-by-case", "plan")
 def by_case(plan: PlanInput) -> Iterator[Odd]:
-    """Ids of frames or scenes, or names of cameras, differ only by the case of their letters."""
+    """Ids of frames or scenes, or names of cameras, differ only in case."""
     for what, names in (
         ("frames", (frame.frame_id for frame in plan.frames)),
         ("scenes", plan.scenes),
@@ -19,8 +19,8 @@ def by_case(plan: PlanInput) -> Iterator[Odd]:
     ):
         for one, other in _alike(names):
             yield Odd(
-                f"{what} {one} and {other} differ only by case",
-                "their files are one file on disks that do not tell cases apart (Windows, macOS)",
+                f"{what} {one} and {other} differ only in case",
+                "their files overwrite each other on disks that ignore case (Windows, macOS)",
                 what,
             )
 
@@ -36,7 +36,7 @@ def two_cameras(plan: PlanInput) -> Iterator[Odd]:
                 yield Odd(
                     f"frame {frame.frame_id}: cameras {before} and {camera.name} have the same image "
                     f"{camera.image_path}",
-                    "is the path of each camera its own?",
+                    "does each camera have its own path?",
                 )
 
 
@@ -56,7 +56,7 @@ def two_frames(plan: PlanInput) -> Iterator[Odd]:
                 yield Odd(
                     f"frames {other.frame_id} (camera {before.name}) and {frame.frame_id} (camera "
                     f"{camera.name}) have the same image {camera.image_path}",
-                    "is each path, and each image's time, its own?",
+                    "does each image have its own path and time?",
                 )
 
 
@@ -68,7 +68,7 @@ def two_clouds(plan: PlanInput) -> Iterator[Odd]:
         if (other := seen.setdefault(frame.lidar_path, frame.frame_id)) != frame.frame_id:
             yield Odd(
                 f"frames {other} and {frame.frame_id} have the same LiDAR file {frame.lidar_path}",
-                "is the path of each frame its own?",
+                "does each frame have its own path?",
             )
 
 
@@ -80,7 +80,7 @@ def twice(data: FrameInput) -> Iterator[Odd]:
         hashed = data.hashes.get(camera.image_path)
         if hashed is not None and (other := seen.setdefault(hashed, camera.name)) != camera.name:
             yield Odd(
-                f"the images of cameras {other} and {camera.name} are the same, byte by byte",
+                f"the images of cameras {other} and {camera.name} are the same, byte for byte",
                 "were they copied over each other?",
                 camera.name,
             )

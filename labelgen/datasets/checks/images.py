@@ -31,12 +31,12 @@ def unusable(plan: PlanInput) -> Iterator[Odd]:
 
 @check("image-orientation", "image")
 def orientation(picture: Picture) -> Iterator[Odd]:
-    """EXIF says that the image is to be shown turned, which is not done."""
+    """EXIF says that the image should be shown turned, which is not applied."""
     if picture.orientation != 1:
         yield _odd(
             picture,
             f"EXIF orientation {picture.orientation} ({TURNS[picture.orientation]}) is not applied",
-            "the calibration has to be about the pixels as they are stored",
+            "the calibration must describe the pixels as they are stored",
         )
 
 

@@ -33,7 +33,7 @@ OTHER_SIZE, PERHAPS_OTHER = 1.3, 1.15
 MOST_RATIO = 1.25
 #: Pixels of skew per pixel of focal length.
 MOST_SKEW = 0.01
-_CROPPED = "was the image cropped or scaled, and K not?"
+_CROPPED = "was the image cropped or scaled without adjusting K?"
 #: {data set: the file that has its calibration}.
 SOURCES = {
     "demo": "calibrated_sensor.json",
@@ -56,7 +56,9 @@ def each_camera(plan: PlanInput, judge: Callable[[Camera], Odd | None]) -> Itera
     for name, (lens, odd) in found.items():
         more = f" and {images[name] - 1:,} more" if images[name] > 1 else ""
         where = SOURCES.get(plan.info.dataset, SOURCES["manifest"])
-        yield Odd(f"camera {name}, by {where}: {odd.text} (frame {lens.frame_id}{more})", odd.hint, name)
+        yield Odd(
+            f"camera {name}, according to {where}: {odd.text} (frame {lens.frame_id}{more})", odd.hint, name
+        )
 
 
 def field_of_view(camera: Camera) -> tuple[float, float]:
@@ -125,7 +127,7 @@ def _units(camera: Camera) -> Odd | None:
     if (np.eye(3) == K).all():
         return Odd(text, "they are the identity: no calibration was given")
     if 0.2 < fx < 20 and abs(cx) < 0.25 and abs(cy) < 0.25:
-        return Odd(text, f"are they of coordinates from -1 to 1, in an image of {size} pixels?")
+        return Odd(text, f"are they for coordinates from -1 to 1, in an image of {size} pixels?")
     if fx < 20 and 0.2 < cx < 0.8 and 0.15 < cy < 0.85:
         square = abs(fx / fy - 1) < 0.05
         second = "both rows by" if square else f"the second row by its height {height}, the first by"
@@ -141,7 +143,7 @@ def _units(camera: Camera) -> Odd | None:
 def _size(camera: Camera) -> Odd | None:
     px, py = _place(camera)
     if max(abs(px), abs(py)) < BORDER:
-        hint = "is it counted from the image's centre? Add half its width and height"
+        hint = "is it measured from the image's centre? Add half its width and height"
         return Odd(f"intrinsics do not fit the image: {_point(camera)}", hint)
     if min(px, py) * 2 > OTHER_SIZE or (min(px, py) > 0 and max(px, py) * 2 < 1 / OTHER_SIZE):
         return _scaled(camera)
@@ -175,7 +177,7 @@ def _field(camera: Camera) -> Odd | None:
 def _focal_lengths(camera: Camera) -> Odd | None:
     fx, skew, fy = camera.intrinsics[0, 0], camera.intrinsics[0, 1], camera.intrinsics[1, 1]
     if not 1 / MOST_RATIO < fx / fy < MOST_RATIO:
-        hint = "right only if the image was squeezed, and K with it"
+        hint = "correct only if both the image and K were squeezed"
         return Odd(f"intrinsics: fx = {fx:.5g} px and fy = {fy:.5g} px are far apart", hint)
     if abs(skew) > MOST_SKEW * fx:
         hint = "they are given as fx s cx, 0 fy cy, 0 0 1"
@@ -206,8 +208,10 @@ def _scaled(camera: Camera) -> Odd:
     if exchanged := _exchanged(camera):
         return Odd(text, exchanged)
     if max(px, py) / min(px, py) > 1.45:
-        return Odd(text, "scale both rows of K as the image was, or give the images that they belong to")
-    hint = f"divide fx, fy, cx and cy by {factor:.3g}, or give the images that they belong to"
+        return Odd(
+            text, "scale both rows of K as the image was scaled, or use the images that they belong to"
+        )
+    hint = f"divide fx, fy, cx and cy by {factor:.3g}, or use the images that they belong to"
     return Odd(f"{text}: factor {factor:.3g}", hint)
 
 
@@ -215,10 +219,10 @@ def _exchanged(camera: Camera) -> str:
     """Which numbers are exchanged; empty if none."""
     K = camera.intrinsics
     if _is_exchanged(camera, 0.1):
-        return "are cx and cy exchanged, or the image's width and height?"
+        return "are cx and cy swapped, or the image's width and height?"
     focal = max(abs(K[0, 0] / camera.width - 0.5), abs(K[1, 1] / camera.height - 0.5))
     if focal < 0.1 and max(_place(camera)) > 0.9:
-        return "do fx, fy stand where cx, cy belong? It is fx s cx, 0 fy cy, 0 0 1"
+        return "are fx, fy where cx, cy belong? The order is fx s cx, 0 fy cy, 0 0 1"
     return ""
 
 

@@ -53,13 +53,15 @@ def too_far(plan: PlanInput) -> Iterator[Odd]:
     """A camera is farther from the LiDAR than any vehicle is long."""
     for name, frame, metres, more in _distances(plan, TOO_FAR, np.inf):
         if metres > 1000 * FAR:
-            hint = "is it a pose in the world? It must take points of the LiDAR's frame to the camera's"
+            hint = "is it a pose in the world? It must map points from the LiDAR's frame to the camera's"
         else:
             hint = (
-                f"are its last column millimetres or centimetres? {metres / 1000:.3g} or {metres / 100:.3g} m"
+                f"is its last column in millimetres or centimetres? {metres / 1000:.3g} or "
+                f"{metres / 100:.3g} m"
             )
         yield Odd(
-            f"camera {name} is {metres:,.0f} m from the LiDAR by its camera_from_lidar ({frame}{more})",
+            f"camera {name} is {metres:,.0f} m from the LiDAR according to its camera_from_lidar "
+            f"({frame}{more})",
             hint,
             name,
         )
@@ -70,8 +72,9 @@ def distant(plan: PlanInput) -> Iterator[Odd]:
     """A camera is farther from the LiDAR than a car is long."""
     for name, frame, metres, more in _distances(plan, FAR, TOO_FAR):
         yield Odd(
-            f"camera {name} is {metres:.1f} m from the LiDAR by its camera_from_lidar ({frame}{more})",
-            "right only on a long vehicle; its last column is in metres",
+            f"camera {name} is {metres:.1f} m from the LiDAR according to its camera_from_lidar "
+            f"({frame}{more})",
+            "correct only on a long vehicle; its last column must be in metres",
             name,
         )
 
@@ -112,7 +115,7 @@ def _reading(plan: PlanInput, frame: Frame, name: str) -> str:
     fit = [what for what, read in READINGS if not _askew(read(wrong), SURELY, LEVEL).any()]
     if fit[:1] == [READINGS[0][0]]:
         fit[0] += _in_view(plan, name)
-    axes = "it must lead to x right, y down, z ahead"
+    axes = "it must map to x right, y down, z ahead"
     return f"it would be upright if it were {', or '.join(fit[:2])}; {axes}" if fit else axes
 
 

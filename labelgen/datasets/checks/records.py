@@ -35,7 +35,7 @@ def layout(data: FrameInput) -> Iterator[Odd]:
 
 @check("cloud-units", "frame", refuse=True)
 def units(data: FrameInput) -> Iterator[Odd]:
-    """Coordinates are no metres from the LiDAR: millimetres, a map's coordinates, ranges and angles."""
+    """Coordinates are not metres from the LiDAR: millimetres, a map's coordinates, ranges and angles."""
     xyz = data.there
     path = data.frame.lidar_path
     if len(xyz) < 20:
@@ -44,7 +44,7 @@ def units(data: FrameInput) -> Iterator[Odd]:
         at = ", ".join(f"{value:,.0f}" for value in np.median(xyz, axis=0))
         yield Odd(
             f"{path}: the points lie about ({at})",
-            "these are coordinates of a map; points must be in the LiDAR's frame, and its pose in "
+            "these look like map coordinates; points must be in the LiDAR's frame, and its pose in "
             "global_from_lidar",
         )
         return
@@ -80,7 +80,7 @@ def units(data: FrameInput) -> Iterator[Odd]:
 def misfit(data: FrameInput) -> str:
     """What makes no sense about a file's layout; empty if nothing does."""
     if (share := absurd(data)) > MOST_ABSURD and not _of_map(data.there):
-        return f"{share:.0%} of the points have coordinates that nothing measures"
+        return f"{share:.0%} of the points have coordinates that no LiDAR measures"
     if axes := _whole(data.there):
         return f"{axes} holds whole numbers only"
     record = parse_layout(data.frame.lidar_layout).record
@@ -89,7 +89,7 @@ def misfit(data: FrameInput) -> str:
     if size >= len(found.equal) or not found.equal[best]:
         return ""
     if best % size and found.beats(best, size, 0.8):
-        return f"its bytes repeat every {best}, records of that layout have {size}"
+        return f"its bytes repeat every {best}, but records of that layout have {size}"
     if (
         best % size == 0
         and found.beats(best, size, 0.8)
@@ -98,7 +98,7 @@ def misfit(data: FrameInput) -> str:
         return f"every {number} records belong together"
     for part in range(12, size // 2 + 1):
         if size % part == 0 and not found.beats(size, part, 0.5) and _repeats(data, record, part):
-            return f"its bytes repeat every {part}, records of that layout have {size}"
+            return f"its bytes repeat every {part}, but records of that layout have {size}"
     if found.equal[[4, 8]].max() > 0.4 * found.equal[size] and column_major(data.cloud_data):
         return "parts of the file differ more than columns do"
     return ""

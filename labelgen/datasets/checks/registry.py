@@ -92,7 +92,7 @@ class Finding:
     of: int = 0
 
     def __str__(self) -> str:
-        many = f" ({self.count} of {self.of} frames that were looked at)" if self.of > 1 else ""
+        many = f" ({self.count} of {self.of} frames checked)" if self.of > 1 else ""
         return f"{self.text}{many}"
 
     def to_dict(self) -> dict[str, Any]:

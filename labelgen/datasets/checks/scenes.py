@@ -18,7 +18,7 @@ MOST_DEGREES = MOST_SPEED / 111_000
 
 @check("scene-poses", "plan")
 def missing_poses(plan: PlanInput) -> Iterator[Odd]:
-    """All poses of a scene are the identity, or at one place: it cannot be fused over time."""
+    """All poses of a scene are the identity, or at one place, so it cannot be fused over time."""
     for name, scene in plan.scenes.items():
         first = scene[0].global_from_lidar
         if len(scene) < 2 or not all(
@@ -31,8 +31,8 @@ def missing_poses(plan: PlanInput) -> Iterator[Odd]:
             )
         else:
             yield Odd(
-                f"scene {name}: all {len(scene)} poses are at the same place, to the last digit",
-                "right only where the LiDAR stands still: otherwise it cannot be fused over time",
+                f"scene {name}: all {len(scene)} poses are at exactly the same place",
+                "correct only if the LiDAR stands still; otherwise it cannot be fused over time",
                 "poses",
             )
 
@@ -53,7 +53,7 @@ def degrees(plan: PlanInput) -> Iterator[Odd]:
     for name, way, seconds, (x, y) in found[:1]:
         yield Odd(
             f"scene {name}: the vehicle moves {way:.2g} m in {seconds:.1f} s, at {x:.5f}, {y:.5f}",
-            "are positions degrees of latitude and longitude? They must be metres",
+            "are positions in degrees of latitude and longitude? They must be in metres",
         )
 
 
@@ -79,6 +79,6 @@ def speed(plan: PlanInput) -> Iterator[Odd]:
                 yield Odd(
                     f"scene {name}: {metres:.1f} m in {seconds:.2f} s from frame {before.frame_id} to "
                     f"{after.frame_id}",
-                    "are positions metres, and times microseconds?",
+                    "are positions in metres and times in microseconds?",
                     "speed",
                 )

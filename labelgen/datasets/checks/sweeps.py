@@ -46,15 +46,16 @@ def size(plan: PlanInput) -> Iterator[Odd]:
         short, long = np.maximum(LEAST_MISSING * usual, rare), np.maximum(LEAST_TOO_MUCH * usual, rare)
         for row in np.flatnonzero((off < -short) | (off > long)):
             yield Odd(
-                f"{frames[row].lidar_path} has {points[row]:,.0f} points, files around it {usual[row]:,.0f}",
-                "a file that was cut off? Copy it again" if off[row] < 0 else "two sweeps in one file?",
+                f"{frames[row].lidar_path} has {points[row]:,.0f} points, but the files around it have "
+                f"{usual[row]:,.0f}",
+                "was the file cut off? Copy it again" if off[row] < 0 else "does the file hold two sweeps?",
                 "size",
             )
 
 
 @check("cloud-turn", "plan")
 def turn(plan: PlanInput) -> Iterator[Odd]:
-    """A sweep of a turning LiDAR ends before its turn is whole."""
+    """A sweep of a spinning LiDAR ends before its turn is complete."""
     inputs = [one for one in plan.frame_inputs if isinstance(one, FrameInput)]
     gaps = {data.frame.frame_id: missing_degrees(data) for data in inputs}
     gaps = {frame_id: gap for frame_id, gap in gaps.items() if gap}
@@ -63,9 +64,9 @@ def turn(plan: PlanInput) -> Iterator[Odd]:
     for data in inputs:
         if data.frame.frame_id in gaps:
             yield Odd(
-                f"{data.frame.lidar_path}: {len(data.cloud):,} points, which are not a whole turn: the "
-                f"sweep ends {gaps[data.frame.frame_id]} degrees short of it",
-                "a download that was cut off? Copy it again",
+                f"{data.frame.lidar_path}: {len(data.cloud):,} points are not a whole turn: the sweep "
+                f"ends {gaps[data.frame.frame_id]} degrees short of one",
+                "was the download cut off? Copy it again",
                 "turn",
             )
 
@@ -105,7 +106,7 @@ def _apart(one: float, other: float) -> float:
 
 @check("cloud-skew", "plan")
 def skew(plan: PlanInput) -> Iterator[Odd]:
-    """Points were measured over time while the vehicle moved, and look as they were measured."""
+    """Points were measured while the vehicle moved, and do not seem to be deskewed."""
     for data in plan.frame_inputs:
         if not isinstance(data, FrameInput) or data.cloud.time is None:
             continue

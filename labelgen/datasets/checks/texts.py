@@ -27,7 +27,7 @@ class TextInput:
 
 @check("class-texts", "texts")
 def alike(texts: TextInput) -> Iterator[Odd]:
-    """Words of two classes are one text to the text encoder, such as long ones that it cuts."""
+    """Words of two classes are the same text to the text encoder, such as long ones that it cuts off."""
     taxonomy = texts.taxonomy
     words = [(spec.name, word) for spec in taxonomy.classes for word in spec.words]
     words += [("void", word) for word in taxonomy.void]
@@ -39,8 +39,9 @@ def alike(texts: TextInput) -> Iterator[Odd]:
         if owner != other:
             why = reading_problem(texts.tokenizer, shortest.replace("{}", word))
             yield Odd(
-                f"{_short(word)} of {owner} and {_short(text)} of {other} are one text to the text encoder",
-                f"{why or 'it reads both alike'}; which of the two wins is chance",
+                f"{_short(word)} of {owner} and {_short(text)} of {other} are the same text to the text "
+                "encoder",
+                f"{why or 'it reads both the same way'}; which of the two wins is chance",
             )
 
 
@@ -67,7 +68,7 @@ def reading_problem(tokenizer: Any, text: str) -> str:
     if not tokens:
         return "the tokenizer reads nothing in it"
     if len(tokens) + ends > limit:
-        return f"{len(tokens)} tokens, and the encoder reads {limit - ends}: the rest is cut off"
+        return f"{len(tokens)} tokens, but the encoder reads only {limit - ends}: the rest is cut off"
     return ""
 
 

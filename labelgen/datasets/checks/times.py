@@ -23,8 +23,8 @@ _SHORTEST, _LONGEST = 2_000, 30_000_000
 #: {name of a unit: how many of it are one microsecond's worth of numbers}.
 _UNITS = {"seconds": 1e6, "milliseconds": 1e3, "nanoseconds": 1e-3}
 #: Offsets of clocks that have a name, in seconds.
-_CLOCKS = {18.0: "GPS time is ahead of UTC by as much", 37.0: "TAI is ahead of UTC by as much",
-           19.0: "TAI is ahead of GPS time by as much"}  # fmt: skip
+_CLOCKS = {18.0: "GPS time is ahead of UTC by exactly that", 37.0: "TAI is ahead of UTC by exactly that",
+           19.0: "TAI is ahead of GPS time by exactly that"}  # fmt: skip
 
 
 @check("time-units", "plan")
@@ -41,11 +41,11 @@ def units(plan: PlanInput) -> Iterator[Odd]:
     if time > _LAST or _UPTIME < time < _FIRST:
         yield Odd(f"{text}, which is the year {_year(time)} in microseconds", _meant(time, step))
     elif step is not None and step < _SHORTEST:
-        yield Odd(f"{text}; from frame to frame are {step:g} microseconds", _meant(time, step))
+        yield Odd(f"{text}; frames are {step:g} microseconds apart", _meant(time, step))
     elif step is None and _FIRST <= time * 1e3 <= _LAST:
         yield Odd(f"{text}, which is {time / 8.64e10:.1f} days in microseconds", _meant(time, step))
     elif step is not None and step > _LONGEST and _SHORTEST < step / 1e3 < _LONGEST:
-        yield Odd(f"{text}; from frame to frame are {step * 1e-6:g} s", "are they nanoseconds?")
+        yield Odd(f"{text}; frames are {step * 1e-6:g} s apart", "are they in nanoseconds?")
 
 
 @check("camera-time", "plan")
@@ -78,9 +78,9 @@ def _meant(time: int, step: float | None) -> str:
     """In which unit times would make sense."""
     for unit, factor in _UNITS.items():
         if _FIRST <= time * factor <= _LAST and (step is None or _SHORTEST < step * factor < 1e9):
-            return f"are they {unit}? Then they are of {_year(time * factor)}"
+            return f"are they in {unit}? Then they date from {_year(time * factor)}"
     if step is not None and step < _SHORTEST:
-        return "are they seconds or milliseconds?"
+        return "are they in seconds or milliseconds?"
     return "times are microseconds since 1970, or since the start of a drive"
 
 
@@ -95,7 +95,7 @@ def _offset(seconds: NDArray[np.float64], frame: Frame, offset_us: int) -> str:
     """What an offset of clocks looks like."""
     time = frame.timestamp_us + int(offset_us)
     if time == 0:
-        return "it has no time: give the sweep's, if the image is of the same moment"
+        return "it has no time; give the sweep's if the image was taken at the same moment"
     whose, odd, right = ("sweep", frame.timestamp_us, time)
     if _FIRST <= frame.timestamp_us <= _LAST:
         whose, odd, right = ("camera", time, frame.timestamp_us)

@@ -178,4 +178,4 @@ def camera_named(name: str) -> Sensor:
     for camera in CAMERAS:
         if camera.name == name:
             return camera
-    raise KeyError(f"no camera {name!r}; there are {', '.join(CAMERA_NAMES)}")
+    raise KeyError(f"no camera {name!r}; choose from {', '.join(CAMERA_NAMES)}")

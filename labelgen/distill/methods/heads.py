@@ -133,7 +133,7 @@ def class_text(info: CacheInfo, method: str) -> Tensor:
     if text.shape != (info.classes, width):
         raise UserError(
             f"method {method}: text_embeddings is {text.shape}, but the run has {info.classes} classes and "
-            f"regions/feature is {width} wide: they are of different models; label the run anew"
+            f"regions/feature is {width} wide: they come from different models; label the run anew"
         )
     return torch.from_numpy(text.copy())
 
@@ -160,7 +160,7 @@ def class_words(info: CacheInfo, vocabulary: str, method: str) -> tuple[Tensor, 
     text, owner = words.word_feature[chosen], words.word_class[chosen]
     if text.shape[1] != width:
         raise UserError(
-            f"method {method}: words are {text.shape[1]} wide and regions/feature {width}: of another text "
-            "encoder; label the run anew"
+            f"method {method}: words are {text.shape[1]} wide and regions/feature {width}: they come "
+            f"from different text encoders; label the run anew"
         )
     return torch.from_numpy(text.copy()), torch.from_numpy(owner.astype("int64"))

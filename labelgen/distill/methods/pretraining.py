@@ -37,7 +37,7 @@ class Pretraining(Method):
     def predict(self, batch: Batch, features: Tensor, info: CacheInfo) -> Answer:
         """Probabilities of the classes from their texts alone."""
         embedded = self.embed(features.float())
-        assert embedded is not None, "the method leads into no space of texts"
+        assert embedded is not None, "the method's features do not lie in a space of texts"
         text = class_text(info, "zero-shot").to(features.device)
         logits = normalize(embedded, dim=1) @ text.T / TEMPERATURE
         return Answer(probability=logits.float().softmax(dim=1))

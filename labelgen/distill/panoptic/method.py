@@ -204,7 +204,7 @@ def _split(settings: PanopticSettings, taxonomy: Taxonomy) -> ClassSplit:
     ids = {spec.name: spec.id for spec in taxonomy.classes}
     if unknown := [name for name in settings.novel if name not in ids]:
         raise UserError(
-            f"method panoptic: novel class {unknown[0]!r} is none of taxonomy {taxonomy.name}'s: "
+            f"method panoptic: novel class {unknown[0]!r} is not a class of taxonomy {taxonomy.name}: "
             f"{', '.join(ids)}"
         )
     novel = tuple(sorted(ids[name] for name in settings.novel))

@@ -22,17 +22,23 @@ class BackboneSettings(Settings):
 class MinkUNetSettings(BackboneSettings):
     """Voxels are those of SLidR: cylindrical, 0.1 m, 1 degree, 0.1 m."""
 
-    cylindrical: bool = Field(True, description="radius, azimuth, height; otherwise x, y, z")
-    voxel: float = Field(0.1, gt=0, le=100, description="metres, of radius and height, or of x, y, z")
+    cylindrical: bool = Field(
+        True, description="grid over radius, azimuth and height; otherwise over x, y, z"
+    )
+    voxel: float = Field(
+        0.1, gt=0, le=100, description="metres: side of a voxel in radius and height, or in x, y, z"
+    )
     degrees: float = Field(1.0, gt=0, le=180, description="of azimuth")
 
 
 class WaffleIronSettings(BackboneSettings):
     """Size and grid; the defaults are those of ScaLR (Puy et al., CVPR 2024)."""
 
-    layers: int = Field(48, ge=1, le=1024, description="that mix tokens and channels in turn")
-    width: int = Field(768, ge=1, le=16_384, description="of the features of a point")
-    neighbours: int = Field(16, ge=1, le=1024, description="of each point, in the embedding")
+    layers: int = Field(
+        48, ge=1, le=1024, description="number of layers, which mix tokens and channels in turn"
+    )
+    width: int = Field(768, ge=1, le=16_384, description="width of a point's features")
+    neighbours: int = Field(16, ge=1, le=1024, description="neighbours of each point in the embedding")
     low: tuple[_Metres, _Metres, _Metres] = Field(
         (-64.0, -64.0, -8.0), description="corner of the grid, metres"
     )

@@ -19,7 +19,7 @@ class SegmentationSettings(MethodSettings):
     head: Literal["linear", "text"] = Field(
         "linear", description="linear: batch norm and a layer (ScaLR); text: cosine with the classes' texts"
     )
-    temperature: float = Field(0.07, gt=0, le=1000, description="text: of the cosine")
+    temperature: float = Field(0.07, gt=0, le=1000, description="text: temperature of the cosine")
     cross_entropy: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
     lovasz: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
     confidence: float = Field(
@@ -30,7 +30,7 @@ class SegmentationSettings(MethodSettings):
 class SlidrSettings(MethodSettings):
     """SLidR's (Sautier et al. 2022, section 4)."""
 
-    width: int = Field(64, ge=1, le=8192, description="of the space in which points and images meet")
+    width: int = Field(64, ge=1, le=8192, description="width of the space in which points and images meet")
     temperature: float = Field(0.07, gt=0, le=1000, description="tau")
 
 
@@ -67,7 +67,8 @@ class Vlm2SceneSettings(MethodSettings):
     """Components of VLM2Scene; the defaults are the full method."""
 
     contrast: Literal["point", "region", "filtered"] = Field(
-        "filtered", description="of points and pixels, of regions, or of regions with the filter (SFR)"
+        "filtered",
+        description="contrast of points and pixels, of regions, or of regions with the filter (SFR)",
     )
     rsa: bool = Field(True, description="points learn the class of their region")
     rcp: bool = Field(True, description="regions' points are contrasted with texts")
@@ -77,7 +78,7 @@ class Vlm2SceneSettings(MethodSettings):
         "it has no caption; regions without a text take no part in either",
     )
     temperature: float = Field(0.07, gt=0, le=1000, description="tau, of all three losses")
-    epsilon: float = Field(0.05, ge=-2, le=2, description="of the filter; cosine")
+    epsilon: float = Field(0.05, ge=-2, le=2, description="least lead in cosine that the filter asks for")
     pairs: int = Field(4096, ge=2, le=10**6, description="point-pixel pairs, where contrast is point")
     contrast_weight: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")
     rsa_weight: float = Field(1.0, ge=0, le=10**6, description="weight of the loss")

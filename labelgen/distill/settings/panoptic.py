@@ -15,25 +15,27 @@ _Extent = Annotated[float, Field(gt=0, le=10_000)]
 class DecoderSettings(MethodSettings):
     """Size of the query decoder."""
 
-    width: int = Field(256, ge=8, le=2048, description="of queries and of what they look at")
-    layers: int = Field(6, ge=1, le=64, description="of the decoder")
-    queries: int = Field(128, ge=1, le=16_384, description="learned ones, for things and novel classes")
+    width: int = Field(256, ge=8, le=2048, description="width of queries and of what they attend to")
+    layers: int = Field(6, ge=1, le=64, description="layers of the decoder")
+    queries: int = Field(
+        128, ge=1, le=16_384, description="number of learned queries, for things and novel classes"
+    )
     seeds: int = Field(
         0,
         ge=0,
         le=16_384,
-        description="of them, start from points that look like things; 0: all as in P3Former",
+        description="queries that start from points that look like things; 0: all as in P3Former",
     )
     reach: float = Field(
         0.0,
         ge=0,
         le=10_000,
-        description="metres from its seed at which such a query's mask fades, at first; 0: it does not",
+        description="metres from its seed at which such a query's mask starts to fade; 0: it does not",
     )
     shortcut: bool = Field(
         False, description="class embeddings start from the mean image feature in the mask; with fusion only"
     )
-    heads: int = Field(8, ge=1, le=256, description="of the attention between queries")
+    heads: int = Field(8, ge=1, le=256, description="heads of the attention between queries")
     hidden: int = Field(2048, ge=1, le=8192, description="width inside the feed-forward part")
     frequencies: int = Field(
         6,
@@ -98,7 +100,7 @@ class InferenceSettings(MethodSettings):
     """From scores and masks to segments."""
 
     learned_weight: float = Field(
-        2.0, gt=0, le=1000, description="of the scores of learned queries over stuff's"
+        2.0, gt=0, le=1000, description="weight of the scores of learned queries over stuff's"
     )
     keep: float = Field(0.4, ge=0, le=1, description="queries of lower scores give no segment")
     overlap: float = Field(
@@ -117,7 +119,7 @@ class EnsembleSettings(MethodSettings):
 
     base: float = Field(0.4, ge=0, le=1, description="exponent of the pooled image feature's classifier")
     novel: float = Field(0.8, ge=0, le=1, description="the same for novel classes")
-    temperature: float = Field(0.02, gt=0, le=1000, description="of the softmax over cosines")
+    temperature: float = Field(0.02, gt=0, le=1000, description="temperature of the softmax over cosines")
 
 
 class PanopticSettings(MethodSettings):
@@ -137,8 +139,10 @@ class PanopticSettings(MethodSettings):
     head: Literal["unified", "ensemble"] = Field(
         "unified", description="how segments get classes: class embedding alone, or FC-CLIP's two classifiers"
     )
-    temperature: float = Field(0.04, gt=0, le=1000, description="of the class head's cosines, at first")
-    min_points: int = Field(5, ge=1, le=10**6, description="smaller objects are not asked for")
+    temperature: float = Field(
+        0.04, gt=0, le=1000, description="temperature of the class head's cosines, at first"
+    )
+    min_points: int = Field(5, ge=1, le=10**6, description="smaller objects are ignored")
     decoder: DecoderSettings = DecoderSettings()
     focal: FocalSettings = FocalSettings()
     cost: CostSettings = CostSettings()

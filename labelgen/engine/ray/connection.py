@@ -217,7 +217,8 @@ def _knock(address: str) -> None:
             answer = b""
     if answer[3:4] != b"\x04":
         raise OSError(
-            "something listens there, but no Ray; its port is 6379 unless `ray start` was told another"
+            "something listens there, but it is not Ray; Ray's port is 6379 unless `ray start` was given "
+            "another"
         )
     if address.startswith("ray://"):
         return

@@ -69,7 +69,7 @@ def diagnose(request: Request, address: str | None, nodes: int = 0) -> list[Find
             Finding("data", "driver", None, "the simulated city is not built yet; the run builds it")
         )
     elif request.dataroot is None and config.dataset != "demo":
-        findings.append(Finding("data", "driver", None, "not looked at: no --dataroot is given"))
+        findings.append(Finding("data", "driver", None, "not checked: no --dataroot was given"))
     else:
         try:
             plan = make_plan(request, compare=False)
@@ -264,7 +264,7 @@ def _cluster(
     tokens = uses_tokens()
     detail = "the cluster takes this driver's token"
     if not tokens:
-        detail = "off: whoever reaches the port can run code; see cluster/README.md, Tokens"
+        detail = "off: anyone who can reach the port can run code; see cluster/README.md, Tokens"
     yield Finding("authentication", address, tokens or None, detail)
     limit = QUICK_S if questions.config is None else THOROUGH_S
     questions = replace(questions, given_gpus=any(node.resources.get("GPU") for node in living_nodes()))
@@ -285,7 +285,7 @@ def _cluster(
             "GPUs", address, False, "runtime.device is cuda, but no node has a GPU; add one, or device=cpu"
         )
     elif wanted > 1 and 0 < max(gpus, default=0.0) < wanted:
-        text = f"runtime.gpus_per_worker is {wanted:g}, but no node has so many; lower it"
+        text = f"runtime.gpus_per_worker is {wanted:g}, but no node has that many; lower it"
         yield Finding("GPUs", address, False, text)
 
 

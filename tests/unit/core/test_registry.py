@@ -88,10 +88,10 @@ def test_a_name_that_two_packages_bring_is_refused(site):
     for name in ("one-pack", "two-pack"):
         points = {"labelgen.regions": {"same": f"{name.replace('-', '_')}:X"}}
         write_package(site, name, points, "X = 1")
-    message = "region proposer 'same' is brought by one-pack 1.0 and by two-pack 1.0; uninstall one"
+    message = "region proposer 'same' is provided by one-pack 1.0 and by two-pack 1.0; uninstall one"
     assert told(REGIONS.__getitem__, "same") == message
     for function in (lambda: load_config(regions={"backend": "sam"}), lambda: make_proposer(SamSettings())):
-        assert "region proposer 'sam' is brought by labelgen and by three-pack 1.0" in told(function)
+        assert "region proposer 'sam' is provided by labelgen and by three-pack 1.0" in told(function)
     assert load_config(regions={"backend": "superpixel"}).regions.backend == "superpixel"
     assert sum("uninstall one" in one.fault for one in plug_ins()) == 3
 

@@ -39,7 +39,7 @@ def merged_bomb(levels: int = 9, width: int = 9) -> str:
 HARMS = {
     "aliases": bomb().encode(),
     "merged aliases": merged_bomb().encode(),
-    "holds itself": b"taxonomy: &a [*a]\n",
+    "contains itself": b"taxonomy: &a [*a]\n",
     "brackets": b"taxonomy: " + b"[" * 5000,
     "braces": b"{a: " * 5000,
     "dashes": b"- " * 5000,

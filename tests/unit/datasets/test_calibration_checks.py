@@ -123,7 +123,7 @@ SPOILED_K = {
         lambda K, w, h: np.diag([2 / w, 2 / h, 1]) @ (K - [[0, 0, w / 2], [0, 0, h / 2], [0, 0, 0]]),
         says("-1 to 1"),
     ),
-    "counted from the centre": (
+    "measured from the centre": (
         lambda K, w, h: K - [[0, 0, w / 2], [0, 0, h / 2], [0, 0, 0]],
         says("image's centre", "do not fit"),
     ),
@@ -230,8 +230,8 @@ def test_a_long_vehicle_is_told_only():
             "intrinsics-size",
             "where cx, cy belong",
         ),
-        (intrinsics(1000, 1000, 359.5, 639.5), (1280, 720), "principal-point", "cx and cy exchanged"),
-        (intrinsics(600, 600, 239.5, 319.5), (640, 480), "principal-point", "cx and cy exchanged"),
+        (intrinsics(1000, 1000, 359.5, 639.5), (1280, 720), "principal-point", "cx and cy swapped"),
+        (intrinsics(600, 600, 239.5, 319.5), (640, 480), "principal-point", "cx and cy swapped"),
         (intrinsics(1000, 1000, 1000, 400), (1280, 720), "principal-point", "1000.0 of 1280 px"),
         (intrinsics(1266, 1266, 816, 491), (1280, 720), "principal-point", "factor 1.25"),
         (intrinsics(1266, 1266, 816, 491), (512, 512), "intrinsics-size", "an image of about 1633 x 983"),

@@ -31,7 +31,7 @@ def test_words_that_are_cut_to_the_same(tokenizer):
     (note,) = notes(tokenizer, taxonomy(f"{start} long road", "a car", f"{start} long wall"))
     assert noted_check(note) == "class-texts"
     assert "of class2 and" in note
-    assert "of class0 are one text to the text encoder" in note
+    assert "of class0 are the same text to the text encoder" in note
     assert "the rest is cut off" in note
     assert len(note) < 450
 

@@ -53,8 +53,8 @@ def test_a_sound_cloud(columns, tmp_path):
         ("nuscenes", lambda i: i, "multiply"),
         ("nuscenes", lambda i: i * 4095, "0 to 255"),
         ("kitti", lambda i: i * 2 - 1, "negative"),
-        ("kitti", lambda i: i * 0 + 0.5, "all points is 0.5"),
-        ("kitti", lambda i: np.where(np.arange(len(i)) % 9, i, np.nan), "no number"),
+        ("kitti", lambda i: i * 0 + 0.5, "all points have intensity 0.5"),
+        ("kitti", lambda i: np.where(np.arange(len(i)) % 9, i, np.nan), "not a number"),
         (TIMED, lambda i: i * 1e9, "right column"),
     ],
 )

@@ -122,7 +122,7 @@ class TestImage:
         )
         assert "60000 x 60000" in refused(load_image, tmp_path, camera, "frame-0")
         told = replace(camera, width=60_000, height=60_000)
-        assert "reduce the images" in refused(load_image, tmp_path, told, "frame-0")
+        assert "make the images smaller" in refused(load_image, tmp_path, told, "frame-0")
 
     def test_missing_or_outside(self, tmp_path, camera):
         assert "no such file" in refused(load_image, tmp_path, camera, "frame-0")
@@ -190,7 +190,7 @@ class TestOrientation:
 
     def test_a_calibration_of_the_turned_image(self, camera):
         message = refused(open_picture, self.turned(8, size=(HEIGHT, WIDTH)), camera, "f")
-        assert "EXIF orientation 8 says that it is to be shown turned by 270 degrees" in message
+        assert "EXIF orientation 8 says that it should be shown turned by 270 degrees" in message
 
     def test_broken_exif_is_no_reason_to_lose_an_image(self, camera):
         data = encoded(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")

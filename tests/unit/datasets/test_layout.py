@@ -54,7 +54,7 @@ def test_what_is_not_there_is_left_out(tmp_path):
 
 def test_a_truncated_file_names_the_columns(tmp_path):
     (tmp_path / "cloud.bin").write_bytes(stored().tobytes()[:-1])
-    with pytest.raises(FrameError, match="whole 29-byte records"):
+    with pytest.raises(FrameError, match="a whole number of 29-byte records"):
         load_cloud(tmp_path, frame())
 
 
@@ -64,7 +64,7 @@ def test_a_truncated_file_names_the_columns(tmp_path):
      "x:f4,y:f4,z:f4@0.2", "x:f4,y:f4,z:f4@0x1", "x:>f4,y:f4,z:f4"],
 )  # fmt: skip
 def test_no_layout(layout):
-    with pytest.raises(ValueError, match="no list of columns"):
+    with pytest.raises(ValueError, match="nor a list of columns"):
         replace(frame(), lidar_layout=layout)
 
 

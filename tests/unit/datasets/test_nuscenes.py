@@ -199,7 +199,7 @@ class TestChoice:
         assert len(plan_frames("nuscenes", root, "v1.0-other")[0]) == 6
 
     def test_unknown_data_set(self, root):
-        with pytest.raises(UserError, match="unknown data set 'kitty'; there are demo, manifest, nuscenes"):
+        with pytest.raises(UserError, match="unknown data set 'kitty'; choose from demo, manifest, nuscenes"):
             plan_frames("kitty", root)
 
 
@@ -217,7 +217,7 @@ class TestWhatIsNotRead:
     def test_fields_of_calibrations_are_named(self, root, field, value):
         edit_table(root, "calibrated_sensor", lambda records: [{**r, field: value} for r in records])
         (note,) = plan_nuscenes(root)[1].notes
-        assert f"calibrated_sensor.json: {field} of CAM_BACK and 5 more is not read" in note
+        assert f"calibrated_sensor.json: {field} of CAM_BACK and 5 more is ignored" in note
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -299,7 +299,7 @@ class TestBrokenTables:
         edit_table(root, table, lambda records: records[0].update({field: "f" * 32}))
         message = refused(root)
         assert f"{table}.json" in message
-        assert f"{field} '{'f' * 32}' is in no table" in message
+        assert f"{field} '{'f' * 32}' is not in any table" in message
 
     @pytest.mark.parametrize(
         ("table", "field", "value"),
@@ -355,7 +355,7 @@ class TestBrokenTables:
         edit_table(root, table, lambda records: records[-1].update(comment="another"))
         message = refused(root)
         assert f"{table}.json" in message
-        assert "stands twice, for different records" in message
+        assert "appears twice, for different records" in message
 
     @pytest.mark.parametrize("channel", ["LIDAR_TOP", "CAM_FRONT"])
     def test_two_keyframes_of_a_channel(self, root, channel):

@@ -62,7 +62,7 @@ def test_unknown_tokens_are_counted():
     tokenizer = SimpleNamespace(tokenizer=Inner(), context_length=6)
     assert reading_problem(tokenizer, "a zebu") == "1 of its 2 tokens are unknown to the tokenizer"
     assert reading_problem(tokenizer, "a cow") == ""
-    assert "7 tokens, and the encoder reads 6" in reading_problem(tokenizer, "a b c d e f g")
+    assert "7 tokens, but the encoder reads only 6" in reading_problem(tokenizer, "a b c d e f g")
 
 
 def test_captions_come_back_as_they_were(tmp_path):

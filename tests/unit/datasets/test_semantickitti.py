@@ -81,7 +81,7 @@ def test_frames_follow_calibration_and_poses(root):
 def test_splits_and_lists_of_sequences(root):
     assert {f.scene_id for f in plan_frames("semantickitti", root, split="val")[0]} == {"08"}
     assert {f.scene_id for f in plan_frames("semantickitti", root, split="00,08")[0]} == {"00", "08"}
-    with pytest.raises(UserError, match=r"no sequence 01.*there are 00, 08"):
+    with pytest.raises(UserError, match=r"no sequence 01.*choose from 00, 08"):
         plan_frames("semantickitti", root, split="train")
     with pytest.raises(UserError, match="no versions"):
         plan_frames("semantickitti", root, version="v1")
@@ -119,10 +119,10 @@ def test_labels_have_a_class_and_an_instance(root):
         ("calib.txt", "P2: 1 2 3\n", "no P2, Tr"),
         ("calib.txt", f"P2: {'0 ' * 12}\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n", "P2 is not"),
         ("calib.txt", f"P2: {'1 ' * 12}\nTr: 2 0 0 0 0 1 0 0 0 0 1 0\n", "Tr is not a rotation"),
-        ("poses.txt", "1 2 3\n", "12 numbers in each line"),
+        ("poses.txt", "1 2 3\n", "12 numbers are expected in each line"),
         ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses"),
         ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n" * 2 + "2 0 0 0 0 1 0 0 0 0 1 0\n", "line 3"),
-        ("times.txt", "nan\n0\n0\n", "1 numbers in each line"),
+        ("times.txt", "nan\n0\n0\n", "1 numbers are expected in each line"),
         ("times.txt", None, r"cannot read .*times\.txt"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_scan_that_is_there_under_a_wrong_name_alone_is_told(root):
     frames, info = plan_frames("semantickitti", root, split="08")
     assert [frame.frame_id for frame in frames] == ["08_000000", "08_000002"]
     (note,) = info.notes
-    assert "000001 (1).bin is no scan's name" in note
+    assert "000001 (1).bin is not a scan's name" in note
 
 
 def test_scans_are_in_the_order_of_their_numbers_whatever_their_digits(root):

@@ -43,7 +43,7 @@ def test_usual_times_are_silent(frames):
 
 @pytest.mark.parametrize(
     ("scale", "words"),
-    [(1e-6, "are they seconds?"), (1e-3, "are they milliseconds?"), (1000, "are they nanoseconds?")],
+    [(1e-6, "are they in seconds?"), (1e-3, "are they in milliseconds?"), (1000, "are they in nanoseconds?")],
 )
 @pytest.mark.parametrize("count", [1, 20])
 def test_times_in_other_units(scale, words, count):
@@ -57,12 +57,12 @@ def test_times_in_other_units(scale, words, count):
 
 def test_times_of_a_drive_in_nanoseconds():
     frames = drive(start=0, scale=1000)
-    assert "from frame to frame are 100 s; are they nanoseconds?" in found(*frames)["time-units"][0]
+    assert "frames are 100 s apart; are they in nanoseconds?" in found(*frames)["time-units"][0]
 
 
 def test_times_of_a_drive_in_milliseconds():
     frames = drive(start=0, scale=1e-3, metres=1e-3)
-    assert "are they seconds or milliseconds?" in found(*frames)["time-units"][0]
+    assert "are they in seconds or milliseconds?" in found(*frames)["time-units"][0]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_car_that_waits_is_no_car_in_degrees():
 def test_names_that_differ_by_case():
     one, two = drive(2)
     said = found(replace(one, frame_id="run_A"), replace(two, frame_id="run_a"))
-    assert "frames run_A and run_a differ only by case" in said["ids-by-case"][0]
+    assert "frames run_A and run_a differ only in case" in said["ids-by-case"][0]
     said = found(one, replace(two, scene_id="S"))
     assert "scenes s and S" in said["ids-by-case"][0]
     said = found(frame([camera(name="Front"), camera(name="front")]))
@@ -173,4 +173,4 @@ def test_two_images_of_the_same_bytes():
     data = points(front=mounted(), left=mounted(90))
     assert noted(replace(data, hashes={"i/front.png": "a", "i/left.png": "b"})) == {}
     said = noted(replace(data, hashes={"i/front.png": "a", "i/left.png": "a"}))
-    assert "cameras front and left are the same, byte by byte" in said["image-twice"]
+    assert "cameras front and left are the same, byte for byte" in said["image-twice"]

@@ -53,8 +53,8 @@ EVERY = ", ".join(load_taxonomy("nuscenes16").names)
     [
         (f"novel: [car]\nbase: [{EVERY}]", r"mine\.yaml: class 'car' is both base and novel"),
         ("novel: [car]\nbase: [bus]", r"mine\.yaml: class 'barrier' .* is neither base nor novel"),
-        ("novel: [tram]", r"mine\.yaml: class 'tram' is none of taxonomy nuscenes16's: barrier"),
-        (f"novel: []\nbase: [{EVERY}, tram]", "class 'tram' is none"),
+        ("novel: [tram]", r"mine\.yaml: class 'tram' is not a class of taxonomy nuscenes16: barrier"),
+        (f"novel: []\nbase: [{EVERY}, tram]", "class 'tram' is not a class"),
         ("novel: [car, car]", r"mine\.yaml: class 'car' is named twice"),
         (f"novel: [{EVERY}]", r"mine\.yaml: no base class.*'barrier'"),
         ("novel: car", r"mine\.yaml: novel: a list, each a text is expected, not 'car'"),
@@ -62,10 +62,10 @@ EVERY = ", ".join(load_taxonomy("nuscenes16").names)
         ("base: [car]", r"mine\.yaml: novel: it is missing"),
         (
             "novel: []\nunknown: [car]",
-            r"mine\.yaml: unknown: there is no such .*; there are base, novel",
+            r"mine\.yaml: unknown: there is no such .*; choose from base, novel",
         ),
         ("[car]", r"mine\.yaml: a mapping"),
-        ("1: [car]", r"mine\.yaml:1: the key '1' is no text"),
+        ("1: [car]", r"mine\.yaml:1: the key '1' is not text"),
         ("", r"mine\.yaml: a mapping"),
         ("novel: [", r"mine\.yaml:\d: not valid YAML"),
         ("novel: []" + " " * 70_000, r"mine\.yaml: larger than 65,536 bytes"),
@@ -79,7 +79,7 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path, text, word):
 
 
 def test_a_split_of_another_data_set_and_none_at_all():
-    with pytest.raises(UserError, match=r"semantickitti-b14n5\.yaml: class 'other-vehicle' is none"):
+    with pytest.raises(UserError, match=r"semantickitti-b14n5\.yaml: class 'other-vehicle' is not a class"):
         load_class_split("semantickitti-b14n5", load_taxonomy("nuscenes16"))
     with pytest.raises(UserError, match=r"'b12' is neither a file nor one of all, nuscenes-b11n5"):
         load_class_split("b12", load_taxonomy("nuscenes16"))

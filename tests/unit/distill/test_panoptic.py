@@ -331,7 +331,7 @@ def test_scores_are_those_of_the_points(opened):
 
 def test_what_cannot_be_is_refused(opened, tmp_path):
     for more, words in (
-        (["settings.novel=[bus]"], "'bus' is none of taxonomy toy's"),
+        (["settings.novel=[bus]"], "'bus' is not a class of taxonomy toy"),
         (["settings.novel=[car, tree, ground]"], "every class is novel"),
         (["settings.vocabulary=words"], "text encoder.*vocabulary=classes"),
         (["settings.loss.voxel=-1"], r"loss\.voxel"),

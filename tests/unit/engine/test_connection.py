@@ -47,7 +47,7 @@ def listener():
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_what_is_no_ray_is_told_apart(listener, answer, scheme):
     address = scheme + listener(answer)
-    with pytest.raises(UserError, match="no Ray; its port is 6379") as caught:
+    with pytest.raises(UserError, match="not Ray; Ray's port is 6379") as caught:
         connect(address)
     assert address in str(caught.value)
 

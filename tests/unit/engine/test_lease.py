@@ -289,7 +289,7 @@ def test_what_is_no_drivers_file_is_set_aside(run, tmp_path, name, content):
         pass
     assert (victim / "keep.json").exists()
     (text,) = warned
-    assert "no driver's file" in text
+    assert "not a driver's file" in text
     (left,) = (run / "drivers").iterdir()
     assert json.loads(left.read_text()) == content, "nothing is lost"
 

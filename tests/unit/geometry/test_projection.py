@@ -252,7 +252,7 @@ def test_more_than_a_frame_may_hold(monkeypatch):
     frame, cloud = make_frame([make_camera()] * 3), make_cloud(np.tile([0.0, 0.0, 5.0], (10, 1)))
     assert len(project(frame, cloud)) == 30
     monkeypatch.setattr(projection, "MOST_VIEWS", 29)
-    with pytest.raises(FrameError, match="10 points may be seen 30 times by 3 cameras; 29 is the most"):
+    with pytest.raises(FrameError, match="10 points may be seen 30 times by 3 cameras; the maximum is 29"):
         project(frame, cloud)
     monkeypatch.setattr(projection, "MOST_TESTS", 29)
     with pytest.raises(FrameError, match="10 points in 3 cameras are too many"):

@@ -83,7 +83,7 @@ def test_few_labels_say_why():
     (finding,) = judge(run({"reasons": reasons}))
     assert (finding.check, finding.refuse) == ("few-labels", False)
     assert "1.0% of the 1,000 points" in finding.text
-    assert "mean nothing known" in finding.text
+    assert "of no known class" in finding.text
 
 
 def test_a_depth_test_that_hides_most():
@@ -95,6 +95,6 @@ def test_notes_of_checks_are_counted(noted):
     assert found(noted, noted, {}) == {"test-noted": True}
     assert found(noted, {}, {}) == {"test-noted": False}
     (finding,) = judge(run(noted, {}, {}))
-    assert str(finding) == "camera front is odd (1 of 3 frames that were looked at)"
+    assert str(finding) == "camera front is odd (1 of 3 frames checked)"
     assert not judge(run(noted, {}, {}), allow={"test-noted"})
     assert not judge(run(noted, {}, {}), frames={"f1", "f2"})

@@ -44,7 +44,7 @@ class TestNpz:
     def test_declared_size(self):
         data = npz(a=np.zeros(1000))
         assert len(read_npz(data, "a", 8000)) == 1000
-        with pytest.raises(OversizedError, match="8000 bytes; 7999 is the most"):
+        with pytest.raises(OversizedError, match="8000 bytes; the maximum is 7999"):
             read_npz(data, "a", 7999)
 
     def test_a_header_that_says_more_than_the_directory(self):
@@ -131,7 +131,7 @@ class TestParquet:
     def test_row_count(self):
         content = parquet(pa.table({"a": np.zeros(11)}))
         assert read_parquet(content, rows=11).num_rows == 11
-        with pytest.raises(OversizedError, match="11 rows; 10 is the most"):
+        with pytest.raises(OversizedError, match="11 rows; the maximum is 10"):
             read_parquet(content, rows=10)
 
     @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_nor_is_a_network_built(name, settings, word):
     [
         ("regions.point_per_side=4", "did you mean points_per_side?"),
         ("region.backend=sam", "did you mean regions?"),
-        ("demo.zzz=1", "there are frames, image_size, scenes, seed"),
+        ("demo.zzz=1", "choose from frames, image_size, scenes, seed"),
         ("semantics.dense_features.gird=[1, 1]", "did you mean grid?"),
     ],
 )

@@ -124,5 +124,5 @@ def test_nothing_is_asked_again_of_a_store_that_does_not_answer(
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "1e9"])
 def test_a_limit_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(clients.TIMEOUT, text)
-    with pytest.raises(UserError, match=f"{clients.TIMEOUT}={text}: seconds are expected"):
+    with pytest.raises(UserError, match=f"{clients.TIMEOUT}={text}: expected seconds"):
         clients.time_limit()

@@ -298,7 +298,7 @@ def test_what_does_not_belong_together():
     xyz = np.zeros((4, 3), np.float32)
     with pytest.raises(ValueError, match="for 3 labels"):
         refine_flat(xyz, np.zeros(3, np.uint8), 3, [])
-    with pytest.raises(ValueError, match="label 7 is none of 3 classes"):
+    with pytest.raises(ValueError, match="label 7 is not one of the 3 classes"):
         refine_flat(xyz, np.full(4, 7, np.uint8), 3, [])
 
 

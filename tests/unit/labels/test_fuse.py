@@ -205,7 +205,7 @@ def test_void_close_votes_and_nothing_known_are_told_apart():
 
 def test_what_does_not_go_together():
     (one, _), (two, _) = street(2)
-    with pytest.raises(ValueError, match="f1: another number of classes"):
+    with pytest.raises(ValueError, match="f1: the number of classes differs"):
         run([one, replace(two, evidence=two.evidence[:, :3])])
     with pytest.raises(ValueError, match="differ in length"):
         run([replace(one, xyz=one.xyz[:-1])])

@@ -206,5 +206,5 @@ def test_equal_to_what_a_list_of_all_pairs_gives(boxes, region_of, cameras, clas
 
 def test_more_things_than_numbers(monkeypatch):
     monkeypatch.setattr(instances, "MOST_INSTANCES", 2)
-    with pytest.raises(ValueError, match="3 things in one frame; 2 is the most"):
+    with pytest.raises(ValueError, match="3 things in one frame; the maximum is 2"):
         numbers(frame([CAR_A, CAR_B, FAR], lambda xyz, on: [[0]] * len(xyz), [0]))

@@ -39,7 +39,7 @@ FILES = [
     (saved(WEIGHTS)[:-900], "it is truncated"),
     (saved(WEIGHTS, _use_new_zipfile_serialization=False)[:-900], "cannot be read, fetch it again"),
     (bytes(4096), "nothing but zero bytes"),
-    (saved(torch.nn.Linear(2, 2)), r"other things than tensors \(torch\.nn\.modules\.linear\.Linear\)"),
+    (saved(torch.nn.Linear(2, 2)), r"objects other than tensors \(torch\.nn\.modules\.linear\.Linear\)"),
     (saved({"model": WEIGHTS, "epoch": 3}), "holds a dict of 'model', 'epoch', not a state dict"),
     (saved([1, 2]), "holds a list, not a state dict"),
 ]

@@ -99,7 +99,7 @@ def test_thousands_of_one_pixel_masks():
 def test_more_than_a_map_can_number_is_refused():
     ends = np.full(65535, 600, np.int32)
     runs = parse([], 20, 30)._replace(ends=ends, offsets=np.arange(65536))
-    with pytest.raises(ValueError, match=r"65535 regions.*65534 is the most"):
+    with pytest.raises(ValueError, match=r"65535 regions.*the maximum is 65534"):
         paint(runs, (20, 30))
 
 

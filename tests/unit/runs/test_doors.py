@@ -43,7 +43,7 @@ def line_of(shell: Shell, command: str, run: Path, out: Path, *more: object) -> 
 
 def test_a_wrong_root_that_is_given(made, shell, tmp_path):
     wrong = tmp_path / "wrong"
-    text = f"error: the data root {wrong} is not a folder that exists; --dataroot names the right one"
+    text = f"error: the data root {wrong} is not a folder that exists; give the right one with --dataroot"
     for command in (COMMANDS | LOOKING).values():
         assert line_of(shell, command, made[1], tmp_path / "out", "--dataroot", wrong) == text
 
@@ -51,7 +51,7 @@ def test_a_wrong_root_that_is_given(made, shell, tmp_path):
 def test_a_root_that_is_gone(made, shell, tmp_path):
     root, run = made
     away = root.rename(root.with_name("away"))
-    text = f"the data root {root} is not a folder that exists; --dataroot names the right one"
+    text = f"the data root {root} is not a folder that exists; give the right one with --dataroot"
     try:
         for command in COMMANDS.values():
             assert line_of(shell, command, run, tmp_path / "out") == f"error: {text}"

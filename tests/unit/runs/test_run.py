@@ -139,7 +139,7 @@ def test_a_wrong_root_is_found_when_it_is_given(made, tmp_path):
     wrong = tmp_path / "wrong"
     with pytest.raises(UserError) as found:
         labelgen.open_run(folder, wrong)
-    text = f"the data root {wrong} is not a folder that exists; --dataroot names the right one"
+    text = f"the data root {wrong} is not a folder that exists; give the right one with --dataroot"
     assert str(found.value) == text
     wrong.mkdir()
     with pytest.raises(UserError, match=f"the data root {wrong} holds none of the run's files, such as"):
@@ -151,7 +151,7 @@ def test_a_root_that_is_gone_is_found_when_it_is_needed(made):
     opened = labelgen.open_run(folder)
     frame = opened.frame(opened.frames[0])
     moved = root.rename(root.with_name("away"))
-    text = f"the data root {root} is not a folder that exists; --dataroot names the right one"
+    text = f"the data root {root} is not a folder that exists; give the right one with --dataroot"
     try:
         assert opened.root == root
         assert len(opened.frame(opened.frames[0]).labels) == POINTS
@@ -174,7 +174,7 @@ def test_one_file_that_is_missing_fails_its_frame_alone(made, tmp_path):
     cloud = root / one.planned.lidar_path
     away = cloud.rename(tmp_path / "away")
     try:
-        with pytest.raises(RawFileError, match=f"frame {one.frame_id}.*{cloud.name}.*looked below {root}"):
+        with pytest.raises(RawFileError, match=f"frame {one.frame_id}.*{cloud.name}.*searched below {root}"):
             _ = one.xyz
         assert len(other.xyz) == POINTS
     finally:
@@ -204,7 +204,7 @@ def test_no_such_camera(made):
     opened = labelgen.open_run(made[1])
     frame = opened.frame(opened.frames[0])
     for wrong in ("CAM", 6, -1):
-        with pytest.raises(ValueError, match="; there are CAM_FRONT, "):
+        with pytest.raises(ValueError, match="; choose from CAM_FRONT, "):
             frame.image(wrong)
 
 

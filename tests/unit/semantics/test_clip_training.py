@@ -129,9 +129,9 @@ def test_every_tag_of_an_architecture_is_known():
 
 
 def test_a_tag_or_folder_says_so_itself(small):
-    with pytest.raises(UserError, match=r"semantics\.pretrained is about a file"):
+    with pytest.raises(UserError, match=r"semantics\.pretrained applies to a file"):
         describe_open_clip("ViT-L-14", "laion2b_s32b_b82k", "openai")
-    with pytest.raises(UserError, match=r"semantics\.pretrained is about a file"):
+    with pytest.raises(UserError, match=r"semantics\.pretrained applies to a file"):
         describe_open_clip("demo", None, "openai")
 
 

@@ -42,5 +42,5 @@ def test_no_points_and_one_cell():
 
 @pytest.mark.parametrize(("shape", "size"), [((3, 4), (9, 9)), ((0, 3, 4), (9, 9)), ((2, 3, 4), (0, 9))])
 def test_what_is_no_grid_is_refused(shape, size):
-    with pytest.raises(ValueError, match="no grid"):
+    with pytest.raises(ValueError, match="not a grid"):
         DenseMap(np.ones(shape, np.float16), size)

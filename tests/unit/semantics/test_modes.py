@@ -43,7 +43,7 @@ def test_the_demo_model_and_folders(tmp_path):
         ("{", "is not valid JSON"),
         ("[" * 100_000, "is not valid JSON"),
         (" " * (5 << 20), "bytes, too large to be a valid model configuration"),
-        ('{"model_cfg": {}, "model_cfg": {"vision_cfg": {}}}', "'model_cfg' is there twice"),
+        ('{"model_cfg": {}, "model_cfg": {"vision_cfg": {}}}', "'model_cfg' appears twice"),
         ("[]", "no model_cfg"),
         ('{"model_cfg": {"vision_cfg": 3}}', "no model_cfg with a vision_cfg"),
     ],

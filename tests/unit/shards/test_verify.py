@@ -161,7 +161,7 @@ def test_the_command_s_json(run: Path) -> None:
     assert code == 0
     assert json.loads(text) == {
         "ok": True,
-        "problems": [{"kind": "leftover", "where": "x.partial", "detail": "a write that did not end"}],
+        "problems": [{"kind": "leftover", "where": "x.partial", "detail": "an unfinished write"}],
     }
     (folder(run) / "zarr.json").write_text("{}")
     code, text = call("verify", run, "--json")
