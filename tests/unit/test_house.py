@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md that keep the house in order."""
+"""The rules of docs/explanation/architecture.md that keep the house in order."""
 
 import ast
 import re
