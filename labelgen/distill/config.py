@@ -46,7 +46,9 @@ class DataConfig(Settings):
         0.0, ge=0, le=1, description="training on labels: probability that a sector comes from another frame"
     )
     visible_only: bool = Field(True, description="views that the depth test holds hidden do not count")
-    min_confidence: float = Field(0.0, ge=0, le=1, description="pseudo-labels below are no labels")
+    min_confidence: float = Field(
+        0.0, ge=0, le=1, description="pseudo-labels of lower confidence do not count"
+    )
 
 
 class OptimizerConfig(Settings):

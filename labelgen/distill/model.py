@@ -77,7 +77,7 @@ def make_model(config: TrainConfig, info: CacheInfo, compiled: bool = False) -> 
         return Model(backbone, Panoptic(chosen, backbone.width, info))
     if config.method not in PRETRAINING:
         names = ", ".join((*ON_LABELS, Panoptic.name, *sorted(PRETRAINING)))
-        raise UserError(f"unknown method {config.method!r}; there are {names}")
+        raise UserError(f"unknown method {config.method!r}; choose from {names}")
     return Model(backbone, make_method(config.method, config.settings, backbone.width, info))
 
 

@@ -199,7 +199,7 @@ def _make_folder(store: Store, name: str, warn: Callable[[str], None]) -> None:
         return
     path = store.folder / name
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        warn(f"{path} is no folder of the run's own; now {set_aside(store, name)}")
+        warn(f"{path} is not the run's own folder; moved to {set_aside(store, name)}")
     path.mkdir(exist_ok=True)
 
 

@@ -34,7 +34,7 @@ def make_method(name: str, settings: Mapping[str, Any], width: int, info: CacheI
         UserError: no such method or setting, or the run lacks what the method needs.
     """
     if name not in PRETRAINING:
-        raise UserError(f"unknown method {name!r}; there are {', '.join(sorted(PRETRAINING))}")
+        raise UserError(f"unknown method {name!r}; choose from {', '.join(sorted(PRETRAINING))}")
     kind = PRETRAINING[name]
     chosen = checked(kind.Settings, settings, f"method {name}")
     return kind(chosen, width, info)
