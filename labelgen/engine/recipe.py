@@ -30,6 +30,8 @@ Recipe = Callable[[Path, RunConfig, Taxonomy, str], list[Step]]
 #: What is stored of a frame, so that some step must give it.
 STORED = ("cloud", "images", "views", "regions", "semantics", "hits", "labels")
 
+_OF_A_STEP = ("name", "needs", "gives", "holds_model", "setup")
+
 
 def label_frames(root: Path, config: RunConfig, taxonomy: Taxonomy, run: str = "") -> list[Step]:
     """The steps of pass 1; ``pipelines/pseudolabels.py`` is the same list, to be copied and changed."""
@@ -50,11 +52,13 @@ def check_recipe(steps: Sequence[Step]) -> None:
     """Check that every step gets what it needs, and that all is given that a run stores.
 
     Raises:
-        UserError: names the step, and what no step before it gives.
+        UserError: names the step, and what it lacks or no step before it gives.
     """
     given: set[str] = set()
     names: set[str] = set()
     for step in steps:
+        if lacks := [name for name in _OF_A_STEP if not hasattr(step, name)]:
+            raise UserError(f"recipe: step {type(step).__name__} has no {', '.join(lacks)}")
         if step.name in names:
             raise UserError(
                 f"recipe: two steps are called {step.name!r}; failures and times are recorded by name"

@@ -73,3 +73,13 @@ def test_lists_that_cannot_work_are_refused_in_one_line(order, message):
     steps = label_frames(ROOT, CONFIG, TAXONOMY)
     with pytest.raises(UserError, match=message):
         settle_recipe(lambda *given: [steps[number] for number in order], ROOT, CONFIG, TAXONOMY)
+
+
+def test_a_step_that_lacks_something_is_named_with_what_it_lacks():
+    class Mask:
+        name = "mask"
+
+        def setup(self) -> None: ...
+
+    with pytest.raises(UserError, match=r"^recipe: step Mask has no needs, gives, holds_model$"):
+        check_recipe([Mask()])
