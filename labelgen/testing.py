@@ -23,6 +23,7 @@ from labelgen.geometry.rle import area_and_box
 from labelgen.regions import ImageRegions, Prompts, describe_proposer, join_cameras, make_proposer
 from labelgen.regions.base import regions_of_labels
 from labelgen.semantics import describe_encoder, make_encoder
+from labelgen.semantics.base import FrameImages
 
 
 def check_dataset(
@@ -118,7 +119,8 @@ def check_semantics(settings: Mapping[str, Any], taxonomy: str = "nuscenes16") -
     labels = np.arange(2).repeat(image.shape[0] // 2)[:, None] * 2 + np.arange(2).repeat(image.shape[1] // 2)
     regions = join_cameras([regions_of_labels(labels, 4), None])
     for given in (regions, Regions.empty()):
-        found = source.encode([image, None], given, classes)
+        images = FrameImages([image, None], ("a.png", "b.png"), ("a", "b"), "frame")
+        found = source.encode(images, given, classes)
         shape = (len(given), len(classes))
         _hold(found.class_scores.shape == shape, f"class_scores are {found.class_scores.shape}, not {shape}")
         _hold(len(found.feature) == len(found.label) == len(given), "label and feature need a row per region")
@@ -131,7 +133,7 @@ def check_semantics(settings: Mapping[str, Any], taxonomy: str = "nuscenes16") -
         if found.feature.shape[1]:
             length = np.linalg.norm(found.feature.astype(np.float64), axis=1)
             _hold(bool((np.abs(length - 1) < 0.01).all()), "features are not of length 1")
-        again = source.encode([image, None], given, classes)
+        again = source.encode(images, given, classes)
         same = found.class_scores.tobytes() == again.class_scores.tobytes()
         _hold(same and found.feature.tobytes() == again.feature.tobytes(), "two calls differ")
 

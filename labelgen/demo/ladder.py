@@ -25,6 +25,7 @@ from labelgen.labels.settings import VoteSettings
 from labelgen.metrics import SegmentationScore
 from labelgen.metrics.oracle import true_regions, true_semantics, with_true_visibility
 from labelgen.runs import Run, RunFrame, Scene, scenes_of
+from labelgen.semantics.base import FrameImages
 
 #: {rung: what is true and what is the run's own}, from the truth down to what a user gets.
 RUNGS = {
@@ -147,4 +148,4 @@ class _Steps:
 
     def _named(self, frame: RunFrame, masks: Regions) -> Semantics:
         images = [frame.image(number) for number in range(len(frame.planned.cameras))]
-        return self.encoder.encode(images, masks, self.taxonomy)
+        return self.encoder.encode(FrameImages(images), masks, self.taxonomy)

@@ -26,6 +26,7 @@ from labelgen.labels.evidence import hit_evidence
 from labelgen.labels.instances import find_instances
 from labelgen.labels.settings import InstanceSettings
 from labelgen.labels.vote import vote
+from labelgen.semantics.base import FrameImages
 from labelgen.semantics.settings import CaptionSettings
 
 
@@ -143,6 +144,8 @@ class DescribeRegions:
 
         runtime = self.config.runtime
         encoder: Any = make_encoder(self.config.semantics, runtime.device, runtime.threads)
+        if hasattr(encoder, "prepare"):
+            encoder.prepare(self.taxonomy)
         tokenizer = getattr(encoder, "tokenizer", None)
         self.notes = [] if tokenizer is None else text_notes(TextInput(self.taxonomy, tokenizer))
         self.encoder = encoder
@@ -152,13 +155,17 @@ class DescribeRegions:
         assert task.regions is not None
         task.notes += self.notes
         wanted = getattr(self.config.semantics, "dense_features", None)
+        cameras = task.frame.cameras
+        paths, names = [camera.image_path for camera in cameras], [camera.name for camera in cameras]
+        images = FrameImages(task.decode(), paths, names, task.frame.frame_id)
         if wanted is None:
-            task.semantics = self.encoder.encode(task.decode(), task.regions, self.taxonomy)
+            task.semantics = self.encoder.encode(images, task.regions, self.taxonomy)
         else:
             from labelgen.semantics.stored_maps import store_dense
 
-            task.semantics, maps = self.encoder.encode_with_dense(task.decode(), task.regions, self.taxonomy)
+            task.semantics, maps = self.encoder.encode_with_dense(images, task.regions, self.taxonomy)
             task.dense = store_dense(maps, wanted)
+        task.notes += images.notes
         task.attributes = {"class_names": self.taxonomy.names}
         if hasattr(self.encoder, "class_embedding"):  # not of a source that reads no texts
             task.attributes["text_encoder"] = self.encoder.info.to_dict()

@@ -69,6 +69,21 @@ def read_npz(data: bytes, name: str, most: int) -> NDArray[Any]:
         raise ValueError(f"not an .npz with {name!r} ({' '.join(str(error).split())[:200]})") from None
 
 
+def read_npy(data: bytes, name: str, most: int) -> NDArray[Any]:
+    """The array of an ``.npy``, read-only.
+
+    Args:
+        data: content of the file.
+        name: of the array, for messages.
+        most: bytes that it may have.
+
+    Raises:
+        OversizedError: the header declares more; nothing has been unpacked.
+        ValueError: no ``.npy`` with plain numbers, or a damaged one.
+    """
+    return _read_npy(io.BytesIO(data), name, most)
+
+
 def _read_npy(file: Any, name: str, most: int) -> NDArray[Any]:
     version: Any = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
     readers: dict[Any, Any] = {

@@ -10,7 +10,6 @@ k + 1, and id 0 is no region (UOV: SAN, CAT-Seg, FC-CLIP); without, every id is 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from PIL import Image
 from labelgen.core.errors import FrameError, UserError
 from labelgen.core.records import NO_REGION
 from labelgen.core.text_files import read_json
-from labelgen.datasets.nuscenes_tables import read_json as read_names
-from labelgen.io.paths import whole_name
 from labelgen.models.checkpoints import load_plain
+from labelgen.models.image_files import ImageFiles
 from labelgen.models.info import ModelInfo
 from labelgen.regions.base import ImageRegions, Prompts, RegionProposer, regions_of_labels
 from labelgen.regions.settings import FileSettings
@@ -66,10 +64,10 @@ def read_stored(path: Path, size: tuple[int, int], background: int | None = None
     Raises:
         FrameError: a missing or damaged file, another size, or tables that do not fit the map.
     """
-    ids = _read_map(path, size)
-    records = _read_json(path.with_suffix(".json"))
+    ids = read_id_map(path, size)
+    categories = read_categories(path.with_suffix(".json"))
     features = _read_table(path.with_suffix(".pt"))
-    tables = records is not None or features is not None
+    tables = categories is not None or features is not None
     if background is None and tables:
         background = 0
     names = np.unique(ids)
@@ -80,10 +78,11 @@ def read_stored(path: Path, size: tuple[int, int], background: int | None = None
     labels[~np.isin(ids, names)] = -1
     category = feature = None
     most = int(names.max(initial=0))
-    if records is not None:
-        if most > len(records):
-            raise FrameError(f"id {most}, but the list beside it has {len(records)} regions", path=str(path))
-        categories = np.array([_category(record, path) for record in records], np.int32)
+    if categories is not None:
+        if most > len(categories):
+            raise FrameError(
+                f"id {most}, but the list beside it has {len(categories)} regions", path=str(path)
+            )
         category = categories[names - 1]
     if features is not None:
         if most >= len(features):
@@ -102,8 +101,8 @@ class FileProposer(RegionProposer):
             UserError: they are not there, or cannot be read.
         """
         self.config = config
+        self.files = ImageFiles.open(config.folder, config.names, "regions.folder")
         self._info = describe_files(config)
-        self.tokens = _read_names(Path(config.names)) if config.names else None
 
     @property
     def info(self) -> ModelInfo:
@@ -118,51 +117,27 @@ class FileProposer(RegionProposer):
         """
         if prompts is None or not prompts.image_path:
             raise FrameError("regions.backend=files needs the image's path")
-        stored = read_stored(
-            self.path_of(prompts.image_path), (image.shape[0], image.shape[1]), self.config.background
-        )
+        path = self.files.find(prompts.image_path, (".png",))
+        stored = read_stored(path, (image.shape[0], image.shape[1]), self.config.background)
         return regions_of_labels(stored.labels, len(stored.ids))
-
-    def path_of(self, image_path: str) -> Path:
-        """Path of the id map of an image.
-
-        Raises:
-            FrameError: the table of names does not name the image.
-        """
-        folder, name = Path(str(self.config.folder)), Path(image_path).stem
-        if self.tokens is not None:
-            if image_path not in self.tokens:
-                raise FrameError(f"{self.config.names} does not name it", path=image_path)
-            name = Path(self.tokens[image_path]).name
-        elif (whole := folder / f"{whole_name(image_path)}.png").is_file():
-            return whole
-        return folder / f"{name}.png"
 
 
 def describe_files(config: FileSettings) -> ModelInfo:
-    """What to record about a folder of id maps; the hash covers names, sizes and times of its files.
+    """What to record about a folder of id maps.
 
     Raises:
         UserError: no folder is given, or it holds no PNG.
     """
-    if config.folder is None:
-        raise UserError("regions.backend=files needs regions.folder, the folder with the id maps")
-    folder = Path(config.folder)
-    digest, maps = hashlib.blake2b(digest_size=16), 0
-    for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else []:
-        if path.suffix not in ENDINGS:
-            continue
-        state = path.stat()
-        digest.update(f"{path.name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
-        maps += path.suffix == ".png"
-    if not maps:
-        raise UserError(f"regions.folder {folder} holds no *.png")
-    return ModelInfo(
-        f"files:{folder.name}", f"{maps} id maps", "of the model that wrote them", digest.hexdigest()
-    )
+    files = ImageFiles.open(config.folder, None, "regions.folder")
+    return files.describe("files", "id maps", ENDINGS)
 
 
-def _read_map(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
+def read_id_map(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
+    """(H, W) ids of a PNG of 8 or 16 bits; of a paletted one, the places in its palette.
+
+    Raises:
+        FrameError: a missing or damaged file, or another size.
+    """
     if not path.is_file():  # nor a pipe, whose content may never end
         raise FrameError("there is no id map for this image", path=str(path))
     try:
@@ -182,7 +157,12 @@ def _read_map(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
         raise FrameError(f"cannot be read: {' '.join(str(error).split())[:200]}", path=str(path)) from None
 
 
-def _read_json(path: Path) -> list[Any] | None:
+def read_categories(path: Path) -> NDArray[np.int32] | None:
+    """(K,) the ``category_id`` of each record of a list of regions; None where there is no such file.
+
+    Raises:
+        FrameError: a damaged file, or a record without a whole number there.
+    """
     if not path.exists():
         return None
     try:
@@ -191,15 +171,13 @@ def _read_json(path: Path) -> list[Any] | None:
         raise FrameError(str(error)) from None
     if not isinstance(records, list):
         raise FrameError("a list with a record per region is expected", path=str(path))
-    return records
+    return np.array([_category(record, path) for record in records], np.int32)
 
 
 def _category(record: Any, path: Path) -> int:
     value = record.get("category_id") if isinstance(record, dict) else None
-    if not isinstance(value, int):
-        raise FrameError(
-            "a region without a whole number as category_id", path=str(path.with_suffix(".json"))
-        )
+    if not isinstance(value, int) or not -(2**31) <= value < 2**31:
+        raise FrameError("a region without a whole number as category_id", path=str(path))
     return value
 
 
@@ -218,18 +196,3 @@ def _read_table(path: Path) -> NDArray[np.float32] | None:
     if (size := table.numel() * table.element_size()) > path.stat().st_size:
         raise FrameError(f"a table of {list(table.shape)}, {size} bytes, is not in it", path=str(path))
     return table.float().numpy()
-
-
-def _read_names(path: Path) -> dict[str, str]:
-    """{image path: token} from nuScenes' table.
-
-    Raises:
-        UserError: the file cannot be read, or is not that table.
-    """
-    records = read_names(path)
-    try:
-        if not isinstance(records, list):
-            raise TypeError("a list is expected")
-        return {str(record["filename"]): str(record["token"]) for record in records}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"regions.names {path} is not nuScenes' sample_data.json ({error!r})") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,36 @@ from numpy.typing import NDArray
 from labelgen.core.records import Regions, Semantics
 from labelgen.core.taxonomy import Taxonomy
 from labelgen.models.info import ModelInfo
+
+
+class FrameImages(Sequence[NDArray[np.uint8] | None]):
+    """A frame's images, one per camera, and what is known of them.
+
+    As a sequence: (H, W, 3) uint8 RGB, or None where an image is missing.
+
+    Attributes:
+        paths: of the images, relative to the data root.
+        cameras: their names.
+        frame_id: of the frame.
+        notes: a source may add what is worth knowing and fails no frame.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[NDArray[np.uint8] | None],
+        paths: Sequence[str] = (),
+        cameras: Sequence[str] = (),
+        frame_id: str = "",
+    ) -> None:
+        self._images = tuple(images)
+        self.paths, self.cameras, self.frame_id = tuple(paths), tuple(cameras), frame_id
+        self.notes: list[str] = []
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[index]
+
+    def __len__(self) -> int:
+        return len(self._images)
 
 
 class TextEncoder(Protocol):
@@ -34,14 +64,11 @@ class SemanticSource(Protocol):
         """Name, revision, licence and weight hash for the run's record."""
         ...
 
-    def encode(
-        self, images: Sequence[NDArray[np.uint8] | None], regions: Regions, taxonomy: Taxonomy
-    ) -> Semantics:
+    def encode(self, images: FrameImages, regions: Regions, taxonomy: Taxonomy) -> Semantics:
         """Semantics of the regions, row by row.
 
         Args:
-            images: one per camera, (H, W, 3) uint8 RGB; None where the image is missing (no region may
-                lie in it).
+            images: of the frame; no region may lie in one that is missing.
             regions: of the frame, K of them.
             taxonomy: the classes that compete, C of them.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from labelgen.core.registry import Backends, Registry
 from labelgen.models.backend import Backend, describe, make
 from labelgen.models.info import ModelInfo
-from labelgen.semantics.settings import CaptionSettings, OpenClipSettings, SemanticSettings
+from labelgen.semantics.settings import CaptionSettings, GivenSettings, OpenClipSettings, SemanticSettings
 
 if TYPE_CHECKING:
     from labelgen.semantics.base import Captioner, SemanticSource
@@ -26,12 +26,27 @@ def _describe_open_clip(config: OpenClipSettings) -> ModelInfo:
     return describe_open_clip(config.model, config.checkpoint, config.pretrained).info
 
 
+def _make_given(config: GivenSettings, device: str, threads: int) -> SemanticSource:
+    from labelgen.semantics.given import GivenSource
+
+    return GivenSource(config)
+
+
+def _describe_given(config: GivenSettings) -> ModelInfo:
+    from labelgen.semantics.given import describe_given
+
+    return describe_given(config)
+
+
 #: All that ``semantics.backend`` may name.
 SEMANTICS: Backends[Backend[SemanticSource]] = Backends(
     "semantic source",
     "labelgen.semantics",
     Backend,
-    {"open_clip": Backend("any CLIP of open_clip", OpenClipSettings, _describe_open_clip, _make_open_clip)},
+    {
+        "open_clip": Backend("any CLIP of open_clip", OpenClipSettings, _describe_open_clip, _make_open_clip),
+        "given": Backend("classes that another 2D model wrote", GivenSettings, _describe_given, _make_given),
+    },
 )
 
 

@@ -65,6 +65,25 @@ class CaptionSettings(Settings):
         return frozenset(CaptionSettings.model_fields) if self.captions == "none" else frozenset()
 
 
+class GivenSettings(SemanticSettings):
+    """Classes that another 2D model wrote."""
+
+    backend: Literal["given"] = Field("given", description="how regions get a meaning")
+    folder: str | None = Field(None, description="where the class maps or scores are; needed")
+    vocabulary: str = Field(
+        "cityscapes", description="what their ids mean: cityscapes, cityscapes-ids, or a YAML file"
+    )
+    names: str | None = Field(
+        None, description="nuScenes' sample_data.json, if files are named by sample_data tokens"
+    )
+    assignment: Literal["mean", "majority"] = Field(
+        "mean", description="a region's scores: the shares of its pixels, or all for the class of the most"
+    )
+    unmapped: Literal["error", "void"] = Field(
+        "error", description="classes of theirs that are none of ours: are refused, or get no label"
+    )
+
+
 class OpenClipSettings(SemanticSettings, CaptionSettings):
     """Any CLIP of open_clip."""
 

@@ -98,14 +98,17 @@ def changed(config: RunConfig, at: tuple[str, ...], value: Any) -> RunConfig:
 
 
 @given(
-    st.data(), st.sampled_from(["sam", "sam2", "sam3", "superpixel", "files"]), st.sampled_from([0.0, 0.3])
+    st.data(),
+    st.sampled_from(["sam", "sam2", "sam3", "superpixel", "files"]),
+    st.sampled_from(["open_clip", "given"]),
+    st.sampled_from([0.0, 0.3]),
 )
-def test_what_is_written_is_read_back(data, backend, score):
-    config = load_config(regions={"backend": backend})
+def test_what_is_written_is_read_back(data, backend, source, score):
+    config = load_config(regions={"backend": backend}, semantics={"backend": source})
     if backend != "superpixel":
         config = changed(config, ("regions", "superpixel_score"), score)
     for tag, at, field, _ in data.draw(st.lists(st.sampled_from(FIELDS), max_size=6)):
-        if at[0] != "regions" or tag == backend:
+        if tag in (None, backend, source):
             value = data.draw(values_of(at, field))
             config = changed(config, at, value.model_dump() if isinstance(value, Settings) else value)
     text = to_yaml(config, "mine")
@@ -118,7 +121,11 @@ def test_what_is_written_is_read_back(data, backend, score):
 def test_the_fingerprint_changes_with_what_can_change_a_label_and_with_nothing_else(data):
     tag, at, field, counts = data.draw(st.sampled_from(FIELDS))
     config = load_config("demo", semantics={"captions": "blip2", "dense_features": {}})
-    if at[0] == "regions":
+    if tag == "given":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = load_config("demo", ["semantics.backend=given"])
+    elif at[0] == "regions":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = load_config("demo", [f"regions.backend={tag}"], semantics={"captions": "blip2"})

@@ -106,7 +106,7 @@ def test_the_hash_follows_the_files(tmp_path, ids):
 
 class TestFaults:
     def test_no_folder(self, tmp_path):
-        with pytest.raises(UserError, match=r"needs regions\.folder"):
+        with pytest.raises(UserError, match=r"regions\.folder is missing"):
             make_proposer(FileSettings())
         with pytest.raises(UserError, match=r"holds no \*\.png"):
             make_proposer(FileSettings(folder=str(tmp_path)))
