@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from labelgen.core.errors import FrameError, LabelgenError, UserError
+from labelgen.core.errors import LabelgenError, UserError
 from labelgen.core.records import NO_REGION
 from labelgen.data import BatchStream, LabelDataset, collate
 from labelgen.data.fields import Sample, read_sample
@@ -260,25 +260,55 @@ def batches_of(frames: BatchStream | LabelDataset, workers: int, pinned: bool = 
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])  # what takes seconds is imported once, not by each worker
     made: DataLoader[Any] = DataLoader(
-        frames,
+        _OneByOne(frames) if isinstance(frames, LabelDataset) else _Stream(frames),
         batch_size=1 if isinstance(frames, LabelDataset) else None,
-        collate_fn=join,
+        collate_fn=_join,
         num_workers=workers,
         pin_memory=pinned,
         generator=torch.Generator(),  # the default one's state belongs to the methods' draws
         multiprocessing_context=context,
     )
-    try:
-        yield from made
-    except LabelgenError as error:
-        kind = FrameError if isinstance(error, FrameError) else UserError
-        raise kind(plain(error.as_given())) from error
+    for batch in made:
+        if isinstance(batch, LabelgenError):
+            raise batch
+        yield batch
 
 
-def plain(message: str) -> str:
-    """The message of an error itself, of one that a worker sent with its whole traceback."""
-    last = message.strip().splitlines()[-1] if message.strip() else message
-    return last.partition("Error: ")[2] if last.startswith("labelgen.core.errors.") else last
+class _Stream(IterableDataset[Any]):
+    """Batches of samples, and in the place of one that cannot be read its error.
+
+    A ``DataLoader`` makes text of an error that a worker raises; given as a sample it stays what it is.
+    """
+
+    def __init__(self, frames: BatchStream) -> None:
+        self.frames = frames
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self.frames
+        except LabelgenError as error:
+            yield [error]
+
+
+class _OneByOne(Dataset[Any]):
+    """As `_Stream`, sample by sample."""
+
+    def __init__(self, frames: LabelDataset) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.frames[index]
+        except LabelgenError as error:
+            return error
+
+
+def _join(samples: Sequence[Any]) -> Batch | LabelgenError:
+    error = next((sample for sample in samples if isinstance(sample, LabelgenError)), None)
+    return join(samples) if error is None else error
 
 
 def join(samples: Sequence[Sample]) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
-from labelgen.core.errors import UserError
+from labelgen.core.errors import LabelgenError, UserError
 from labelgen.core.wording import one_line
 from labelgen.distill.protocols import RESULTS, Task, run_task
 from labelgen.distill.train import Place
@@ -53,11 +54,15 @@ def train_on_ray(task: Task, workers: int, address: str | None = None) -> dict[s
         try:
             trainer.fit()
         except Exception as error:  # what a worker raised, wrapped by Ray
-            lines = [line.strip() for line in str(error).splitlines() if "UserError" in line]
-            reason = lines[-1] if lines else one_line(error, 300)
-            raise UserError(f"training on Ray failed: {reason}") from error
+            raise UserError(f"training on Ray failed: {_reason(error)}") from error
     result: dict[str, Any] = json.loads((folder / RESULTS).read_text())
     return result
+
+
+def _reason(error: Exception) -> str:
+    """What a worker found wrong, where it is the input's fault; else what Ray says."""
+    raised: Iterable[Exception] = getattr(error, "worker_failures", {}).values()
+    return next((str(one) for one in raised if isinstance(one, LabelgenError)), one_line(error, 300))
 
 
 def _on_gpus(task: Task, workers: int) -> tuple[Task, bool]:

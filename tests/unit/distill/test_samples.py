@@ -6,9 +6,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from torch._utils import ExceptionWrapper
 
-from labelgen.core.errors import FrameError, UserError
+from labelgen.core.errors import FrameError, RawFileError, UserError
 from labelgen.core.records import NO_REGION
 from labelgen.data import BatchStream, LabelDataset
 from labelgen.distill.augment import in_sector, move, normalise_intensity, voxelise
@@ -16,7 +15,7 @@ from labelgen.distill.batch import NONE
 from labelgen.distill.classes import ClassSplit
 from labelgen.distill.config import DataConfig
 from labelgen.distill.needs import SOURCES, open_for_training
-from labelgen.distill.samples import FrameTransform, batches_of, join, nearest, plain
+from labelgen.distill.samples import FrameTransform, batches_of, join, nearest
 from tests.helpers import training_runs
 from tests.helpers.training_runs import PER_CLASS, WIDTH, Samples, make_training_run, with_plan
 
@@ -362,16 +361,28 @@ def test_intensity_that_is_no_number_is_the_mean():
     assert np.isfinite(normalise_intensity(some, "kitti")).all()
 
 
-def test_what_a_worker_could_not_read_is_one_line():
-    try:
-        raise FrameError("is missing", frame_id="a-0", path="x.bin")
-    except FrameError:
-        sent = ExceptionWrapper(where="in DataLoader worker process 0")
-    with pytest.raises(FrameError) as caught:
-        sent.reraise()
-    assert "Traceback" in str(caught.value)
-    assert plain(caught.value.as_given()) == "frame a-0: x.bin: is missing"
-    assert plain("frame a-0: x.bin: is missing") == "frame a-0: x.bin: is missing"
+@pytest.mark.parametrize("single", [False, True])
+def test_what_a_worker_could_not_read_comes_as_it_was_raised(tmp_path, single):
+    run = make_training_run(tmp_path, ("a",), 2, points=False, captions=True)
+    raw = np.random.default_rng(0).normal(size=(sum(PER_CLASS), 5)).astype("<f4")
+    for name in ("a-0", "a-1"):
+        (tmp_path / "data" / f"{name}.pcd.bin").write_bytes(raw.tobytes())
+    opened = open_for_training(run)
+    (tmp_path / "data" / "a-1.pcd.bin").unlink()
+    made = samples(opened)
+    frames = (
+        LabelDataset(opened, made.transform.fields, frames=opened.frames, transform=made.transform)
+        if single
+        else stream_of(made, batch_size=1)
+    )
+    raised = []
+    for workers in (0, 1):
+        with pytest.raises(RawFileError) as caught:
+            list(batches_of(frames, workers))
+        raised.append((caught.value.frame_id, caught.value.path, caught.value.as_given()))
+    assert raised[0] == raised[1]
+    assert raised[0][:2] == ("a-1", "a-1.pcd.bin")
+    assert "\n" not in raised[0][2]
 
 
 def test_a_frame_whose_cloud_is_not_there_is_named(tmp_path):
