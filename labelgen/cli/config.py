@@ -66,11 +66,14 @@ def training_file(
     """A YAML file with every setting of a training; see `labelgen.distill.config.load_train_config`."""
     from labelgen.core.settings_writing import to_yaml
     from labelgen.distill.config import load_train_config
-    from labelgen.distill.settings import METHODS
-    from labelgen.distill.settings.backbones import network_of
+    from labelgen.distill.registry import METHODS, NETWORKS, network_of
 
     settings = load_train_config(method, size, None if file is None else Path(file), overrides)
-    parts = {"settings": METHODS[settings.method], "backbone_settings": network_of(settings.backbone)[0]}
+    network, _ = network_of(settings.backbone)
+    parts: dict[str, type[Settings]] = {
+        "settings": METHODS[settings.method].settings,
+        "backbone_settings": NETWORKS[network].settings,
+    }
     return to_yaml(settings, head, parts)
 
 
@@ -79,16 +82,15 @@ def reference_page() -> str:
     from labelgen.config import RunConfig
     from labelgen.core.settings_writing import to_markdown
     from labelgen.distill.config import TrainConfig
-    from labelgen.distill.settings import METHODS
-    from labelgen.distill.settings.backbones import MinkUNetSettings, WaffleIronSettings
+    from labelgen.distill.registry import METHODS, NETWORKS
 
     parts: dict[str, type[Settings]] = {}
-    for kind in dict.fromkeys(METHODS.values()):
-        names = " and ".join(name for name, one in METHODS.items() if one is kind)
+    methods = {name: METHODS[name].settings for name in METHODS.own()}
+    for kind in dict.fromkeys(methods.values()):
+        names = " and ".join(name for name, one in methods.items() if one is kind)
         if kind.model_fields:
             parts[f"settings, of {names}"] = kind
-    parts["backbone_settings, of waffleiron"] = WaffleIronSettings
-    parts["backbone_settings, of minkunet34"] = MinkUNetSettings
+    parts |= {f"backbone_settings, of {name}": NETWORKS[name].settings for name in NETWORKS.own()}
 
     return "\n".join(
         [

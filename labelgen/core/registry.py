@@ -8,13 +8,13 @@ imports what is dear in its functions.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
-from labelgen.core.errors import UserError
+from labelgen.core.errors import LabelgenError, UserError
 from labelgen.core.settings import Settings
 from labelgen.core.settings_reading import suggestion
 from labelgen.core.wording import brief, one_line
@@ -33,6 +33,7 @@ class Part(Protocol):
 
 
 P = TypeVar("P", bound=Part)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,25 @@ class Registry(Generic[P]):
                 f"not a {self._kind.__module__}.{self._kind.__name__}"
             )
         return part
+
+    def use(self, name: str, function: Callable[[P], R]) -> R:
+        """What a function gives of a part.
+
+        Raises:
+            UserError: as `__getitem__`; what the function raises, whatever it is if another package brings
+                the part.
+        """
+        part = self[name]
+        try:
+            return function(part)
+        except LabelgenError:
+            raise
+        except Exception as error:
+            package = self.package(name)
+            if not package:
+                raise
+            text = f"{self.what} {name!r} of {package}: {type(error).__name__}: {one_line(error, 300)}"
+            raise UserError(text) from error
 
     def about(self) -> dict[str, str]:
         """{name: what it is}, with the package that brings it, or why it cannot be used."""

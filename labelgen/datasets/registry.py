@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from labelgen.core.errors import LabelgenError, UserError
+from labelgen.core.errors import UserError
 from labelgen.core.frame import Frame
 from labelgen.core.registry import Registry
-from labelgen.core.wording import one_line
 from labelgen.datasets.info import DatasetInfo
 from labelgen.datasets.manifest import plan_manifest
 from labelgen.datasets.nuscenes import plan_nuscenes
@@ -62,19 +61,13 @@ def plan_frames(
     reader = DATASETS[name]
     if sweeps and reader.plan_sweeps is None:
         raise UserError(f"data set {name} has no sweeps between its frames; leave out sweeps={sweeps}")
-    try:
+
+    def planned(reader: Reader) -> Planned:
         if sweeps and reader.plan_sweeps is not None:
-            frames, info = reader.plan_sweeps(Path(dataroot), version, split, sweeps)
-        else:
-            frames, info = _checked(reader.plan(Path(dataroot), version, split))
-    except LabelgenError:
-        raise
-    except Exception as error:
-        package = DATASETS.package(name)
-        if not package:
-            raise
-        text = f"data set {name!r} of {package}: {type(error).__name__}: {one_line(error, 300)}"
-        raise UserError(text) from error
+            return reader.plan_sweeps(Path(dataroot), version, split, sweeps)
+        return _checked(reader.plan(Path(dataroot), version, split))
+
+    frames, info = DATASETS.use(name, planned)
     root = Path(info.dataroot)
     frames, missing = with_source_ids(root, frames, threads)
     if missing and not any((root / frame.lidar_path).is_file() for frame in frames):

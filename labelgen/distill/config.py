@@ -25,8 +25,7 @@ from labelgen.core.settings_reading import (
     suggestion,
 )
 from labelgen.core.text_files import At
-from labelgen.distill.settings import METHODS
-from labelgen.distill.settings.backbones import network_of
+from labelgen.distill.registry import METHODS, NETWORKS, network_of
 
 
 class DataConfig(Settings):
@@ -98,11 +97,13 @@ class TrainConfig(Settings):
     """All settings of one training."""
 
     method: str = Field(
-        "annotation-free", description="a pre-training method, or annotation-free, probe, finetune"
+        "annotation-free",
+        description="annotation-free, probe, finetune, panoptic, one without labels, or another package's",
     )
     settings: dict[str, Any] = Field({}, description="settings of the method")
     backbone: str = Field(
-        "waffleiron-48-256", description="waffleiron, waffleiron-LAYERS-WIDTH or minkunet34"
+        "waffleiron-48-256",
+        description="waffleiron, waffleiron-LAYERS-WIDTH, minkunet34 or another package's",
     )
     backbone_settings: dict[str, Any] = Field({}, description="settings of the backbone")
     seed: int = Field(
@@ -130,7 +131,7 @@ def load_train_config(
     A folder of the size's name may hold what the size means for single methods.
 
     Args:
-        method: name of a file in ``labelgen/distill/configs``.
+        method: a key of `METHODS`; ours have a file each in ``labelgen/distill/configs``.
         size: name of a file in ``labelgen/distill/configs/sizes``.
         file: of the user, laid over both.
         overrides: ``section.field=value``, values as in YAML.
@@ -140,7 +141,7 @@ def load_train_config(
         UserError: naming the file, the override or the argument, the field, and what is allowed.
     """
     folder = resources.files("labelgen.distill") / "configs"
-    layers = [argument_layer({"method": method}), _shipped(folder, method, "method")]
+    layers = [argument_layer({"method": method}), _defaults(folder, method)]
     if size is not None:
         layers.append(_shipped(folder / "sizes", size, "size"))
         own = folder / "sizes" / size / f"{method}.yaml"
@@ -154,11 +155,18 @@ def load_train_config(
         own = at[0] == "settings" or len(at) == 1 or at[1] in config.backbone_settings
         return layer_of(layers, at if own else ("backbone",)).where(at)  # the name says sizes, too
 
-    if config.method in METHODS:
-        checked(METHODS[config.method], config.settings, where, under=("settings",))
+    checked(METHODS[config.method].settings, config.settings, where, under=("settings",))
     network, said = network_of(config.backbone)
-    checked(network, said | config.backbone_settings, where, under=("backbone_settings",))
+    given = said | config.backbone_settings
+    checked(NETWORKS[network].settings, given, where, under=("backbone_settings",))
     return config
+
+
+def _defaults(folder: Traversable, method: str) -> Layer:
+    """What a method wants of the other settings: ours say so in a file, those of packages in their entry."""
+    if method in METHODS.own():
+        return _shipped(folder, method, "method")
+    return Layer(METHODS[method].defaults, lambda at: f"defaults of method {method}", shipped=True)
 
 
 def _shipped(folder: Traversable, name: str, what: str) -> Layer:
@@ -170,6 +178,10 @@ def _shipped(folder: Traversable, name: str, what: str) -> Layer:
 
 
 def _drop_other_network(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    """Settings of a WaffleIron are of no other backbone."""
-    if not str(above.get("backbone", "waffleiron")).startswith("waffleiron"):
+    """Settings of one network are of no other."""
+    if "backbone" not in above:
+        return
+    default = TrainConfig.model_fields["backbone"].default
+    one, other = (network_of(str(layer.get("backbone", default)))[0] for layer in (below, above))
+    if one != other:
         below.pop("backbone_settings", None)

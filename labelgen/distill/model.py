@@ -8,20 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labelgen.core.errors import UserError
-from labelgen.core.settings_reading import checked
-from labelgen.distill.backbones import Backbone, make_backbone
+from labelgen.distill.backbones import Backbone
 from labelgen.distill.batch import Batch
 from labelgen.distill.config import TrainConfig
-from labelgen.distill.methods import PRETRAINING, CacheInfo, Method, make_method
+from labelgen.distill.methods import CacheInfo, Method
 from labelgen.distill.methods.answer import Answer
-from labelgen.distill.methods.segmentation import Segmentation
-from labelgen.distill.panoptic import Panoptic
-from labelgen.distill.settings.methods import SegmentationSettings
-from labelgen.distill.settings.panoptic import PanopticSettings
-
-#: Trainings whose method is `Segmentation`.
-ON_LABELS = ("annotation-free", "probe", "finetune")
+from labelgen.distill.registry import METHODS, make_backbone, make_method
 
 
 class Model(nn.Module):
@@ -62,23 +54,15 @@ class Model(nn.Module):
         return self.method.predict(batch, self.features(batch), info)
 
 
-def make_model(config: TrainConfig, info: CacheInfo, compiled: bool = False) -> Model:
+def make_model(config: TrainConfig, info: CacheInfo) -> Model:
     """Make a model with random weights.
 
     Raises:
         UserError: unknown names or settings, or the run lacks what the method needs.
     """
     backbone = make_backbone(config.backbone, config.backbone_settings)
-    if config.method in ON_LABELS:
-        settings = checked(SegmentationSettings, config.settings, f"method {config.method}")
-        return Model(backbone, Segmentation(settings, backbone.width, info), config.method == "probe")
-    if config.method == Panoptic.name:
-        chosen = checked(PanopticSettings, config.settings, f"method {config.method}")
-        return Model(backbone, Panoptic(chosen, backbone.width, info))
-    if config.method not in PRETRAINING:
-        names = ", ".join((*ON_LABELS, Panoptic.name, *sorted(PRETRAINING)))
-        raise UserError(f"unknown method {config.method!r}; choose from {names}")
-    return Model(backbone, make_method(config.method, config.settings, backbone.width, info))
+    method = make_method(config.method, config.settings, backbone.width, info)
+    return Model(backbone, method, METHODS[config.method].frozen)
 
 
 def parameter_groups(model: Model, config: TrainConfig) -> Iterator[dict[str, Any]]:

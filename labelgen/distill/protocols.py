@@ -15,13 +15,12 @@ from labelgen.distill.log import read_log
 from labelgen.distill.loop import Report
 from labelgen.distill.panoptic.score import score_panoptic
 from labelgen.distill.predict import Predictor, score, score_labels
+from labelgen.distill.registry import METHODS
 from labelgen.distill.splits import Split, choose_fraction
 from labelgen.distill.train import Place, Start, train
 from labelgen.runs import Run
 
 RESULTS = "results.json"
-#: Trainings that learn from the data set's own labels, unless their settings say otherwise.
-ON_TRUTH = ("probe", "finetune", "panoptic")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Task:
     @property
     def truth(self) -> bool:
         """Whether true labels are learned from."""
-        return self.config.method in ON_TRUTH and self.config.settings.get("labels") != "pseudo"
+        learned = METHODS[self.config.method].labels
+        return learned == "truth" and self.config.settings.get("labels") != "pseudo"
 
     @property
     def frames(self) -> Sequence[str]:
@@ -77,8 +77,9 @@ def run_task(task: Task, report: Report | None = None, place: Place | None = Non
         UserError: as `train`; a probe without a checkpoint.
     """
     begin = time.monotonic()
-    if task.config.method == "probe" and task.start.checkpoint is None:
-        raise UserError("a probe measures a checkpoint: name one with --from (of labelgen train pretrain)")
+    if METHODS[task.config.method].frozen and task.start.checkpoint is None:
+        what = f"a {task.config.method} measures a checkpoint"
+        raise UserError(f"{what}: name one with --from (of labelgen train pretrain)")
     predictor = train(
         task.run, task.config, task.frames, task.folder,
         start=task.start, truth=task.truth, report=report, place=place,

@@ -6,11 +6,12 @@ from importlib.metadata import entry_points
 
 from labelgen.core.registry import PlugIn
 from labelgen.datasets.registry import DATASETS
+from labelgen.distill.registry import METHODS, NETWORKS
 from labelgen.exports.registry import FORMATS
 from labelgen.regions.registry import REGIONS
 from labelgen.semantics.registry import CAPTIONERS, SEMANTICS
 
-REGISTRIES = (DATASETS, REGIONS, SEMANTICS, CAPTIONERS, FORMATS)
+REGISTRIES = (DATASETS, REGIONS, SEMANTICS, CAPTIONERS, FORMATS, METHODS, NETWORKS)
 
 
 def plug_ins() -> list[PlugIn]:

@@ -15,10 +15,10 @@ from labelgen.data.batches import batches_per_epoch
 from labelgen.distill.classes import load_class_split
 from labelgen.distill.config import load_train_config
 from labelgen.distill.loop import Report, length_of
-from labelgen.distill.methods import PRETRAINING
 from labelgen.distill.needs import open_for_training
 from labelgen.distill.panoptic.variants import VARIANTS, overrides
 from labelgen.distill.protocols import Task, run_task
+from labelgen.distill.registry import METHODS
 from labelgen.distill.splits import Split, split_frames
 from labelgen.distill.state import read_model
 from labelgen.distill.train import Start
@@ -32,10 +32,10 @@ def check_pretraining(method: str) -> None:
     """Refuse what is no method of pre-training.
 
     Raises:
-        UserError: names those that there are.
+        UserError: no such method, or it learns from labels.
     """
-    if method not in PRETRAINING:
-        raise UserError(f"unknown method {method!r}; choose from {', '.join(sorted(PRETRAINING))}")
+    if METHODS[method].labels != "none":
+        raise UserError(f"method {method} learns from labels: `labelgen train pretrain` is for those without")
 
 
 def panoptic_overrides(taxonomy: Taxonomy, classes: str, variant: str, labels: str) -> list[str]:
@@ -77,7 +77,7 @@ def make_task(
     """Settle what a training is.
 
     Args:
-        method: of `labelgen.distill.settings.METHODS`.
+        method: of `labelgen.distill.registry.METHODS`.
         run: folder or address of the run to learn from.
         output: folder of the training; beside the run, named after the method, by default.
         size: see `load_train_config`; without one, the network is the checkpoint's.

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from labelgen.core.errors import LabelgenError, UserError
 from labelgen.core.registry import Registry
 from labelgen.core.settings import Settings
-from labelgen.core.wording import one_line
 from labelgen.models.info import ModelInfo
 
 T = TypeVar("T")
@@ -40,7 +38,7 @@ def make(registry: Registry[Backend[T]], name: str, config: Settings, device: st
     Raises:
         UserError: no such backend; what its ``make`` raises; anything else that another package's raises.
     """
-    return _call(registry, name, lambda: registry[name].make(config, device, threads))
+    return registry.use(name, lambda backend: backend.make(config, device, threads))
 
 
 def describe(registry: Registry[Backend[T]], name: str, config: Settings) -> ModelInfo:
@@ -49,21 +47,5 @@ def describe(registry: Registry[Backend[T]], name: str, config: Settings) -> Mod
     Raises:
         UserError: as `make`.
     """
-    info = _call(registry, name, lambda: registry[name].describe(config))
+    info = registry.use(name, lambda backend: backend.describe(config))
     return replace(info, package=registry.package(name))
-
-
-R = TypeVar("R")
-
-
-def _call(registry: Registry[Backend[T]], name: str, function: Callable[[], R]) -> R:
-    try:
-        return function()
-    except LabelgenError:
-        raise
-    except Exception as error:
-        package = registry.package(name)
-        if not package:
-            raise
-        text = f"{registry.what} {name!r} of {package}: {type(error).__name__}: {one_line(error, 300)}"
-        raise UserError(text) from error

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import labelgen
 from labelgen import testing
 from labelgen.core.errors import UserError
 from labelgen.core.taxonomy import load_taxonomy
 from labelgen.datasets import plan_frames
+from labelgen.distill.config import load_train_config
+from labelgen.distill.needs import info_of
+from labelgen.distill.predict import load_predictor
+from labelgen.distill.state import read_model
 from labelgen.engine.relabel import plan_relabel
 from tests.helpers.cli import Shell
 from tests.helpers.nuscenes_root import make_dataroot
 from tests.helpers.plugins import install_example, installed
+from tests.helpers.training_runs import make_training_run
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +120,80 @@ def test_a_run_of_nothing_but_plug_ins(example, dataroot, tmp_path, monkeypatch,
         plan_relabel(opened, load_taxonomy("semantickitti19"))
 
 
+NETWORK = [
+    "backbone=mlp",
+    "backbone_settings={width: 16}",
+    "runtime={workers: 0, threads: 1, device: cpu}",
+    "optimizer={batch_size: 2, max_steps: 2}",
+]
+
+
+def test_a_network_is_trained_and_labels(example, tmp_path, monkeypatch, capsys):
+    shell, run, net = Shell(monkeypatch, capsys), make_training_run(tmp_path), tmp_path / "net"
+    sets = [word for text in NETWORK for word in ("--set", text)]
+    done = shell("train", "pretrain", "plain", run, "--output", net, "--split", "b", *sets, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["steps"], done.json["backbone"], done.json["scores"]["frames"]) == (2, "mlp", 2)
+    labelled = tmp_path / "labelled"
+    done = shell("train", "predict", run, net, "--output", labelled, "--device", "cpu", "--threads", "1")
+    assert done.code == 0, done.err
+    source, opened = labelgen.open_run(run), labelgen.open_run(labelled)
+    assert opened.frames == source.frames
+
+    # Known truth: all layers and the head by hand, then the text with the largest cosine.
+    weights = {name: value.double().numpy() for name, value in read_model(net)[0].items()}
+    frame = opened.frames[0]
+    (batch,) = load_predictor(net, info_of(source), torch.device("cpu")).data(source, [frame])
+    inputs, answering = batch["points/inputs"].astype(np.float64), batch["raw/point"]
+    features = inputs
+    for layer in range(3):
+        linear, norm = f"backbone.steps.{layer}.0", f"backbone.steps.{layer}.1"
+        out = features @ weights[f"{linear}.weight"].T + weights[f"{linear}.bias"]
+        out = (out - out.mean(1, keepdims=True)) / np.sqrt(out.var(1, keepdims=True) + 1e-5)
+        features = np.maximum(out * weights[f"{norm}.weight"] + weights[f"{norm}.bias"], 0)
+    head = features @ weights["method.head.weight"].T + weights["method.head.bias"]
+    cosine = head / np.linalg.norm(head, axis=1, keepdims=True) @ info_of(source).text_embeddings.T
+    ranked = np.sort(cosine, axis=1)
+    sure = ((ranked[:, -1] - ranked[:, -2]) > 1e-4)[answering]
+    assert sure.sum() > 0.9 * len(sure)
+    assert np.array_equal(opened.frame(frame).labels.label[sure], cosine.argmax(axis=1)[answering][sure])
+
+
+def test_settings_of_a_training_are_checked_like_ours(example):
+    config = load_train_config("plain", "demo", None, NETWORK)
+    assert config.optimizer.learning_rate == 0.002
+    assert config.backbone_settings == {"width": 16}  # the size's are of the other network
+    assert (
+        config.digest() != load_train_config("plain", "demo", None, [*NETWORK, "settings.power=3"]).digest()
+    )
+    for override, words in (
+        ("settings.powr=1", "settings.powr: there is no such setting; did you mean power?"),
+        ("settings.power=9", "settings.power: a number from 1 to 4 is expected, not 9"),
+        ("backbone_settings.layers=0", "backbone_settings.layers: a whole number from 1 to 64 is expected"),
+        ("backbone=mpl", "unknown backbone 'mpl'; did you mean mlp?"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            load_train_config("plain", None, None, [*NETWORK, override])
+    with pytest.raises(UserError, match="unknown method 'plan'; did you mean plain"):
+        load_train_config("plan")
+
+
+def test_names_of_trainings_need_no_torch(example):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from labelgen.distill.config import load_train_config\n"
+        "from labelgen.distill.registry import METHODS, NETWORKS\n"
+        "assert 'plain' in METHODS.names() and 'mlp' in NETWORKS.names()\n"
+        "assert not [name for name in sys.modules if name.startswith('labelgen_example')]\n"
+        "load_train_config('plain', None, None, ['backbone=mlp'])\n"
+        "assert 'labelgen_example' in sys.modules and 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(example)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_commands_list_what_is_found(example, dataroot, monkeypatch, capsys):
     shell = Shell(monkeypatch, capsys)
     assert "labelgen-example 0.1.0" in shell("datasets", "list").out
@@ -126,6 +209,8 @@ def test_the_commands_list_what_is_found(example, dataroot, monkeypatch, capsys)
             ("patches", "regions"),
             ("colour", "semantics"),
             ("npz", "exports"),
+            ("plain", "methods"),
+            ("mlp", "networks"),
         )
     }
     (versions,) = (one for one in looked.json["findings"] if one["check"] == "versions")

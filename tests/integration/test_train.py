@@ -183,5 +183,5 @@ def test_the_verb_is_the_command(shell, tmp_path):
     for wrong in ({"method": "slidr", "rounds": 2}, {"method": "probe", "classes": "all"}):
         with pytest.raises(UserError, match=wrong["method"]):
             labelgen.train(run, **wrong)
-    with pytest.raises(UserError, match="unknown method 'probe'"):
+    with pytest.raises(UserError, match="method probe learns from labels"):
         labelgen.distill_run(run, "probe")

@@ -50,7 +50,6 @@ class Method(nn.Module, ABC):
     Random choices are drawn from torch's default generator, whose state is saved with the training's.
 
     Attributes:
-        Settings: of the method, of its class.
         classes: base and novel ones, where some are not to be learned from: batches come without the latter.
         needs: optional fields of `Batch` that the loss reads, such as ``("view_region", "region_feature")``;
             a run without what they are made from is refused by name before training begins. May depend on
@@ -59,7 +58,7 @@ class Method(nn.Module, ABC):
         finds_segments: whether `predict` gives segments, objects among them, and no probabilities.
 
     Args:
-        settings: of the method; an instance of its ``Settings``.
+        settings: of the method; an instance of the class that the registry names.
         width: C of the backbone's features.
         info: of the run.
 
@@ -67,7 +66,6 @@ class Method(nn.Module, ABC):
         UserError: the run lacks what the method's heads are built from (says what, and what makes it).
     """
 
-    Settings: ClassVar[type[MethodSettings]] = MethodSettings
     needs: Sequence[str] = ()
     inputs: Sequence[str] = ()
     finds_segments: ClassVar[bool] = False

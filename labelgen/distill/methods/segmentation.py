@@ -13,13 +13,12 @@ from labelgen.distill.losses.segmentation import lovasz_softmax, weighted_cross_
 from labelgen.distill.methods.answer import Answer
 from labelgen.distill.methods.base import CacheInfo, Method
 from labelgen.distill.methods.heads import class_text, full_precision
-from labelgen.distill.settings.methods import MethodSettings, SegmentationSettings
+from labelgen.distill.settings.methods import SegmentationSettings
 
 
 class Segmentation(Method):
     """Class scores for every point."""
 
-    Settings: ClassVar[type[MethodSettings]] = SegmentationSettings
     name: ClassVar[str] = "segmentation"
     needs: Sequence[str] = ("label", "confidence")
     class_text: Tensor

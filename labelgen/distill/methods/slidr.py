@@ -20,7 +20,7 @@ from labelgen.distill.methods.heads import (
     sample,
 )
 from labelgen.distill.methods.pretraining import Pretraining
-from labelgen.distill.settings.methods import MethodSettings, PpktSettings, SlidrSettings, TolerantSettings
+from labelgen.distill.settings.methods import PpktSettings, SlidrSettings, TolerantSettings
 
 
 class Slidr(Pretraining):
@@ -30,7 +30,6 @@ class Slidr(Pretraining):
     pooled map of ResNet features through a trainable 1x1 convolution.
     """
 
-    Settings: ClassVar[type[MethodSettings]] = SlidrSettings
     needs: Sequence[str] = ("view_point", "view_region", "region_feature")
     name: ClassVar[str] = "slidr"
 
@@ -55,7 +54,6 @@ class Slidr(Pretraining):
 class TolerantSlidr(Slidr):
     """SLidR whose look-alike negatives count less, and whose anchors are balanced."""
 
-    Settings: ClassVar[type[MethodSettings]] = TolerantSettings
     name: ClassVar[str] = "st-slidr"
     settings: TolerantSettings
 
@@ -68,7 +66,6 @@ class TolerantSlidr(Slidr):
 class Ppkt(Slidr):
     """Points against pixels; a pixel's feature is its region's."""
 
-    Settings: ClassVar[type[MethodSettings]] = PpktSettings
     name: ClassVar[str] = "ppkt"
     settings: PpktSettings
 

@@ -24,13 +24,12 @@ from labelgen.distill.methods.heads import (
     pool_regions,
 )
 from labelgen.distill.methods.pretraining import Pretraining
-from labelgen.distill.settings.methods import MethodSettings, TmpSettings
+from labelgen.distill.settings.methods import TmpSettings
 
 
 class Tmp(Pretraining):
     """One linear head into the space of the texts; regions that mean nothing known are left out."""
 
-    Settings: ClassVar[type[MethodSettings]] = TmpSettings
     needs: Sequence[str] = ("view_point", "view_region", "region_feature", "region_label")
     name: ClassVar[str] = "tmp"
     text: Tensor

@@ -32,13 +32,12 @@ from labelgen.distill.methods.heads import (
     sample,
 )
 from labelgen.distill.methods.pretraining import Pretraining
-from labelgen.distill.settings.methods import MethodSettings, Vlm2SceneSettings
+from labelgen.distill.settings.methods import Vlm2SceneSettings
 
 
 class Vlm2Scene(Pretraining):
     """Points in the space of CLIP: one linear head; images and texts are frozen."""
 
-    Settings: ClassVar[type[MethodSettings]] = Vlm2SceneSettings
     name: ClassVar[str] = "vlm2scene"
     needs: Sequence[str] = ("view_point", "view_region", "region_feature", "region_label", "caption_feature")
     class_text: Tensor

@@ -33,7 +33,6 @@ from labelgen.distill.panoptic.segments import (
     image_embedding,
 )
 from labelgen.distill.panoptic.text import TextHead
-from labelgen.distill.settings.methods import MethodSettings
 from labelgen.distill.settings.panoptic import PanopticSettings
 
 
@@ -44,7 +43,6 @@ class Panoptic(Method):
         classes: base ones, whose labels are learned from, and novel ones, known by their names alone.
     """
 
-    Settings: ClassVar[type[MethodSettings]] = PanopticSettings
     name: ClassVar[str] = "panoptic"
     inputs: Sequence[str] = ("view_point", "view_region", "region_feature")
     needs: Sequence[str] = ("label", "instance", *inputs)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from labelgen.core.errors import UserError
 from labelgen.core.settings import Settings
 
 #: Cells of the largest plane; layers times the square of the width of the largest network.
@@ -61,20 +59,3 @@ class WaffleIronSettings(BackboneSettings):
         if self.layers * self.width**2 > MOST_WEIGHTS:
             raise ValueError(f"layers times the square of width is more than {MOST_WEIGHTS:,}")
         return self
-
-
-def network_of(name: str) -> tuple[type[BackboneSettings], dict[str, Any]]:
-    """Settings of a network, and those that its name says.
-
-    Args:
-        name: ``waffleiron`` or ``waffleiron-LAYERS-WIDTH`` (such as ``waffleiron-12-128``), ``minkunet34``.
-
-    Raises:
-        UserError: no such network.
-    """
-    size = re.fullmatch(r"waffleiron(?:-(\d{1,9})-(\d{1,9}))?", name)
-    if size is not None:
-        return WaffleIronSettings, {} if size[1] is None else {"layers": int(size[1]), "width": int(size[2])}
-    if name == "minkunet34":
-        return MinkUNetSettings, {}
-    raise UserError(f"unknown backbone {name!r}; there are waffleiron-LAYERS-WIDTH and minkunet34")

@@ -19,11 +19,7 @@ from labelgen.core.errors import UnusedSettingWarning, UserError
 from labelgen.core.settings import NO_LABEL, Settings, backends, section
 from labelgen.core.settings_writing import to_yaml
 from labelgen.distill.config import TrainConfig, load_train_config
-from labelgen.distill.methods import PRETRAINING
-from labelgen.distill.methods.segmentation import Segmentation
-from labelgen.distill.model import ON_LABELS
-from labelgen.distill.panoptic import Panoptic
-from labelgen.distill.settings import METHODS
+from labelgen.distill.registry import METHODS
 from labelgen.presets import PRESETS
 from tests.helpers.cli import Shell
 
@@ -190,7 +186,7 @@ def test_the_reference_is_current(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("size", [None, "demo"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS.own())
 def test_labelgen_config_prints_what_a_training_takes(monkeypatch, capsys, tmp_path, method, size):
     more = ["data.max_points=9999", "seed=3"]
     asked = [*(["--size", size] if size else []), *(word for text in more for word in ("--set", text))]
@@ -201,14 +197,8 @@ def test_labelgen_config_prints_what_a_training_takes(monkeypatch, capsys, tmp_p
     assert (
         load_train_config(method, None, file).digest() == load_train_config(method, size, None, more).digest()
     )
-    for name in METHODS[method].model_fields:
+    for name in METHODS[method].settings.model_fields:
         assert re.search(rf"\n  (# )?{name}:", found.out)
-
-
-def test_every_method_is_known_by_its_settings():
-    kinds = {name: kind.Settings for name, kind in PRETRAINING.items()}
-    kinds |= dict.fromkeys(ON_LABELS, Segmentation.Settings) | {Panoptic.name: Panoptic.Settings}
-    assert kinds == METHODS
 
 
 @pytest.mark.parametrize(
@@ -229,7 +219,9 @@ def test_a_trainings_parts_are_checked_before_a_run_is_opened(override, message)
     assert str(caught.value) == f"--set {override!r}: {message}"
 
 
-@pytest.mark.parametrize("kind", [RunConfig, TrainConfig, *dict.fromkeys(METHODS.values())])
+@pytest.mark.parametrize(
+    "kind", [RunConfig, TrainConfig, *{METHODS[name].settings: None for name in METHODS.own()}]
+)
 def test_every_setting_says_what_it_means(kind):
     for _, at, field, _ in walk(kind):
         assert field.description, at

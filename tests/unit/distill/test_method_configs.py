@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from labelgen.distill.config import load_train_config
-from labelgen.distill.methods import PRETRAINING
+from labelgen.distill.registry import METHODS
+from tests.helpers.methods import PRETRAINING
 
 
-@pytest.mark.parametrize("name", sorted(PRETRAINING))
+@pytest.mark.parametrize("name", PRETRAINING)
 def test_the_file_of_a_method_says_its_defaults(name):
     config = load_train_config(name)
-    kind = PRETRAINING[name].Settings
+    kind = METHODS[name].settings
     assert config.method == name
     assert kind.model_validate(config.settings) == kind()

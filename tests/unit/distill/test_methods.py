@@ -12,13 +12,15 @@ from torch.nn.functional import normalize
 from labelgen.core.errors import UserError
 from labelgen.core.taxonomy import load_taxonomy
 from labelgen.distill.batch import Batch
-from labelgen.distill.methods import PRETRAINING, CacheInfo, make_method
+from labelgen.distill.methods import CacheInfo
+from labelgen.distill.registry import make_method
 from labelgen.semantics.prompts import Vocabulary
+from tests.helpers.methods import PRETRAINING
 from tests.unit.distill import literal
 
 TAXONOMY = load_taxonomy("nuscenes16")
 C, D, WIDTH = len(TAXONOMY), 24, 10
-NAMES = sorted(PRETRAINING)
+NAMES = PRETRAINING
 
 
 def unit(count: int, width: int, seed: int) -> np.ndarray:

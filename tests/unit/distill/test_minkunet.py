@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from labelgen.core.errors import UserError
-from labelgen.distill.backbones import make_backbone
 from labelgen.distill.backbones.minkunet import voxels_of
+from labelgen.distill.registry import make_backbone
 from labelgen.distill.settings.backbones import MinkUNetSettings
 from tests.helpers.clouds import make_batch
 

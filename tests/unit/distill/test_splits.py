@@ -7,8 +7,7 @@ from nuscenes.utils import splits as official
 from labelgen.core.errors import UserError
 from labelgen.core.frame import Frame
 from labelgen.distill.config import load_train_config
-from labelgen.distill.methods import PRETRAINING
-from labelgen.distill.model import ON_LABELS
+from labelgen.distill.registry import METHODS
 from labelgen.distill.splits import MINI_VAL, choose_fraction, split_frames
 
 
@@ -100,7 +99,7 @@ def test_few_scenes_are_cut_by_frames_and_held_out_by_scene():
     assert scenes_in(split_frames(lost).val) == ["e"]  # failed frames are not there
 
 
-@pytest.mark.parametrize("method", [*sorted(PRETRAINING), *ON_LABELS])
+@pytest.mark.parametrize("method", METHODS.own())
 @pytest.mark.parametrize("size", [None, "demo", "small", "base", "large"])
 def test_every_method_has_settings_in_every_size(method, size):
     config = load_train_config(method, size)

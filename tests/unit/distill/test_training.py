@@ -10,7 +10,7 @@ from labelgen.distill import loop
 from labelgen.distill.config import OptimizerConfig, load_train_config
 from labelgen.distill.log import Log, read_log
 from labelgen.distill.loop import Averaged, Length, length_of, rate_at
-from labelgen.distill.methods import PRETRAINING
+from labelgen.distill.methods.slidr import Slidr
 from labelgen.distill.model import make_model, parameter_groups
 from labelgen.distill.needs import info_of, open_for_training
 from labelgen.distill.predict import load_predictor, score, score_labels
@@ -18,6 +18,7 @@ from labelgen.distill.protocols import Task, run_task
 from labelgen.distill.splits import split_frames
 from labelgen.distill.state import load_head, read_model
 from labelgen.distill.train import Start, train
+from tests.helpers.methods import PRETRAINING
 from tests.helpers.training_runs import PER_CLASS, make_training_run
 
 SMALL = [
@@ -108,7 +109,7 @@ def test_losses_that_are_not_finite_stop_it_and_name_the_frames(opened, tmp_path
     def broken(self, batch, features):
         return {"loss": features.sum() * math.nan}
 
-    monkeypatch.setattr(PRETRAINING["slidr"], "forward", broken)
+    monkeypatch.setattr(Slidr, "forward", broken)
     with pytest.raises(UserError, match=r"step 1: the loss is not finite.*[ab]-[01]"):
         train(opened, settings("slidr", "optimizer.epochs=1"), opened.frames, tmp_path)
 
@@ -117,13 +118,13 @@ def test_batches_without_a_target_end_a_training_without_a_checkpoint(opened, tm
     def empty(self, batch, features):
         return {"loss": features.sum() * 0}
 
-    monkeypatch.setattr(PRETRAINING["slidr"], "forward", empty)
+    monkeypatch.setattr(Slidr, "forward", empty)
     with pytest.raises(UserError, match=r"nothing to learn from in \d+ steps.*[ab]-[01]"):
         train(opened, settings("slidr", "optimizer.epochs=1"), opened.frames, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".pt", ".safetensors")]
 
 
-@pytest.mark.parametrize("method", sorted(PRETRAINING))
+@pytest.mark.parametrize("method", PRETRAINING)
 def test_every_method_trains_from_a_cache_and_its_backbone_is_taken_over(opened, tmp_path, method):
     more = ["settings.vocabulary=classes"] if method == "tmp" else []
     config = settings(method, "optimizer.epochs=2", *more)

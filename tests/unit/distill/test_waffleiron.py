@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from labelgen.core.errors import UserError
-from labelgen.distill.backbones import make_backbone, waffleiron
+from labelgen.distill.backbones import waffleiron
 from labelgen.distill.backbones.planes import flatten, inflate, make_plane
 from labelgen.distill.batch import Batch
+from labelgen.distill.registry import make_backbone
 from tests.helpers.clouds import make_batch
 
 

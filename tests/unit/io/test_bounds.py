@@ -16,8 +16,8 @@ from labelgen.cli.main import app
 from labelgen.config import load_config
 from labelgen.core.errors import UserError
 from labelgen.core.settings import Settings
-from labelgen.distill.backbones import make_backbone
 from labelgen.distill.config import load_train_config
+from labelgen.distill.registry import make_backbone
 from labelgen.geometry import ProjectionSettings
 from labelgen.labels import afi, retrieval  # noqa: F401 - their settings count, too
 from labelgen.labels.settings import FusionSettings, VoteSettings
