@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from labelgen.core.errors import UserError
+from labelgen.core.registry import Registry
 from labelgen.core.settings import NO_LABEL, OneOf, Settings
-from labelgen.core.settings_reading import argument_layer, compose, file_layer, override_layer
+from labelgen.core.settings_reading import argument_layer, checked, compose, file_layer, override_layer
 from labelgen.geometry.settings import ProjectionSettings
 from labelgen.labels.settings import FusionSettings, VoteSettings
 from labelgen.presets import PRESETS, find_preset
@@ -146,6 +147,14 @@ class DemoSection(Settings):
     image_size: tuple[_Side, _Side] = Field((1600, 900), description="width and height, pixels")
 
 
+#: Fields of a run's settings that name a part of a registry.
+_NAMED: tuple[tuple[str, str, Registry[Any]], ...] = (
+    ("regions", "backend", REGIONS),
+    ("semantics", "backend", SEMANTICS),
+    ("semantics", "captions", CAPTIONERS),
+)
+
+
 class RunConfig(Settings):
     """All settings of a run."""
 
@@ -224,6 +233,24 @@ def fingerprint(
     if recipe:
         content["recipe"] = list(recipe)
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def recorded_config(config: Mapping[str, Any], models: Iterable[Mapping[str, Any]], where: str) -> RunConfig:
+    """The settings that a run's record holds.
+
+    Args:
+        config: of the record.
+        models: of the record, which name the packages of other backends than ours.
+        where: the record is.
+
+    Raises:
+        UserError: other than this version knows (names the field), or of a package that is not installed.
+    """
+    packages = [model.get("package") for model in models]
+    for section, field, registry in _NAMED:
+        if isinstance(given := config.get(section), Mapping) and given.get(field) not in (None, "none"):
+            registry.require(given[field], packages, f"{where}.{section}.{field}")
+    return checked(RunConfig, config, where)
 
 
 def load_config(

@@ -8,11 +8,11 @@ imports what is dear in its functions.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, Protocol, TypeVar
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any, Generic, Protocol, TypeVar
 
 from labelgen.core.errors import LabelgenError, UserError
 from labelgen.core.settings import Settings
@@ -137,6 +137,24 @@ class Registry(Generic[P]):
             text = f"{self.what} {name!r} of {package}: {type(error).__name__}: {one_line(error, 300)}"
             raise UserError(text) from error
 
+    def require(self, name: Any, packages: Iterable[Any], where: str) -> None:
+        """Say which package brought a part that a file names, if neither is here.
+
+        Args:
+            name: of the part, as the file has it.
+            packages: with their versions, that the file says it was made with.
+            where: the file, and the field in it.
+
+        Raises:
+            UserError: there is no such part, and one of the packages is not installed.
+        """
+        absent = [one for one in dict.fromkeys(packages) if isinstance(one, str) and one and not _here(one)]
+        if isinstance(name, str) and name not in self and absent:
+            raise UserError(
+                f"{where}: {self.what} {brief(name)} is of {' or of '.join(map(one_line, absent))}, which is "
+                "not installed here; install it with pip"
+            )
+
     def about(self) -> dict[str, str]:
         """{name: what it is}, with the package that brings it, or why it cannot be used."""
         found = {}
@@ -216,6 +234,15 @@ def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, list[EntryPoin
 
 def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _here(package: str) -> bool:
+    """Whether a package is installed in the version that is given with it."""
+    name, _, wanted = package.rpartition(" ")
+    try:
+        return version(name) == wanted
+    except (PackageNotFoundError, ValueError):
+        return False
 
 
 def _where(point: EntryPoint) -> str:

@@ -24,7 +24,7 @@ from labelgen.distill.methods.answer import Answer, Segments
 from labelgen.distill.model import Model, make_model
 from labelgen.distill.needs import cloud_of
 from labelgen.distill.samples import FrameTransform, batches_of
-from labelgen.distill.state import read_model, weights_file
+from labelgen.distill.state import check_method, read_model, weights_file
 from labelgen.labels.afi import AfiSettings, ground_classes, refine_probability
 from labelgen.metrics import SegmentationScore
 from labelgen.models.checkpoints import load_weights
@@ -135,8 +135,8 @@ def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predict
         device: to run on.
 
     Raises:
-        UserError: no such file, other classes than the run's, weights that do not fit, or a method that
-            gives no classes.
+        UserError: no such file, other classes than the run's, weights that do not fit, a method that
+            gives no classes, or one of a package that is not installed.
     """
     weights, config, classes = read_model(path)
     if classes != info.taxonomy.names:
@@ -144,6 +144,7 @@ def load_predictor(path: Path, info: CacheInfo, device: torch.device) -> Predict
             f"checkpoint {weights_file(path)} knows the classes {', '.join(classes[:4])} …; the run's "
             f"taxonomy {info.taxonomy.name} has {', '.join(info.taxonomy.names[:4])} …"
         )
+    check_method(path, config)
     model = make_model(config, info)
     load_weights(model, weights, weights_file(path), f"{config.backbone} with method {config.method}")
     predictor = Predictor(model.to(device).eval(), config, info, device)

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from labelgen.core.errors import UserError
 from labelgen.core.settings_reading import checked
 from labelgen.distill.config import TrainConfig
+from labelgen.distill.registry import METHODS, NETWORKS, network_of
 from labelgen.models.checkpoints import load_plain, load_weights, read_state_dict
 
 STATE, WEIGHTS = "state.pt", "model.safetensors"
-_CONFIG, _CLASSES = "labelgen.config", "labelgen.classes"
+_CONFIG, _CLASSES, _PACKAGES = "labelgen.config", "labelgen.classes", "labelgen.packages"
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -61,7 +62,11 @@ def save_model(path: Path, weights: Mapping[str, Tensor], config: TrainConfig, c
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     content = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    save_file(content, part, {_CONFIG: config.model_dump_json(), _CLASSES: json.dumps(classes)})
+    metadata = {_CONFIG: config.model_dump_json(), _CLASSES: json.dumps(classes)}
+    packages = [METHODS.package(config.method), NETWORKS.package(network_of(config.backbone)[0])]
+    if any(packages):
+        metadata[_PACKAGES] = json.dumps(packages)
+    save_file(content, part, metadata)
     os.replace(part, path)
 
 
@@ -72,17 +77,41 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], TrainConfig, list[str]]:
         path: the file, or the folder of a training that is done.
 
     Raises:
-        UserError: missing, damaged, or weights of something else.
+        UserError: missing, damaged, or weights of something else; or its network is of a package that is not
+            installed.
     """
     path = weights_file(path)
     weights = read_state_dict(path)
+    metadata = _metadata(path)
+    config = checked(TrainConfig, metadata[_CONFIG], str(path))
+    NETWORKS.require(network_of(config.backbone)[0], metadata[_PACKAGES][1:], str(path))
+    return weights, config, [str(name) for name in metadata[_CLASSES]]
+
+
+def check_method(path: Path, config: TrainConfig) -> None:
+    """Refuse a checkpoint whose method is needed, and is of a package that is not installed.
+
+    Args:
+        path: as of `read_model`.
+        config: that it was made with.
+
+    Raises:
+        UserError: names the package.
+    """
+    path = weights_file(path)
+    METHODS.require(config.method, _metadata(path)[_PACKAGES][:1], str(path))
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """What stands beside the weights; `_PACKAGES` are those of the method and the network, empty for ours."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        config, classes = json.loads(metadata[_CONFIG]), json.loads(metadata[_CLASSES])
+        found = {name: json.loads(metadata[name]) for name in (_CONFIG, _CLASSES)}
+        packages = json.loads(metadata.get(_PACKAGES, "[]"))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is not a network of `labelgen train`: {error}") from error
-    return weights, checked(TrainConfig, config, str(path)), [str(name) for name in classes]
+    return found | {_PACKAGES: packages if isinstance(packages, list) else []}
 
 
 def weights_file(path: Path) -> Path:

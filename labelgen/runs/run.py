@@ -72,13 +72,12 @@ class Run(StoredRun):
         """What the run, or the one that it is derived from, was labelled with.
 
         Raises:
-            UserError: a setting that this version does not know; names the field.
+            UserError: other than this version knows (names the field), or of a package that is not installed.
         """
-        from labelgen.config import RunConfig
-        from labelgen.core.settings_reading import checked
+        from labelgen.config import recorded_config
 
         config = {name: value for name, value in self.info.config.items() if name != "derived"}
-        return checked(RunConfig, config, f"{self.url}/{RUN_JSON}: config")
+        return recorded_config(config, self.info.models, f"{self.url}/{RUN_JSON}: config")
 
     @property
     def plan(self) -> dict[str, Frame]:

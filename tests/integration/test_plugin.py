@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from labelgen.datasets import plan_frames
 from labelgen.distill.config import load_train_config
 from labelgen.distill.needs import info_of
 from labelgen.distill.predict import load_predictor
-from labelgen.distill.state import read_model
+from labelgen.distill.state import read_model, save_model
 from labelgen.engine.relabel import plan_relabel
 from tests.helpers.cli import Shell
 from tests.helpers.nuscenes_root import make_dataroot
@@ -35,6 +38,19 @@ def example(tmp_path_factory):
     install_example(folder)
     with installed(folder):
         yield folder
+
+
+@contextmanager
+def without(example: Path) -> Iterator[None]:
+    """As on a machine where the example is not installed."""
+    path = list(sys.path)
+    sys.path[:] = [entry for entry in path if entry != str(example)]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        importlib.invalidate_caches()
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +134,14 @@ def test_a_run_of_nothing_but_plug_ins(example, dataroot, tmp_path, monkeypatch,
     assert shell("inspect", run).code == 0
     with pytest.raises(UserError, match="holds no region features of a text encoder"):
         plan_relabel(opened, load_taxonomy("semantickitti19"))
+    with without(example):
+        assert labelgen.open_run(run).frame(opened.frames[0]).labels.label.size  # arrays need no backend
+        with pytest.raises(UserError) as caught:
+            _ = labelgen.open_run(run).settings
+    assert str(caught.value) == (
+        f"{run}/run.json: config.regions.backend: region proposer 'patches' is of labelgen-example 0.1.0, "
+        "which is not installed here; install it with pip"
+    )
 
 
 NETWORK = [
@@ -157,6 +181,20 @@ def test_a_network_is_trained_and_labels(example, tmp_path, monkeypatch, capsys)
     sure = ((ranked[:, -1] - ranked[:, -2]) > 1e-4)[answering]
     assert sure.sum() > 0.9 * len(sure)
     assert np.array_equal(opened.frame(frame).labels.label[sure], cosine.argmax(axis=1)[answering][sure])
+
+    missing = "is of labelgen-example 0.1.0, which is not installed here; install it with pip"
+    asked = ("train", "predict", run, net, "--output", tmp_path / "again", "--device", "cpu")
+    with without(example):
+        done = shell(*asked)
+        assert (done.code, done.err) == (2, f"error: {net}/model.safetensors: backbone 'mlp' {missing}\n")
+    config = load_train_config("plain", None, None, ["backbone=waffleiron-1-4"])
+    ours = tmp_path / "ours" / "model.safetensors"
+    ours.parent.mkdir()
+    save_model(ours, {"backbone.x": torch.zeros(1)}, config, source.taxonomy.names)
+    with without(example):
+        assert read_model(ours)[1] == config  # its backbone can be started from
+        with pytest.raises(UserError, match=f"^{ours}: method 'plain' {missing}$"):
+            load_predictor(ours, info_of(source), torch.device("cpu"))
 
 
 def test_settings_of_a_training_are_checked_like_ours(example):
