@@ -244,7 +244,7 @@ def recorded_config(config: Mapping[str, Any], models: Iterable[Mapping[str, Any
         where: the record is.
 
     Raises:
-        UserError: other than this version knows (names the field), or of a package that is not installed.
+        UserError: a setting that this version does not know (names the field), or a package is missing.
     """
     packages = [model.get("package") for model in models]
     for section, field, registry in _NAMED:

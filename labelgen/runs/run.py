@@ -72,7 +72,7 @@ class Run(StoredRun):
         """What the run, or the one that it is derived from, was labelled with.
 
         Raises:
-            UserError: other than this version knows (names the field), or of a package that is not installed.
+            UserError: a setting that this version does not know (names the field), or a package is missing.
         """
         from labelgen.config import recorded_config
 
