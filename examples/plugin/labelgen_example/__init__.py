@@ -1,1 +1,1 @@
-"""Adds a region proposer, a semantic source, a data set and an export to labelgen."""
+"""Adds to labelgen: labelling, a data set, an export and training."""
