@@ -48,7 +48,7 @@ def calibration_notes(
     for field, channels in sorted(unread.items()):
         first, more = min(channels), f" and {len(channels) - 1} more" if channels - {min(channels)} else ""
         notes.append(
-            f"{folder / 'calibrated_sensor.json'}: {field} of {first}{more} is ignored: images are "
+            f"{folder / 'calibrated_sensor.json'}: {field} of {first}{more} is not read: images are "
             f"assumed to have no distortion; rectify them, or write a frames.parquet with distortion"
         )
     down = _axes([record["rotation"] for record in cameras], 1)

@@ -149,7 +149,7 @@ def test_a_scene_that_kills_its_driver_fails_the_next_time_and_no_other_does(par
     halve(parent, output, retry_failed=True)
     check_again = open_run(output)
     assert not check_again.failures
-    assert len(check_again.labelled) == SCENES * SAMPLES
+    assert len(check_again.frames) == SCENES * SAMPLES
 
 
 def test_an_operation_that_fails_fails_what_it_has_not_given(parent, output):

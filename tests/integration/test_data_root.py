@@ -76,7 +76,7 @@ def other_points(root: Path, wrong: Path) -> str:
     shutil.copytree(root, wrong)
     for path in clouds(wrong):
         path.write_bytes(path.read_bytes()[: 20 * (POINTS - 1)])
-    return f"has {POINTS - 1} points, and {POINTS} were labelled"
+    return f"has {POINTS - 1} points, but {POINTS} were labelled"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -111,7 +111,8 @@ def test_a_recorded_root_that_is_gone(made, shell, tmp_path, command):
         assert found.code == (2 if command in NEED_IT else 0), found.err
         if command in NEED_IT:
             (line,) = found.err.strip().splitlines()
-            assert f"the data root {root} is not a folder that exists; --dataroot" in line
+            assert f"the data root {root} is not a folder that exists; " in line
+            assert "--dataroot" in line
             assert not out.exists()
         if command == "fuse":
             assert shell(*arguments, "--dataroot", moved).code == 0

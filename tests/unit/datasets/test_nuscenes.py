@@ -217,7 +217,7 @@ class TestWhatIsNotRead:
     def test_fields_of_calibrations_are_named(self, root, field, value):
         edit_table(root, "calibrated_sensor", lambda records: [{**r, field: value} for r in records])
         (note,) = plan_nuscenes(root)[1].notes
-        assert f"calibrated_sensor.json: {field} of CAM_BACK and 5 more is ignored" in note
+        assert f"calibrated_sensor.json: {field} of CAM_BACK and 5 more is not read" in note
 
     @pytest.mark.parametrize(
         ("field", "value"),

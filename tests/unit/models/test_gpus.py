@@ -135,7 +135,7 @@ def test_without_a_gpu_the_cpu_is_taken(smi):
 
 
 def test_other_devices_are_refused():
-    with pytest.raises(UserError, match="'meta': auto, cpu, cuda or cuda:N"):
+    with pytest.raises(UserError, match="'meta': expected auto, cpu, cuda or cuda:N"):
         select_device("meta", 1)
 
 
