@@ -128,7 +128,7 @@ def run(
     if as_json:
         typer.echo(json.dumps(result))
     if done.unfinished:
-        leave_unfinished(todo, done, console)
+        leave_unfinished(done, console)
     conclude(todo, done, console)
     where = done.run if not result.get("fused_failed") else done.best
     answer_for_failures(console, where, result["failed_fraction"], max_failed)
@@ -148,7 +148,7 @@ def to_json(plan: Plan, done: Labelled) -> dict[str, Any]:
     return result | ({"report": done.report, "picture": done.picture} if done.report else {})
 
 
-def leave_unfinished(plan: Plan, done: Labelled, console: Console) -> None:
+def leave_unfinished(done: Labelled, console: Console) -> None:
     """Say what is left and by whom it is done, and exit."""
     from labelgen.engine.drain import STOPPED
 

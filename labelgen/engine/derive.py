@@ -57,7 +57,7 @@ class Scenes:
         """
         found = {}
         for number, scene in self.members.items():
-            mark = mark_of(scene)
+            mark = self._marks[number]
             there = frozenset(name for name in scene.frame_ids if (name, mark) in self._held)
             if len(there) < len(scene.frame_ids):
                 found[number] = there
@@ -87,9 +87,12 @@ class Scenes:
     def failed_before(self) -> int:
         """Frames of the request that failed and are not tried again."""
         held = self._held & self.progress.failed.keys()
-        return sum(
-            (name, mark_of(scene)) in held for scene in self.members.values() for name in scene.frame_ids
-        )
+        scenes = ((scene, self._marks[number]) for number, scene in self.members.items())
+        return sum((name, mark) in held for scene, mark in scenes for name in scene.frame_ids)
+
+    @cached_property
+    def _marks(self) -> Mapping[int, str]:
+        return {number: mark_of(scene) for number, scene in self.members.items()}
 
     @cached_property
     def _held(self) -> frozenset[tuple[str, str]]:
